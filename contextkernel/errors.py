@@ -1,0 +1,316 @@
+"""Every error this package raises, in one tree.
+
+::
+
+    ContextKernelError
+    ├── InvalidInput            a value the user gave is not acceptable
+    │   ├── InvalidReference    image reference or tag
+    │   ├── InvalidDigest
+    │   ├── UsageProblem        words that do not fit the command grammar
+    │   ├── DockerfileError     text that is not a Dockerfile; has a span
+    │   ├── TemplateProblem     a --format template
+    │   └── InvalidArchive      a tar, layer or image archive that is refused
+    ├── NotFound
+    │   ├── ImageNotFound
+    │   ├── ContainerNotFound
+    │   └── SourceNotFound      a COPY/ADD source or a context file
+    ├── Conflict
+    │   ├── NameInUse
+    │   ├── ImageInUse
+    │   └── ContainerRunning
+    ├── BuildFailed
+    │   └── StepFailed          a RUN whose program failed
+    ├── LaunchFailed            125: the container could not be set up
+    │   ├── CommandNotExecutable   126
+    │   └── CommandNotFound        127
+    ├── StoreProblem
+    │   ├── StoreTooNew
+    │   ├── StoreFull
+    │   ├── DigestMismatch
+    │   └── SizeMismatch
+    ├── RegistryProblem
+    │   ├── RegistryUnreachable
+    │   └── RegistryRefused
+    ├── HostUnsupported         this host does not allow it; says what would
+    ├── SyscallFailed           a system call; has call, errno and path
+    └── ProtocolViolation       helper processes disagree: a bug, names both sides
+
+A problem is lower case without a full stop and includes the offending value; a hint says what to do;
+a span points into the text it came from. Decisions are made on types and fields, never on the text.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A place in a text: lines and columns count from 1; ``end_column`` is one past the last character.
+
+    Attributes:
+        file: name to show for the text, e.g. ``Dockerfile``.
+        line: first line.
+        column: first column.
+        end_line: last line.
+        end_column: column just past the end on ``end_line``.
+    """
+
+    file: str
+    line: int
+    column: int = 1
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class ContextKernelError(Exception):
+    """Base of all errors of this package.
+
+    Args:
+        problem: what is wrong, with the value; lower case, no full stop.
+        hint: what the user can do about it.
+        span: the place in the source text, where there is one.
+        source: the whole source text that ``span`` points into; with it the message draws an excerpt.
+    """
+
+    #: exit code of the command line for this kind of error (docker run: 125 for the engine's own errors)
+    exit_code: int = 1
+
+    def __init__(
+        self, problem: str, *, hint: str | None = None, span: Span | None = None, source: str | None = None
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+        self.span = span
+        self.source = source
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """The message as lines: place and problem, drawn excerpt, hint."""
+        out = [f"{self.span}: {self.problem}" if self.span else self.problem]
+        if self.span and self.source is not None:
+            out += excerpt(self.source, self.span)
+        if self.hint:
+            out.append(f"hint: {self.hint}")
+        return out
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback (its documented protocol for exceptions)."""
+        first, *rest = self.lines()
+        return [f"{type(self).__name__}: {first}", *rest]
+
+
+def excerpt(source: str, span: Span, context: int = 2) -> list[str]:
+    """Draw the lines around ``span``, numbered, with the offending ones marked and underlined.
+
+    Args:
+        source: the text the span points into.
+        span: the place.
+        context: lines to show before and after.
+
+    Returns:
+        Lines without line ends.
+    """
+    text = source.splitlines()
+    first, last = max(1, span.line - context), min(len(text), span.end_line + context)
+    width = len(str(last))
+    out = []
+    for number in range(first, last + 1):
+        content = text[number - 1].expandtabs(4).rstrip("\r")
+        hit = span.line <= number <= span.end_line
+        out.append(f"{'>' if hit else ' '} {number:>{width}} | {content}")
+        if hit and span.line == span.end_line:
+            raw = text[number - 1]
+            start = len(raw[: span.column - 1].expandtabs(4))
+            stop = len(raw[: span.end_column - 1].expandtabs(4))
+            out.append(f"  {'':>{width}} | {'':{start}}{'^' * max(1, stop - start)}")
+    return out
+
+
+class InvalidInput(ContextKernelError):
+    """A value the user gave is not acceptable."""
+
+    exit_code = 125
+
+
+class InvalidReference(InvalidInput):
+    """Not an image reference (distribution spec, reference grammar)."""
+
+
+class InvalidDigest(InvalidInput):
+    """Not a digest (OCI image-spec, descriptor.md)."""
+
+
+class UsageProblem(InvalidInput):
+    """Words that do not fit the command grammar."""
+
+
+class DockerfileError(InvalidInput):
+    """Text that is not a Dockerfile."""
+
+    exit_code = 1
+
+
+class TemplateProblem(InvalidInput):
+    """A ``--format`` template that cannot be parsed or applied."""
+
+    exit_code = 64
+
+
+class InvalidArchive(InvalidInput):
+    """A tar stream, layer or image archive that is refused."""
+
+    exit_code = 1
+
+
+class NotFound(ContextKernelError):
+    """Something named does not exist."""
+
+
+class ImageNotFound(NotFound):
+    """No such image, neither here nor in a registry."""
+
+
+class ContainerNotFound(NotFound):
+    """No such container."""
+
+
+class SourceNotFound(NotFound):
+    """A COPY/ADD source or a context file does not exist."""
+
+
+class Conflict(ContextKernelError):
+    """The request does not fit the present state."""
+
+
+class NameInUse(Conflict):
+    """The container name is taken."""
+
+    exit_code = 125
+
+
+class ImageInUse(Conflict):
+    """A container uses the image."""
+
+
+class ContainerRunning(Conflict):
+    """The container must be stopped first."""
+
+
+class BuildFailed(ContextKernelError):
+    """A build that cannot be finished."""
+
+
+class StepFailed(BuildFailed):
+    """A RUN instruction whose program failed.
+
+    Args:
+        problem: what failed.
+        status: exit code of the program (128+n for signal n).
+        tail: its last output lines.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        status: int,
+        tail: tuple[str, ...] = (),
+        hint: str | None = None,
+        span: Span | None = None,
+        source: str | None = None,
+    ) -> None:
+        super().__init__(problem, hint=hint, span=span, source=source)
+        self.status = status
+        self.tail = tail
+
+    def lines(self) -> list[str]:
+        first, *rest = super().lines()
+        return [first, *(f"  | {line}" for line in self.tail), *rest]
+
+
+class LaunchFailed(ContextKernelError):
+    """The container could not be set up (docker run: exit code 125)."""
+
+    exit_code = 125
+
+
+class CommandNotExecutable(LaunchFailed):
+    """The container's program cannot be executed (docker run: exit code 126)."""
+
+    exit_code = 126
+
+
+class CommandNotFound(LaunchFailed):
+    """The container's program does not exist (docker run: exit code 127)."""
+
+    exit_code = 127
+
+
+class StoreProblem(ContextKernelError):
+    """The store cannot do what is asked."""
+
+
+class StoreTooNew(StoreProblem):
+    """The store was written by a newer version of this package."""
+
+
+class StoreFull(StoreProblem):
+    """No space left where the store lives."""
+
+
+class DigestMismatch(StoreProblem):
+    """Content does not have the digest it was promised to have."""
+
+
+class SizeMismatch(StoreProblem):
+    """Content is longer or shorter than it was promised to be."""
+
+
+class RegistryProblem(ContextKernelError):
+    """A registry did not give what was asked."""
+
+
+class RegistryUnreachable(RegistryProblem):
+    """No connection to the registry."""
+
+
+class RegistryRefused(RegistryProblem):
+    """The registry answered, and refused."""
+
+
+class HostUnsupported(ContextKernelError):
+    """This host does not allow what is asked; the hint says what would."""
+
+    exit_code = 125
+
+
+class SyscallFailed(ContextKernelError):
+    """A system call failed.
+
+    Args:
+        call: name of the system call.
+        number: errno.
+        path: file it was about, if any.
+        hint: what the errno usually means here.
+    """
+
+    exit_code = 125
+
+    def __init__(self, call: str, number: int, path: str | None = None, hint: str | None = None) -> None:
+        where = f" {path}" if path else ""
+        super().__init__(f"{call}{where}: {os.strerror(number).lower()} (errno {number})", hint=hint)
+        self.call = call
+        self.number = number
+        self.path = path
+
+
+class ProtocolViolation(ContextKernelError):
+    """Two of our processes disagree about their messages; always a bug."""

@@ -1,0 +1,130 @@
+"""Containers as values: what was asked for, what is launched, what became of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from contextkernel.model.digest import Digest
+
+Network = Literal["default", "none", "host"]
+
+
+class Bind(msgspec.Struct, frozen=True):
+    """A host file or directory (absolute path) made visible at ``target``."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+class Tmpfs(msgspec.Struct, frozen=True):
+    """A temporary file system at ``target``; ``options`` as in ``--tmpfs`` (``size=64m,mode=1777``)."""
+
+    target: str
+    options: str = ""
+
+
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A container as it was created; stored, and never changed afterwards.
+
+    Attributes:
+        id: 64 hex digits.
+        name: unique in the store.
+        image: the image as the user named it.
+        image_id: the image it was created from.
+        argv: entrypoint and command, joined; ``path`` and ``args`` of ``inspect``.
+        env: ``KEY=value`` strings, image's first, then the user's.
+        working_dir: absolute, ``/`` by default.
+        user: ``user[:group]``, names or ids; resolved in the image.
+        hostname: name in the UTS namespace.
+        network: ``default`` is what this host and version give a container that asks for nothing.
+        created: nanoseconds since the epoch.
+        stop_signal: name or number, ``SIGTERM`` by default.
+    """
+
+    id: str
+    name: str
+    image: str
+    image_id: Digest
+    argv: tuple[str, ...]
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    working_dir: str = "/"
+    user: str = ""
+    hostname: str = ""
+    network: Network = "default"
+    read_only: bool = False
+    binds: tuple[Bind, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    init: bool = False
+    stdin_open: bool = False
+    detached: bool = False
+    auto_remove: bool = False
+    labels: dict[str, str] = {}
+    stop_signal: str = "SIGTERM"
+    stop_timeout: int = 10
+    created: int
+
+
+class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """All a runtime needs to start one process tree in its own namespaces.
+
+    Attributes:
+        id: container id, or a name for a build step; only shown.
+        argv: program and arguments; the program is looked up in the container's ``PATH``.
+        lowers: directories of the image's layers, **base first**; all under one parent directory.
+        upper: directory that receives the changes; with ``work`` on the same file system.
+        work: overlay's work directory, empty.
+        hosts_files: generate ``/etc/hosts``, ``/etc/hostname`` and ``/etc/resolv.conf`` over the image's.
+        state_dir: where the monitor keeps ``state.json``, ``control.sock`` and its lock; ``None`` for a build step.
+        log: file for the output in Docker's json-file format; ``None`` keeps no log.
+        remove: directories that the monitor removes after the exit (``--rm``).
+        die_with_client: kill the container when the client's connection closes (build steps).
+        fake_ids: answer ownership and identity calls with success (one mapped id only).
+        open_stdin: connect the client's standard input; else the program reads ``/dev/null``.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    working_dir: str = "/"
+    user: str = ""
+    hostname: str
+    network: Literal["none", "host"]
+    lowers: tuple[str, ...]
+    upper: str
+    work: str
+    read_only: bool = False
+    binds: tuple[Bind, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    init: bool = False
+    hosts_files: bool = True
+    state_dir: str | None = None
+    log: str | None = None
+    remove: tuple[str, ...] = ()
+    die_with_client: bool = False
+    fake_ids: bool = False
+    open_stdin: bool = False
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the monitor knows of its container; the content of ``state.json``.
+
+    Attributes:
+        status: docker's state names. ``created``: never started. ``dead``: its monitor vanished without
+            recording an exit (killed, or the machine went down); ``exit_code`` is then 137.
+        pid: of the container's init as the host sees it, 0 when not running.
+        started, finished: nanoseconds since the epoch, 0 for not yet.
+        error: why it could not be started, else empty.
+    """
+
+    status: Literal["created", "running", "exited", "dead"]
+    pid: int = 0
+    exit_code: int = 0
+    started: int = 0
+    finished: int = 0
+    error: str = ""
+    oom_killed: bool = False

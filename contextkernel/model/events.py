@@ -1,0 +1,104 @@
+"""What a build or pull says while it works; the only thing a face needs to draw a live view."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from contextkernel.model.digest import Digest
+
+
+class StepStarted(msgspec.Struct, frozen=True, tag=True):
+    """A step begins.
+
+    Attributes:
+        step: number of the step within this build, from 1, in order of first appearance.
+        name: as docker shows it: ``[2/6] RUN apt-get update``, ``[build 3/5] WORKDIR /app``,
+            ``[internal] load build context``, ``exporting to image``.
+        instruction: the Dockerfile text of the step, empty for internal ones.
+        line: line in the Dockerfile, 0 for internal steps.
+    """
+
+    step: int
+    name: str
+    instruction: str = ""
+    line: int = 0
+
+
+class StepCached(msgspec.Struct, frozen=True, tag=True):
+    """The step's result was already there; nothing was run."""
+
+    step: int
+
+
+class StepOutput(msgspec.Struct, frozen=True, tag=True):
+    """A piece of the step's output; may hold several lines or a part of one."""
+
+    step: int
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+class StepNote(msgspec.Struct, frozen=True, tag=True):
+    """A one-line message of a step: ``naming to docker.io/library/greet``, ``transferring context: 1.2kB``."""
+
+    step: int
+    text: str
+
+
+class StepProgress(msgspec.Struct, frozen=True, tag=True):
+    """How far a transfer is.
+
+    Attributes:
+        item: what is transferred, e.g. a layer's short digest.
+        current, total: bytes; ``total`` is 0 when unknown.
+    """
+
+    step: int
+    item: str
+    current: int
+    total: int
+
+
+class StepDone(msgspec.Struct, frozen=True, tag=True):
+    """The step is finished; ``seconds`` is wall time."""
+
+    step: int
+    seconds: float
+
+
+class StepBroke(msgspec.Struct, frozen=True, tag=True):
+    """The step failed; the error itself is raised by the build."""
+
+    step: int
+    seconds: float
+    problem: str
+
+
+class BuildWarning(msgspec.Struct, frozen=True, tag=True):
+    """Something to know that does not change the result; ``line`` is 0 where none applies."""
+
+    text: str
+    line: int = 0
+
+
+class BuildFinished(msgspec.Struct, frozen=True, tag=True):
+    """The image exists and is named."""
+
+    image: Digest
+    names: tuple[str, ...]
+    seconds: float
+
+
+Event = (
+    StepStarted
+    | StepCached
+    | StepOutput
+    | StepNote
+    | StepProgress
+    | StepDone
+    | StepBroke
+    | BuildWarning
+    | BuildFinished
+)

@@ -1,0 +1,136 @@
+"""Ports: what the builder and the engine need of the outside world, as protocols with their contracts.
+
+Every implementation, real or fake, passes the contract suite of its port (tests/contract).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from contextkernel.model.container import LaunchRequest, RunState
+from contextkernel.model.digest import Digest
+from contextkernel.model.layers import CopyRequest, Entry, LayerFacts, MakeDirRequest
+
+
+class Process(Protocol):
+    """A launched container or build step, as its client sees it."""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the container's init as the host sees it."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Exit code (128+n for death by signal n), or ``None`` when ``timeout`` seconds passed first.
+
+        By the time it returns, all output has been written to the client's descriptors, they have been closed
+        by the monitor, and (without ``--rm``) ``state.json`` is complete.
+        """
+        ...
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the container's init. No error when it has already exited."""
+        ...
+
+    def close(self) -> None:
+        """Give up the connection. Idempotent. Kills the container if it was launched with ``die_with_client``."""
+        ...
+
+
+class Runtime(Protocol):
+    """Starts containers."""
+
+    def launch(
+        self,
+        request: LaunchRequest,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> Process:
+        """Start ``request``; returns once the program has been executed.
+
+        Args:
+            request: what to start.
+            stdin, stdout, stderr: descriptors of the client that the monitor relays; they are duplicated, the
+                caller keeps and closes its own. ``None`` for output discards it (the log still gets it).
+
+        Raises:
+            CommandNotFound, CommandNotExecutable, LaunchFailed: nothing is left running and no mount is left.
+        """
+        ...
+
+    def connect(self, state_dir: str) -> Process | None:
+        """The running container of ``state_dir``, whoever started it; ``None`` if it does not run."""
+        ...
+
+    def state(self, state_dir: str) -> RunState:
+        """What became of the container of ``state_dir``; never raises for a container that is gone."""
+        ...
+
+    def close(self) -> None:
+        """End the launcher; containers go on. Idempotent."""
+        ...
+
+
+class LayerWorker(Protocol):
+    """Works on layer directories with the container's ids (inside the user namespace where there is one).
+
+    Every method either finishes or leaves a directory that is safe to remove; none touches anything but
+    the directories it is given.
+    """
+
+    def commit(self, directory: str) -> LayerFacts:
+        """Scan ``directory/diff`` (an overlay upper directory), write ``directory/index``, hash the layer's tar."""
+        ...
+
+    def unpack(self, source: str, directory: str, *, limit: int | None = None) -> LayerFacts:
+        """Unpack the layer archive ``source`` (tar, plain or gzip or zstd, by content) into ``directory/diff``
+        and write ``directory/index``; ``limit`` bounds the unpacked bytes.
+
+        Raises:
+            InvalidArchive: refused content; DigestMismatch is the caller's to raise from the facts.
+        """
+        ...
+
+    def copy(self, request: CopyRequest) -> None:
+        """Do a COPY.
+
+        Raises:
+            SourceNotFound: a source does not exist. InvalidInput: destination or owner cannot be resolved.
+        """
+        ...
+
+    def make_dir(self, request: MakeDirRequest) -> None:
+        """Create a directory as WORKDIR does; an existing one is left as it is."""
+        ...
+
+    def write_tar(self, directory: str, descriptor: int) -> LayerFacts:
+        """Render the layer's uncompressed tar from ``directory`` to an open descriptor."""
+        ...
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Remove directory trees, whoever owns the files inside. Missing ones are fine."""
+        ...
+
+    def adopt(self, source: str, directory: str) -> LayerFacts:
+        """Move the tree ``source`` (same file system) to ``directory/diff`` and commit it."""
+        ...
+
+    def close(self) -> None:
+        """End the worker. Idempotent."""
+        ...
+
+
+class IndexReader(Protocol):
+    """Reads layer indexes."""
+
+    def __call__(self, layer_index: str) -> Iterable[Entry]: ...
+
+
+Reporter = Callable[[object], None]
+"""Receives events (see model.events) in order; must not block for long."""
+
+ImageResolver = Callable[[str], Digest]
+"""Turns a FROM reference into an image id, pulling if necessary."""

@@ -1,0 +1,167 @@
+"""What the engine's verbs return: frozen rows that tables, JSON and DataFrames are made from.
+
+Sizes are bytes, times are timezone-aware UTC datetimes, ids are in full; faces humanise them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from contextkernel.model.digest import Digest
+
+
+class ImageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``images``; ``repository`` and ``tag`` are ``<none>`` for untagged images.
+
+    ``origin`` says where the image came from: ``build``, ``pull``, ``load``, ``import``,
+    or ``stand-in: mmdebstrap`` / ``stand-in: host files``.
+    """
+
+    repository: str
+    tag: str
+    id: Digest
+    created: datetime
+    size: int
+    origin: str
+    layers: int
+    digest: str = "<none>"
+
+
+class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``history``, newest first; ``id`` is ``None`` where docker prints ``<missing>``."""
+
+    id: Digest | None
+    created: datetime
+    created_by: str
+    size: int
+    comment: str
+
+
+class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``ps``.
+
+    ``state`` is docker's word (``created running exited dead``), ``started``/``finished`` are ``None`` until they
+    happen; the humanised STATUS column is made from these by the faces.
+    """
+
+    id: str
+    image: str
+    command: str
+    created: datetime
+    state: str
+    exit_code: int
+    started: datetime | None
+    finished: datetime | None
+    ports: str
+    name: str
+    labels: dict[str, str] = {}
+    size: int = 0
+    network: str = ""
+
+
+class CompareRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One image in a comparison.
+
+    Attributes:
+        size: all layers.
+        layers: number of layers.
+        shared: bytes in layers that at least one other compared image has too.
+        unique: the rest.
+        factor: size of the largest compared image divided by this one's.
+    """
+
+    image: str
+    size: int
+    layers: int
+    shared: int
+    unique: int
+    factor: float
+
+
+class BaseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``base ensure`` did for one reference.
+
+    ``action``: ``present``, ``pulled``, ``bootstrapped`` or ``assembled``; ``detail`` says it in a sentence, with the
+    reason why an earlier way was not possible.
+    """
+
+    image: str
+    action: str
+    stand_in: bool
+    size: int
+    detail: str
+
+
+class BuildStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One executed or cached step of a finished build; ``state`` is ``cached`` or ``done``."""
+
+    step: int
+    name: str
+    state: str
+    seconds: float
+    line: int = 0
+
+
+class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished build."""
+
+    image: Digest
+    names: tuple[str, ...]
+    steps: tuple[BuildStep, ...]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished container; output is what went through the engine's pipes, decoded by :attr:`stdout_text`."""
+
+    id: str
+    name: str
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+    @property
+    def stdout_text(self) -> str:
+        """Standard output as text; undecodable bytes become U+FFFD."""
+        return self.stdout.decode("utf-8", "replace")
+
+    @property
+    def stderr_text(self) -> str:
+        """Standard error as text; undecodable bytes become U+FFFD."""
+        return self.stderr.decode("utf-8", "replace")
+
+
+class CheckFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that ``system check`` found wrong; ``repaired`` when it was also put right."""
+
+    what: str
+    where: str
+    repaired: bool = False
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing found out about the host by trying it.
+
+    ``verdict``: ``works``, ``limited`` or ``refused``; ``reason`` names errno and cause, ``remedy`` what would change it.
+    """
+
+    name: str
+    verdict: str
+    reason: str = ""
+    remedy: str = ""
+    milliseconds: float = 0.0
+
+
+class HostReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What this host allows: the facts, and the tier that summarises them (DESIGN: host/)."""
+
+    tier: str
+    facts: tuple[Fact, ...]
+    remedies: tuple[str, ...] = ()
+
+    def works(self, name: str) -> bool:
+        """Whether the fact ``name`` was found to work (fully or limited)."""
+        return any(fact.name == name and fact.verdict != "refused" for fact in self.facts)
