@@ -232,6 +232,7 @@ class StepFailed(BuildFailed):
         self.tail = tail
 
     def lines(self) -> list[str]:
+        """As for every error, with the program's last output lines after the first."""
         first, *rest = super().lines()
         return [first, *(f"  | {line}" for line in self.tail), *rest]
 

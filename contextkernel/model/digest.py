@@ -23,6 +23,7 @@ class Digest(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Digest:
+        """Check ``text``; see the class."""
         if not _FORM.match(text):
             raise InvalidDigest(f"not a digest: {text!r}", hint="a digest is sha256: and 64 lower-case hex digits")
         return super().__new__(cls, text)

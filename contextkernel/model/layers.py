@@ -136,7 +136,7 @@ class CopyRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MakeDirRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Create a directory and its parents (WORKDIR): mode 0755, owned by ``owner`` (``user[:group]``, resolved inside)."""
+    """Create a directory and its parents (WORKDIR), mode 0755, owned by ``owner`` (names resolved inside)."""
 
     lowers: tuple[str, ...]
     upper: str

@@ -39,7 +39,9 @@ class Platform:
         if len(parts) == 1:
             parts = ["linux", *parts]
         if len(parts) > 3 or not all(parts):
-            raise InvalidInput(f"not a platform: {text!r}", hint="a platform is os/architecture[/variant], e.g. linux/arm64")
+            raise InvalidInput(
+                f"not a platform: {text!r}", hint="a platform is os/architecture[/variant], e.g. linux/arm64"
+            )
         variant = parts[2] if len(parts) == 3 else None
         architecture = _ALIASES.get(parts[1], parts[1])
         if architecture == "arm64" and variant == "v8":

@@ -86,8 +86,12 @@ class LayerWorker(Protocol):
         ...
 
     def unpack(self, source: str, directory: str, *, limit: int | None = None) -> LayerFacts:
-        """Unpack the layer archive ``source`` (tar, plain or gzip or zstd, by content) into ``directory/diff``
-        and write ``directory/index``; ``limit`` bounds the unpacked bytes.
+        """Unpack a layer archive (tar, plain or gzip or zstd, by content) into ``directory/diff``, write its index.
+
+        Args:
+            source: path of the archive.
+            directory: layer directory.
+            limit: bound on the unpacked bytes.
 
         Raises:
             InvalidArchive: refused content; DigestMismatch is the caller's to raise from the facts.
@@ -123,10 +127,8 @@ class LayerWorker(Protocol):
         ...
 
 
-class IndexReader(Protocol):
-    """Reads layer indexes."""
-
-    def __call__(self, layer_index: str) -> Iterable[Entry]: ...
+IndexReader = Callable[[str], Iterable[Entry]]
+"""Reads the layer index at a path."""
 
 
 Reporter = Callable[[object], None]

@@ -145,7 +145,8 @@ class CheckFinding(msgspec.Struct, frozen=True, kw_only=True):
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """One thing found out about the host by trying it.
 
-    ``verdict``: ``works``, ``limited`` or ``refused``; ``reason`` names errno and cause, ``remedy`` what would change it.
+    ``verdict``: ``works``, ``limited`` or ``refused``; ``reason`` names errno and cause,
+    ``remedy`` what would change it.
     """
 
     name: str

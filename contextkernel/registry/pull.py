@@ -1,0 +1,140 @@
+"""Pull an image: resolve its manifest for this platform, fetch what is missing, unpack, record."""
+
+from __future__ import annotations
+
+import msgspec
+
+from contextkernel.errors import DigestMismatch, ImageNotFound, RegistryProblem, RegistryRefused, RegistryUnreachable
+from contextkernel.model import codec, oci
+from contextkernel.model.digest import Digest
+from contextkernel.model.events import StepProgress
+from contextkernel.model.platform import Platform
+from contextkernel.model.ports import LayerWorker, Reporter
+from contextkernel.model.reference import ImageRef
+from contextkernel.registry.client import Repository
+from contextkernel.registry.settings import endpoints
+from contextkernel.store import Store
+
+_INDEXES = (oci.MEDIA_INDEX, oci.MEDIA_DOCKER_LIST)
+
+
+def pull_image(
+    store: Store,
+    worker: LayerWorker,
+    ref: ImageRef,
+    *,
+    platform: Platform | None = None,
+    report: Reporter = lambda _event: None,
+    step: int = 1,
+) -> Digest:
+    """Fetch ``ref`` into ``store`` and tag it.
+
+    Args:
+        store: where it goes; layers that are there already are not fetched.
+        worker: unpacks layers.
+        ref: tag or digest.
+        platform: which image of an index; default this host's.
+        report: receives :class:`StepProgress` per layer, for step ``step``.
+
+    Returns:
+        The image id.
+
+    Raises:
+        ImageNotFound, RegistryRefused: the registry's answer. RegistryUnreachable: no endpoint answered.
+        DigestMismatch, SizeMismatch: it sent something else than promised.
+    """
+    last: RegistryProblem | None = None
+    for endpoint in endpoints(ref.registry):
+        repository = Repository(endpoint, ref.registry, ref.repository)
+        try:
+            return _pull_from(repository, store, worker, ref, platform or Platform.host(), report, step)
+        except (RegistryUnreachable, RegistryRefused) as problem:
+            last = problem
+        except ImageNotFound:
+            if not endpoint.mirror:
+                raise
+    assert last is not None  # noqa: S101 - the registry itself is always the last endpoint
+    raise last
+
+
+def _pull_from(
+    repository: Repository,
+    store: Store,
+    worker: LayerWorker,
+    ref: ImageRef,
+    platform: Platform,
+    report: Reporter,
+    step: int,
+) -> Digest:
+    manifest = _manifest(repository, str(ref.digest or ref.tag), platform)
+    with repository.blob(manifest.config.digest) as stream:
+        store.write_blob(stream, manifest.config.digest, manifest.config.size)
+    config = store.open_blob(manifest.config.digest).read()
+    diff_ids = _decode(config, oci.ImageConfig, "config").rootfs.diff_ids
+    if len(diff_ids) != len(manifest.layers):
+        raise RegistryRefused(f"{ref}: {len(manifest.layers)} layers but {len(diff_ids)} diff ids")
+    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+        if not store.has_layer(diff_id):
+            _fetch_layer(repository, store, worker, layer, diff_id, report, step)
+    names = [ref] if ref.tag else []
+    return store.add_image(config, origin="pull", names=names)
+
+
+def _manifest(repository: Repository, reference: str, platform: Platform) -> oci.Manifest:
+    media, data = repository.manifest(reference)
+    _verify(data, reference)
+    if media in _INDEXES:
+        index = _decode(data, oci.Index, "index")
+        chosen = _choose(index, platform)
+        media, data = repository.manifest(chosen.digest)
+        _verify(data, chosen.digest)
+    if media not in (oci.MEDIA_MANIFEST, oci.MEDIA_DOCKER_MANIFEST):
+        raise RegistryRefused(f"the registry sent a manifest of the unknown type {media!r}")
+    return _decode(data, oci.Manifest, "manifest")
+
+
+def _verify(data: bytes, reference: str) -> None:
+    if ":" in reference and Digest.of(data) != reference:
+        raise DigestMismatch(f"the registry sent {Digest.of(data)} instead of {reference}")
+
+
+def _choose(index: oci.Index, platform: Platform) -> oci.Descriptor:
+    offered = []
+    for entry in index.manifests:
+        if entry.platform is None:
+            continue
+        has = Platform.parse(
+            "/".join(filter(None, (entry.platform.os, entry.platform.architecture, entry.platform.variant)))
+        )
+        if has == platform or (has.os, has.architecture) == (platform.os, platform.architecture):
+            return entry
+        offered.append(str(has))
+    raise ImageNotFound(f"no image for {platform}", hint=f"the registry offers {', '.join(offered) or 'none'}")
+
+
+def _fetch_layer(
+    repository: Repository,
+    store: Store,
+    worker: LayerWorker,
+    layer: oci.Descriptor,
+    diff_id: Digest,
+    report: Reporter,
+    step: int,
+) -> None:
+    name = layer.digest.short
+    report(StepProgress(step, name, 0, layer.size))
+    with repository.blob(layer.digest) as stream:
+        store.write_blob(stream, layer.digest, layer.size)
+    directory = store.new_layer_dir()
+    facts = worker.unpack(store.blob_path(layer.digest), directory)
+    if facts.diff_id != diff_id:
+        raise DigestMismatch(f"layer {layer.digest} unpacks to {facts.diff_id}, its config says {diff_id}")
+    store.add_layer(directory, facts, blob=layer.digest, media_type=layer.media_type)
+    report(StepProgress(step, name, layer.size, layer.size))
+
+
+def _decode(data: bytes, kind: type[codec.T], what: str) -> codec.T:
+    try:
+        return codec.from_json(data, kind)
+    except msgspec.MsgspecError as problem:
+        raise RegistryRefused(f"the registry sent an invalid {what}: {problem}") from None

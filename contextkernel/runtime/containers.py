@@ -1,0 +1,387 @@
+"""Containers from creation to removal, on top of a store and a runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contextkernel.errors import ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
+from contextkernel.model.container import ContainerSpec, LaunchRequest, RunState
+from contextkernel.model.results import ContainerRow
+from contextkernel.runtime import spec as rules
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import Bind, Network, Tmpfs
+    from contextkernel.model.digest import Digest
+    from contextkernel.model.ports import LayerWorker, Process, Runtime
+    from contextkernel.store import Store
+
+_POLL = 0.05  # seconds between looks at a log that is followed
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user asked of a container, before the image's configuration is known. Fields as in ContainerSpec."""
+
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    name: str | None = None
+    environment: tuple[str, ...] = ()
+    working_dir: str | None = None
+    user: str = ""
+    hostname: str | None = None
+    network: Network = "default"
+    read_only: bool = False
+    binds: tuple[Bind, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    init: bool = False
+    stdin_open: bool = False
+    detached: bool = False
+    auto_remove: bool = False
+    labels: dict[str, str] = {}
+    stop_signal: str | None = None
+    stop_timeout: int = 10
+
+
+class Containers:
+    """The containers of one store.
+
+    Args:
+        store: where they are recorded.
+        runtime: what starts and reaches them.
+        worker: makes the layer worker on demand; it removes files of foreign owners.
+        fake_ids: this host maps a single id only.
+        new_name: generates a name that is not taken.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runtime: Runtime,
+        worker: Callable[[], LayerWorker],
+        *,
+        fake_ids: bool,
+        new_name: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._worker = worker
+        self._fake_ids = fake_ids
+        self._new_name = new_name
+
+    def create(self, image: str, image_id: Digest, options: RunOptions) -> ContainerSpec:
+        """Record a new container of ``image_id``; nothing is started.
+
+        Raises:
+            NameInUse: the name is taken. InvalidInput: a bad name, signal or path, or nothing to run.
+        """
+        config = self._store.config(image_id).config
+        entrypoint, cmd = rules.compose_command(config, options.entrypoint, options.command)
+        for bind in options.binds:
+            _check_bind(bind)
+        working_dir = options.working_dir or config.working_dir or "/"
+        if not working_dir.startswith("/"):
+            raise InvalidInput(f"working directory {working_dir!r} is not absolute")
+        stop_signal = options.stop_signal or config.stop_signal or "SIGTERM"
+        rules.signal_number(stop_signal)
+        identity = secrets.token_hex(32)
+        hostname = options.hostname or (os.uname().nodename if options.network == "host" else identity[:12])
+        environment = rules.merge_environment(
+            (rules.DEFAULT_PATH, f"HOSTNAME={hostname}"), (*(config.env or ()), *options.environment)
+        )
+        spec = ContainerSpec(
+            id=identity,
+            name=rules.check_name(options.name) if options.name is not None else self._new_name(),
+            image=image,
+            image_id=image_id,
+            argv=(*(entrypoint or ()), *(cmd or ())),
+            entrypoint=entrypoint,
+            cmd=cmd,
+            env=environment,
+            working_dir=working_dir,
+            user=options.user or config.user,
+            hostname=hostname,
+            network=options.network,
+            read_only=options.read_only,
+            binds=options.binds,
+            tmpfs=options.tmpfs,
+            init=options.init,
+            stdin_open=options.stdin_open,
+            detached=options.detached,
+            auto_remove=options.auto_remove,
+            labels={**(config.labels or {}), **options.labels},
+            stop_signal=stop_signal,
+            stop_timeout=options.stop_timeout,
+            created=time.time_ns(),
+        )
+        self._store.add_container(spec)
+        return spec
+
+    def start(
+        self, spec: ContainerSpec, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
+    ) -> Process:
+        """Start a created or exited container.
+
+        Raises:
+            ContainerRunning: it runs already. LaunchFailed and its kinds: see :class:`Runtime`; with ``auto_remove``
+                the container is gone then, else it stays, created.
+        """
+        if self.state(spec).status == "running":
+            raise ContainerRunning(f"container {spec.name!r} is already running")
+        directory = self._store.container_dir(spec.id)
+        upper, work = os.path.join(directory, "upper"), os.path.join(directory, "work")
+        for path in (upper, work):
+            os.makedirs(path, exist_ok=True)
+        request = LaunchRequest(
+            id=spec.id,
+            argv=spec.argv,
+            env=spec.env,
+            working_dir=spec.working_dir,
+            user=spec.user,
+            hostname=spec.hostname,
+            network="none" if spec.network == "none" else "host",
+            lowers=tuple(layer.diff for layer in self._store.layers_of(spec.image_id)),
+            upper=upper,
+            work=work,
+            read_only=spec.read_only,
+            binds=spec.binds,
+            tmpfs=spec.tmpfs,
+            init=spec.init,
+            state_dir=directory,
+            log=os.path.join(directory, "log.json"),
+            remove=(directory,) if spec.auto_remove else (),
+            fake_ids=self._fake_ids,
+            open_stdin=spec.stdin_open and stdin is not None,
+        )
+        try:
+            return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr)
+        except LaunchFailed:
+            if spec.auto_remove:
+                self._forget(spec)
+            raise
+
+    def state(self, spec: ContainerSpec) -> RunState:
+        """What became of the container."""
+        return self._runtime.state(self._store.container_dir(spec.id))
+
+    def connect(self, spec: ContainerSpec) -> Process | None:
+        """The running container, whoever started it."""
+        return self._runtime.connect(self._store.container_dir(spec.id))
+
+    def find(self, text: str) -> ContainerSpec:
+        """The container with this name, id or unique id prefix.
+
+        Raises:
+            ContainerNotFound: there is none.
+        """
+        spec = self._store.container(text.removeprefix("/"))
+        if self._is_gone(spec):
+            self._store.remove_container(spec.id)
+            raise ContainerNotFound(f"no such container: {text}")
+        return spec
+
+    def _is_gone(self, spec: ContainerSpec) -> bool:
+        """A ``--rm`` container whose monitor has removed its directory: only the record is left."""
+        return spec.auto_remove and not os.path.isdir(self._store.container_dir(spec.id))
+
+    def rows(self, *, running_only: bool) -> tuple[ContainerRow, ...]:
+        """Containers newest first, as ``ps`` lists them."""
+        rows = []
+        for spec in self._store.containers():
+            if self._is_gone(spec):
+                self._store.remove_container(spec.id)
+                continue
+            state = self.state(spec)
+            if running_only and state.status != "running":
+                continue
+            rows.append(
+                ContainerRow(
+                    id=spec.id,
+                    image=self._shown_image(spec),
+                    command=rules.shown_command(spec.argv),
+                    created=_when(spec.created),
+                    state=state.status,
+                    exit_code=state.exit_code,
+                    started=_when(state.started) if state.started else None,
+                    finished=_when(state.finished) if state.finished else None,
+                    ports="",
+                    name=spec.name,
+                    labels=spec.labels,
+                    network=spec.network,
+                )
+            )
+        return tuple(rows)
+
+    def _shown_image(self, spec: ContainerSpec) -> str:
+        """The name the user gave, or the short id once that name means another image (as docker shows it)."""
+        from contextkernel.errors import ImageNotFound
+
+        try:
+            same = self._store.resolve(spec.image) == spec.image_id
+        except ImageNotFound:
+            same = False
+        return spec.image if same else spec.image_id.short
+
+    def stop(self, spec: ContainerSpec, timeout: int | None = None) -> None:
+        """Send the stop signal, and SIGKILL after ``timeout`` seconds (default: the container's)."""
+        process = self.connect(spec)
+        if process is None:
+            return
+        try:
+            process.signal(rules.signal_number(spec.stop_signal))
+            if process.wait(spec.stop_timeout if timeout is None else timeout) is None:
+                process.signal(9)
+                process.wait()
+        finally:
+            process.close()
+
+    def kill(self, spec: ContainerSpec, signal: str) -> None:
+        """Send a signal.
+
+        Raises:
+            ContainerRunning: never; Conflict is raised for a container that does not run.
+        """
+        from contextkernel.errors import Conflict
+
+        number = rules.signal_number(signal)
+        process = self.connect(spec)
+        if process is None:
+            raise Conflict(f"cannot kill container {spec.name!r}: it is not running")
+        try:
+            process.signal(number)
+            if number == 9:
+                process.wait(10)
+        finally:
+            process.close()
+
+    def wait(self, spec: ContainerSpec) -> int:
+        """Block until the container has exited; its exit code."""
+        process = self.connect(spec)
+        if process is None:
+            return self.state(spec).exit_code
+        try:
+            return process.wait() or 0
+        finally:
+            process.close()
+
+    def remove(self, spec: ContainerSpec, *, force: bool = False) -> None:
+        """Remove a container and its files.
+
+        Raises:
+            ContainerRunning: it runs, and ``force`` is not set.
+        """
+        if self.state(spec).status == "running":
+            if not force:
+                raise ContainerRunning(
+                    f"cannot remove running container {spec.name!r} ({spec.id[:12]})",
+                    hint="stop it first, or remove with -f",
+                )
+            self.kill(spec, "KILL")
+        self._forget(spec)
+
+    def finished(self, spec: ContainerSpec) -> None:
+        """Complete the removal of a ``--rm`` container after its exit."""
+        if spec.auto_remove:
+            self._forget(spec)
+
+    def _forget(self, spec: ContainerSpec) -> None:
+        directory = self._store.container_dir(spec.id)
+        try:
+            shutil.rmtree(directory)
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            self._worker().remove([directory])
+        self._store.remove_container(spec.id)
+
+    def logs(
+        self, spec: ContainerSpec, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[tuple[str, str, bytes]]:
+        """Yield ``(stream, time, line)`` of the container's log, oldest first.
+
+        Args:
+            spec: the container.
+            tail: only the last lines.
+            follow: go on until the container has exited.
+        """
+        path = os.path.join(self._store.container_dir(spec.id), "log.json")
+        try:
+            log = open(path, "rb")  # noqa: SIM115 - closed below; a missing log is no error
+        except FileNotFoundError:
+            return
+        with log:
+            lines = log.readlines()
+            partial = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+            for line in lines if tail is None else lines[len(lines) - tail :] if tail else []:
+                yield _log_entry(line)
+            while follow:
+                alive = self.state(spec).status == "running"
+                for piece in log:
+                    partial += piece
+                    if partial.endswith(b"\n"):
+                        yield _log_entry(partial)
+                        partial = b""
+                if not alive:
+                    return
+                time.sleep(_POLL)
+
+
+def _log_entry(line: bytes) -> tuple[str, str, bytes]:
+    record = json.loads(line)
+    return record["stream"], record["time"], record["log"].encode("utf-8", "surrogateescape")
+
+
+def _when(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def _check_bind(bind: Bind) -> None:
+    if not bind.target.startswith("/") or os.path.normpath(bind.target) == "/":
+        raise InvalidInput(f"invalid mount target {bind.target!r}", hint="an absolute path other than /")
+    if not os.path.exists(bind.source):
+        raise InvalidInput(f"bind source {bind.source!r} does not exist", hint="create the directory first")
+
+
+def matches(row: ContainerRow, filters: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a row passes docker's ``--filter``: any value per key, all keys.
+
+    Raises:
+        InvalidInput: for a key this version does not know.
+    """
+    for key, values in filters.items():
+        test = _FILTERS.get(key)
+        if test is None:
+            raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(sorted(_FILTERS))}")
+        if key == "label":
+            if not all(test(row, value) for value in values):
+                return False
+        elif not any(test(row, value) for value in values):
+            return False
+    return True
+
+
+def _has_label(row: ContainerRow, value: str) -> bool:
+    key, equals, wanted = value.partition("=")
+    return key in row.labels and (not equals or row.labels[key] == wanted)
+
+
+def _is_ancestor(row: ContainerRow, value: str) -> bool:
+    return value in (row.image, f"{row.image}:latest") or row.image == f"{value}:latest"
+
+
+_FILTERS: dict[str, Callable[[ContainerRow, str], bool]] = {
+    "id": lambda row, value: row.id.startswith(value),
+    "name": lambda row, value: value.removeprefix("/") in row.name,
+    "label": _has_label,
+    "status": lambda row, value: row.state == value,
+    "exited": lambda row, value: row.state in ("exited", "dead") and str(row.exit_code) == value,
+    "ancestor": _is_ancestor,
+    "network": lambda row, value: row.network == value,
+}

@@ -1,0 +1,127 @@
+"""The document that ``inspect`` shows for a container, in docker's shape (Engine API, ContainerInspect)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import ContainerSpec, RunState
+    from contextkernel.model.layers import Layer
+    from contextkernel.model.oci import RunConfig
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def container_document(
+    spec: ContainerSpec, state: RunState, config: RunConfig, layers: tuple[Layer, ...], *, directory: str, tier: str
+) -> dict[str, Any]:
+    """Describe one container.
+
+    Args:
+        spec: as created.
+        state: what became of it.
+        config: of its image.
+        layers: of its image, base first.
+        directory: where the container's files are.
+        tier: the host's tier; shown with what it means for isolation.
+
+    Returns:
+        Docker's document; the ``ContextKernel`` object at the end is ours and says how it is isolated.
+    """
+    running = state.status == "running"
+    network = "host" if spec.network == "default" else spec.network
+    return {
+        "Id": spec.id,
+        "Created": rfc3339(spec.created),
+        "Path": spec.argv[0],
+        "Args": list(spec.argv[1:]),
+        "State": {
+            "Status": state.status,
+            "Running": running,
+            "Paused": False,
+            "Restarting": False,
+            "OOMKilled": state.oom_killed,
+            "Dead": state.status == "dead",
+            "Pid": state.pid if running else 0,
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": rfc3339(state.started),
+            "FinishedAt": rfc3339(state.finished),
+        },
+        "Image": str(spec.image_id),
+        "LogPath": f"{directory}/log.json",
+        "Name": f"/{spec.name}",
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "ExecIDs": None,
+        "HostConfig": {
+            "Binds": [f"{b.source}:{b.target}{':ro' if b.read_only else ''}" for b in spec.binds] or None,
+            "LogConfig": {"Type": "json-file", "Config": {}},
+            "NetworkMode": spec.network,
+            "AutoRemove": spec.auto_remove,
+            "Privileged": False,
+            "ReadonlyRootfs": spec.read_only,
+            "Tmpfs": {t.target: t.options for t in spec.tmpfs} or None,
+            "Init": spec.init or None,
+        },
+        "GraphDriver": {
+            "Data": {
+                "LowerDir": ":".join(layer.diff for layer in reversed(layers)),
+                "UpperDir": f"{directory}/upper",
+                "WorkDir": f"{directory}/work",
+            },
+            "Name": "overlay",
+        },
+        "Mounts": [
+            {
+                "Type": "bind",
+                "Source": b.source,
+                "Destination": b.target,
+                "Mode": "ro" if b.read_only else "",
+                "RW": not b.read_only,
+                "Propagation": "rprivate",
+            }
+            for b in spec.binds
+        ],
+        "Config": {
+            "Hostname": spec.hostname,
+            "Domainname": "",
+            "User": spec.user,
+            "AttachStdin": spec.stdin_open and not spec.detached,
+            "AttachStdout": not spec.detached,
+            "AttachStderr": not spec.detached,
+            "Tty": False,
+            "OpenStdin": spec.stdin_open,
+            "StdinOnce": spec.stdin_open and not spec.detached,
+            "Env": list(spec.env),
+            "Cmd": list(spec.cmd) if spec.cmd else None,
+            "Image": spec.image,
+            "Volumes": config.volumes,
+            "WorkingDir": spec.working_dir if spec.working_dir != "/" or config.working_dir else "",
+            "Entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
+            "OnBuild": list(config.on_build) if config.on_build else None,
+            "Labels": spec.labels,
+            "StopSignal": spec.stop_signal,
+            "StopTimeout": spec.stop_timeout,
+        },
+        "NetworkSettings": {"Networks": {network: {}}, "Ports": {}},
+        "ContextKernel": {
+            "Tier": tier,
+            "Network": network,
+            "NetworkIsolated": network == "none",
+            "NetworkReason": ""
+            if spec.network != "default"
+            else "shares the host's network: bridged networks are not part of this version",
+        },
+    }
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """Nanoseconds since the epoch as docker writes times; zero is Go's zero time."""
+    if not nanoseconds:
+        return _NEVER
+    whole, fraction = divmod(nanoseconds, 10**9)
+    digits = f"{fraction:09d}".rstrip("0")
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (f".{digits}" if digits else "") + "Z"

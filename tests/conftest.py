@@ -1,0 +1,36 @@
+"""Shared by all tests: strict skips, selection by user, and where the base images are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect (not skip) what belongs to the other user: `root` tests as a user, `rootless` ones as root."""
+    other = "rootless" if os.geteuid() == 0 else "root"
+    gone = [item for item in items if item.get_closest_marker(other)]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if item not in gone]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def] # noqa: ARG001
+    """In CI an unexpected skip is a failure; a test that may skip says so with ``may_skip``."""
+    report = yield
+    strict = os.environ.get("CONTEXTKERNEL_STRICT_SKIPS")
+    if strict and report.skipped and not hasattr(report, "wasxfail") and not item.get_closest_marker("may_skip"):
+        report.outcome = "failed"
+        report.longrepr = f"unexpected skip in CI: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def cache_dir() -> Path:
+    """A directory that lives longer than one run, for what is slow to make (base images)."""
+    path = Path(os.environ.get("CONTEXTKERNEL_TEST_CACHE") or Path.home() / ".cache" / "contextkernel-tests")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
