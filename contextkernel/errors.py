@@ -118,7 +118,7 @@ def excerpt(source: str, span: Span, context: int = 2) -> list[str]:
     Returns:
         Lines without line ends.
     """
-    text = source.splitlines()
+    text = source.split("\n")
     first, last = max(1, span.line - context), min(len(text), span.end_line + context)
     width = len(str(last))
     out = []

@@ -1,1 +1,1 @@
-""""""
+"""The docker grammar, declared once; three faces (command line, notebook, reference page) use it."""

@@ -1,0 +1,235 @@
+"""The build context: a directory on this machine, seen through its ignore file.
+
+Directories are read when they are first needed, so that ``COPY src/hello.c`` in a large tree costs one look and
+``COPY . .`` one walk, without entering what is ignored. Nothing outside of the directory is ever reached: links are
+resolved here, inside of it. Sockets are left out, as BuildKit's ``fsutil`` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from contextkernel.build.ports import BuildStore
+from contextkernel.build.trees import Node, NodeKind
+from contextkernel.dockerfile.ignore import IgnoreMatcher
+from contextkernel.errors import InvalidInput, SourceNotFound
+from contextkernel.layer.index import encode_name
+
+_MAX_LINKS = 40  # as the kernel (path_resolution(7))
+_KINDS: dict[int, NodeKind] = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "dir",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A directory: what is to be seen by name (sorted), and the names that are left out."""
+
+    seen: dict[str, os.stat_result]
+    ignored: tuple[str, ...]
+
+
+_NOTHING = _Listing({}, ())
+
+
+class DirectoryContext:
+    """A :class:`~contextkernel.build.trees.SourceTree` of a directory.
+
+    Args:
+        root: the directory; ``None`` for a build without a context, in which nothing is found.
+        matcher: the ignore file.
+        store: remembers digests of files that have not changed since.
+
+    Attributes:
+        transferred: bytes of the files that have been looked into.
+    """
+
+    def __init__(self, root: str | None, matcher: IgnoreMatcher, store: BuildStore) -> None:
+        self.root = root
+        self.transferred = 0
+        self._matcher = matcher
+        self._store = store
+        self._listings: dict[str, _Listing] = {}
+        self._digests: dict[str, str] = {}
+        self._fresh: list[tuple[str, os.stat_result, str]] = []
+
+    def get(self, path: str) -> Node | None:
+        """See ``SourceTree``."""
+        facts = self._facts(path)
+        return None if facts is None else self._node(path, facts)
+
+    def resolve(self, path: str) -> str | None:
+        """See ``SourceTree``."""
+        todo = path.split("/")[::-1]
+        here, links = ".", 0
+        while todo:
+            part = todo.pop()
+            if part in {"", "."}:
+                continue
+            if part == "..":
+                here = os.path.dirname(here) or "."
+                continue
+            step = _join(here, part)
+            facts = self._facts(step)
+            if facts is None:
+                return None
+            if stat.S_ISLNK(facts.st_mode):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise InvalidInput(f"{path!r} of the build context leads through too many symbolic links")
+                target = os.readlink(self._absolute(step))
+                if target.startswith("/"):
+                    here = "."
+                todo.extend(target.split("/")[::-1])
+                continue
+            here = step
+        return here
+
+    def children(self, path: str) -> list[str]:
+        """See ``SourceTree``."""
+        return list(self._list(path).seen)
+
+    def below(self, path: str) -> Iterator[Node]:
+        """See ``SourceTree``."""
+        facts = self._facts(path)
+        if facts is None:
+            return
+        yield self._node(path, facts)
+        if stat.S_ISDIR(facts.st_mode):
+            for name in self._list(path).seen:
+                yield from self.below(_join(path, name))
+
+    def digest(self, node: Node) -> str:
+        """See ``SourceTree``; remembered within this build, and for unchanged files by the store."""
+        known = self._digests.get(node.path)
+        if known is not None:
+            return known
+        path = self._absolute(node.path)
+        facts = self._facts(node.path)
+        if facts is None:
+            raise SourceNotFound(f"{node.path!r} is not in the build context")
+        self.transferred += facts.st_size
+        found = self._store.file_digest(path, facts)
+        if found is None:
+            try:
+                with open(path, "rb") as stream:
+                    found = hashlib.file_digest(stream, "sha256").hexdigest()
+                    # what was read is what is remembered, even if the file was replaced since it was listed
+                    self._fresh.append((path, os.fstat(stream.fileno()), found))
+            except OSError as problem:
+                raise _unreadable(node.path, problem) from None
+        self._digests[node.path] = found
+        return found
+
+    def head(self, node: Node, count: int) -> bytes:
+        """See ``SourceTree``."""
+        try:
+            with open(self._absolute(node.path), "rb") as stream:
+                return stream.read(count)
+        except OSError as problem:
+            raise _unreadable(node.path, problem) from None
+
+    def excluded_below(self, path: str) -> tuple[str, ...]:
+        """The outermost entries at or below ``path`` that are left out, sorted."""
+        found: list[str] = []
+        todo = [path]
+        while todo:
+            directory = todo.pop()
+            listing = self._list(directory)
+            found += [_join(directory, name) for name in listing.ignored]
+            todo += [_join(directory, name) for name, facts in listing.seen.items() if stat.S_ISDIR(facts.st_mode)]
+        return tuple(sorted(found))
+
+    def is_ignored(self, path: str) -> bool:
+        """Whether ``path`` exists on disk and the ignore file leaves it out."""
+        return self.root is not None and os.path.lexists(self._absolute(path)) and self._matcher.excludes(path)
+
+    def remember(self) -> None:
+        """Hand the digests of files that had to be read to the store."""
+        if self._fresh:
+            self._store.remember_file_digests(self._fresh)
+            self._fresh = []
+
+    def _absolute(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self.root or "/nonexistent", path))
+
+    def _facts(self, path: str) -> os.stat_result | None:
+        if path == ".":
+            return None if self.root is None else os.stat(self.root)
+        directory, _, name = path.rpartition("/")
+        return self._list(directory or ".").seen.get(name)
+
+    def _node(self, path: str, facts: os.stat_result) -> Node:
+        kind = _KINDS[stat.S_IFMT(facts.st_mode)]
+        return Node(
+            path=path,
+            kind=kind,
+            mode=stat.S_IMODE(facts.st_mode),
+            size=facts.st_size if kind == "file" else 0,
+            link=os.readlink(self._absolute(path)) if kind == "symlink" else "",
+            device=(os.major(facts.st_rdev), os.minor(facts.st_rdev)) if kind in {"char", "block"} else (0, 0),
+        )
+
+    def _list(self, path: str) -> _Listing:
+        found = self._listings.get(path)
+        if found is None:
+            found = self._listings[path] = self._read(path)
+        return found
+
+    def _read(self, directory: str) -> _Listing:
+        if self.root is None:
+            return _NOTHING
+        if directory != ".":
+            facts = self._facts(directory)
+            # a link here would lead out of what has been resolved
+            if facts is None or not stat.S_ISDIR(facts.st_mode):
+                return _NOTHING
+        return self._scan(directory)
+
+    def _scan(self, directory: str) -> _Listing:
+        seen: dict[str, os.stat_result] = {}
+        ignored: list[str] = []
+        try:
+            with os.scandir(self._absolute(directory)) as entries:
+                found = sorted(entries, key=lambda entry: encode_name(entry.name))
+            for entry in found:
+                facts = entry.stat(follow_symlinks=False)
+                path = _join(directory, entry.name)
+                if self._hidden(path, facts):
+                    ignored.append(entry.name)
+                else:
+                    seen[entry.name] = facts
+        except OSError as problem:
+            raise _unreadable(directory, problem) from None
+        return _Listing(seen, tuple(ignored))
+
+    def _hidden(self, path: str, facts: os.stat_result) -> bool:
+        if stat.S_IFMT(facts.st_mode) not in _KINDS:  # a socket
+            return True
+        if not self._matcher or not self._matcher.excludes(path):
+            return False
+        if not stat.S_ISDIR(facts.st_mode) or not self._matcher.may_contain_exceptions(path):
+            return True
+        # an ignored directory is there if something in it is taken back
+        listing = self._listings[path] = self._scan(path)
+        return not listing.seen
+
+
+def _join(directory: str, name: str) -> str:
+    return name if directory == "." else f"{directory}/{name}"
+
+
+def _unreadable(path: str, problem: OSError) -> InvalidInput:
+    return InvalidInput(
+        f"cannot read {path!r} of the build context: {(problem.strerror or str(problem)).lower()}",
+        hint="make it readable, or leave it out with .dockerignore",
+    )

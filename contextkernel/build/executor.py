@@ -1,0 +1,339 @@
+"""The builder: from a request to an image in the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from contextkernel.build.commits import Committer, StackLayer
+from contextkernel.build.context import DirectoryContext
+from contextkernel.build.copying import ResolvedCopy, resolve_copy
+from contextkernel.build.ports import BaseResolver, BuildStore
+from contextkernel.build.reporting import BuildReport, bytes_text
+from contextkernel.build.request import BuildRequest
+from contextkernel.build.sources import read_ignore
+from contextkernel.build.stage_run import Tools, placed, run_stage
+from contextkernel.build.trees import MergedTree
+from contextkernel.dockerfile.ignore import IgnoreMatcher, parse_ignore
+from contextkernel.dockerfile.instructions import Dockerfile
+from contextkernel.dockerfile.parse import parse
+from contextkernel.dockerfile.suggest import nearest
+from contextkernel.errors import ImageNotFound, InvalidInput
+from contextkernel.model.codec import to_json
+from contextkernel.model.digest import Digest
+from contextkernel.model.events import BuildFinished
+from contextkernel.model.layers import Entry
+from contextkernel.model.oci import ImageConfig
+from contextkernel.model.platform import Platform
+from contextkernel.model.ports import IndexReader, LayerWorker, Reporter, Runtime
+from contextkernel.model.reference import ImageRef
+from contextkernel.model.results import BuildResult
+from contextkernel.plan.arguments import global_scope, platform_arguments, proxy_environment, unconsumed
+from contextkernel.plan.image import image_config
+from contextkernel.plan.stage import Facts, StagePlan, from_image, from_scratch, from_stage, plan_stage
+from contextkernel.plan.stages import StageGraph, build_graph
+from contextkernel.plan.steps import (
+    ContextOrigin,
+    CopyStep,
+    ImageOrigin,
+    Network,
+    Origin,
+    ScratchOrigin,
+    StageOrigin,
+)
+
+if TYPE_CHECKING:
+    from contextkernel.store.steps import StepRecord
+
+_NETWORKS: dict[str, Network] = {"default": "default", "none": "none", "host": "host", "": "default"}
+
+
+class Builder:
+    """Builds images with what it is given; knows neither registries nor namespaces itself.
+
+    Args:
+        store: layers, images and the build cache.
+        worker: copies files and hashes layers, with the container's ids.
+        runtime: runs programs.
+        resolve_base: finds the images that are built upon or copied from.
+        fake_ids: this host maps one id only.
+        platform: of this host.
+        read_index: reads a layer's index.
+        now: nanoseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        store: BuildStore,
+        worker: LayerWorker,
+        runtime: Runtime,
+        resolve_base: BaseResolver,
+        *,
+        fake_ids: bool = False,
+        platform: Platform | None = None,
+        read_index: IndexReader | None = None,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._runtime = runtime
+        self._resolve_base = resolve_base
+        self._fake_ids = fake_ids
+        self._platform = platform or Platform.host()
+        self._read_index = read_index or _read_index
+        self._now = now
+
+    def build(self, request: BuildRequest, report: Reporter) -> BuildResult:
+        """Build.
+
+        Args:
+            request: what to build.
+            report: receives the events of :mod:`contextkernel.model.events`.
+
+        Raises:
+            DockerfileError: the text cannot be built; nothing was run.
+            InvalidInput: a target or network that does not exist.
+            SourceNotFound: a COPY source is missing; nothing was run if it should be in the context.
+            ImageNotFound: a base image cannot be had.
+            StepFailed: a program failed; the steps before it stay cached.
+            KeyboardInterrupt, anything else: the running step was killed and its files are gone.
+        """
+        with ExitStack() as stack:
+            return _Build(self, request, BuildReport(report), stack).run()
+
+
+class _Build:
+    """One build."""
+
+    def __init__(self, builder: Builder, request: BuildRequest, report: BuildReport, stack: ExitStack) -> None:
+        self._builder = builder
+        self._store = builder._store
+        self._request = request
+        self._report = report
+        self._stack = stack
+        self._args = request.given_args
+        self._platform = request.platform or builder._platform
+        self._configs: dict[ImageOrigin, ImageConfig] = {}
+        self._layers: dict[Origin, tuple[StackLayer, ...]] = {ScratchOrigin(): ()}
+        self._trees: dict[Origin, MergedTree] = {}
+        self._pulled: set[ImageOrigin] = set()
+
+    def run(self) -> BuildResult:
+        if self._request.network not in _NETWORKS:
+            raise InvalidInput(
+                f"network {self._request.network!r} is not supported for a build", hint="one of default, none, host"
+            )
+        dockerfile = self._load_dockerfile()
+        context = self._load_context()
+        graph, scope = self._graph(dockerfile)
+        plans = self._plan(dockerfile, graph, scope)
+        copies = self._find_copies(context, plans.values(), dockerfile.source)
+        self._execute(plans, copies, dockerfile.source)
+        self._warn_unconsumed(dockerfile)
+        return self._export(graph, plans[graph.target])
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def _load_dockerfile(self) -> Dockerfile:
+        name, text = self._request.dockerfile_name, self._request.dockerfile
+        with self._report.step(f"[internal] load build definition from {name.rpartition('/')[2]}") as step:
+            size = len(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
+            step.note(f"transferring dockerfile: {bytes_text(size)}")
+            return parse(text, file=name)
+
+    def _load_context(self) -> DirectoryContext:
+        patterns: tuple[str, ...] = ()
+        if self._request.context is not None:
+            with self._report.step("[internal] load .dockerignore") as step:
+                found = read_ignore(self._request.context, self._request.dockerfile_name)
+                step.note(f"transferring context: {bytes_text(len(found[0]) if found else 2)}")
+                if found:
+                    patterns = parse_ignore(found[0])
+                    try:
+                        matcher = IgnoreMatcher(patterns)
+                    except InvalidInput as problem:
+                        raise InvalidInput(f"{found[1]}: {problem.problem}", hint=problem.hint) from None
+                    return DirectoryContext(self._request.context, matcher, self._store)
+        return DirectoryContext(self._request.context, IgnoreMatcher(patterns), self._store)
+
+    # -- planning ---------------------------------------------------------------------------------
+
+    def _graph(self, dockerfile: Dockerfile) -> tuple[StageGraph, Mapping[str, str]]:
+        """The stages, once all images they need are here; triggers of an image may bring in more."""
+        target = self._request.target
+        start = platform_arguments(self._builder._platform, self._platform, target, self._args)
+        scope = global_scope(dockerfile, self._args, start)
+        while True:
+            graph = build_graph(dockerfile, scope=scope, target=target, images=self._configs)
+            missing = graph.missing(self._configs)
+            if not missing:
+                return graph, scope
+            for image in missing:
+                self._resolve(image, graph, dockerfile)
+
+    def _resolve(self, image: ImageOrigin, graph: StageGraph, dockerfile: Dockerfile) -> None:
+        with self._report.step(f"[internal] load metadata for {image.ref}") as step:
+            try:
+                found = self._builder._resolve_base(
+                    image.ref,
+                    pull=self._request.pull,
+                    platform=image.platform or self._request.platform,
+                    report=step.nested,
+                )
+            except ImageNotFound as problem:
+                near = nearest(image.ref.familiar_name, graph.names())
+                problem.span, problem.source = problem.span or graph.place(image), dockerfile.source
+                problem.hint = f"did you mean the stage {near!r}?" if near else problem.hint
+                raise
+            if step.transferred:
+                self._pulled.add(image)
+            layers = self._store.layers_of(found)
+            self._stack.enter_context(self._store.hold(layer.diff_id for layer in layers))
+            self._configs[image] = self._store.config(found)
+            self._layers[image] = tuple(StackLayer(layer.diff_id, layer.directory) for layer in layers)
+
+    def _plan(self, dockerfile: Dockerfile, graph: StageGraph, scope: Mapping[str, str]) -> dict[int, StagePlan]:
+        facts = Facts(
+            dockerfile=dockerfile,
+            scope=scope,
+            build_args=self._args,
+            proxy=proxy_environment(self._args),
+            network=_NETWORKS[self._request.network],
+        )
+        plans: dict[int, StagePlan] = {}
+        for index in graph.needed:
+            node = graph.stages[index]
+            match node.base:
+                case ScratchOrigin():
+                    start = from_scratch()
+                case ImageOrigin():
+                    start = from_image(self._configs[node.base])
+                case StageOrigin(index=below):
+                    start = from_stage(plans[below].state)
+            plans[index] = plan_stage(node, start, facts)
+        return plans
+
+    def _find_copies(
+        self, context: DirectoryContext, plans: Iterable[StagePlan], source: str
+    ) -> dict[CopyStep, ResolvedCopy]:
+        """Sources in the context: all of them before anything runs, so that a missing one costs no time."""
+        steps = [
+            step
+            for plan in plans
+            for step in plan.layer_steps
+            if isinstance(step, CopyStep) and isinstance(step.origin, ContextOrigin)
+        ]
+        found: dict[CopyStep, ResolvedCopy] = {}
+        reading = [step for step in steps if step.sources]
+        for step in steps:
+            if not step.sources:
+                found[step] = resolve_copy(step, context)
+        if reading:
+            with self._report.step("[internal] load build context") as report:
+                for step in reading:
+                    with placed(step, source):
+                        found[step] = resolve_copy(step, context)
+                context.remember()
+                report.note(f"transferring context: {bytes_text(context.transferred)}")
+        for step, copy in found.items():
+            for pattern in copy.unmatched:
+                self._report.warn(f"{step.original.split()[0].upper()}: nothing matches {pattern!r}", step.span)
+        return found
+
+    # -- doing ------------------------------------------------------------------------------------
+
+    def _execute(self, plans: Mapping[int, StagePlan], copies: Mapping[CopyStep, ResolvedCopy], source: str) -> None:
+        from contextkernel.store.steps import StepRecord
+
+        def record(diff_id: Digest, created: int) -> StepRecord:
+            return StepRecord(diff_id=diff_id, created=created)
+
+        with Committer(self._store, self._builder._worker, record) as committer:
+            tools = Tools(
+                store=self._store,
+                worker=self._builder._worker,
+                runtime=self._builder._runtime,
+                committer=committer,
+                report=self._report,
+                fake_ids=self._builder._fake_ids,
+                no_cache=self._request.no_cache,
+                source=source,
+                context=self._request.context,
+                copies=copies,
+                resolve=lambda step: resolve_copy(step, self._tree(step.origin)),
+                lowers=lambda step: tuple(f"{layer.directory}/diff" for layer in self._layers[step.origin]),
+                now=self._builder._now,
+            )
+            for index, plan in plans.items():
+                if plan.from_title:
+                    node = plan.node
+                    with self._report.step(plan.from_title, instruction=node.original, span=node.span) as step:
+                        if node.base not in self._pulled:
+                            step.cached()
+                self._layers[StageOrigin(index)] = run_stage(plan, self._layers[plan.node.base], tools)
+
+    def _tree(self, origin: Origin) -> MergedTree:
+        """What an image or stage looks like, from the indexes of its layers."""
+        found = self._trees.get(origin)
+        if found is None:
+            from contextkernel.layer.merge import merge
+
+            read = self._builder._read_index
+            found = self._trees[origin] = MergedTree(
+                merge(read(f"{layer.directory}/index") for layer in self._layers[origin])
+            )
+        return found
+
+    def _warn_unconsumed(self, dockerfile: Dockerfile) -> None:
+        names = unconsumed(dockerfile, self._args)
+        if names:
+            self._report.warn(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
+
+    def _export(self, graph: StageGraph, plan: StagePlan) -> BuildResult:
+        base = self._bottom(graph, plan)
+        layers = self._layers[StageOrigin(graph.target)]
+        with self._report.step("exporting to image") as step:
+            step.note("exporting layers")
+            config = image_config(
+                plan.state,
+                base=base,
+                made=[layer.made for layer in layers if layer.made is not None],
+                labels=self._request.labels,
+                platform=self._platform,
+            )
+            document = to_json(config)
+            step.note(f"writing image {Digest.of(document)}")
+            image = self._store.add_image(document, origin="build", names=self._request.tags)
+            for tag in self._request.tags:
+                step.note(f"naming to {_shown(tag)}")
+        names = tuple(tag.familiar for tag in self._request.tags)
+        seconds = self._report.seconds
+        self._report.emit(BuildFinished(image, names, seconds))
+        return BuildResult(
+            image=image,
+            names=names,
+            steps=tuple(self._report.steps),
+            seconds=seconds,
+            warnings=tuple(self._report.warnings),
+        )
+
+    def _bottom(self, graph: StageGraph, plan: StagePlan) -> ImageConfig | None:
+        """The configuration of the image at the bottom of the target; ``None`` for scratch."""
+        base = plan.node.base
+        while isinstance(base, StageOrigin):
+            base = graph.stages[base.index].base
+        return self._configs[base] if isinstance(base, ImageOrigin) else None
+
+
+def _shown(tag: ImageRef) -> str:
+    """As docker says what it names: the default tag is left out."""
+    return tag.name if tag.tag == "latest" else str(tag)
+
+
+def _read_index(path: str) -> list[Entry]:
+    from contextkernel.layer.index import unpack_index
+
+    with open(path, "rb") as stream:
+        return unpack_index(stream.read())

@@ -1,0 +1,92 @@
+"""What the builder needs of the store, as a protocol; the store's own class has all of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from contextkernel.model.digest import Digest
+from contextkernel.model.layers import Layer, LayerFacts
+from contextkernel.model.oci import ImageConfig
+from contextkernel.model.platform import Platform
+from contextkernel.model.ports import Reporter
+from contextkernel.model.reference import ImageRef
+
+if TYPE_CHECKING:
+    from contextkernel.store.steps import StepRecord
+
+
+class BuildStore(Protocol):
+    """Layers, images and the build cache; see :class:`contextkernel.store.Store` for the contract of each method."""
+
+    def new_layer_dir(self) -> str:
+        """A directory with empty ``diff/`` and ``work/``, this session's own."""
+        ...
+
+    def add_layer(self, directory: str, facts: LayerFacts) -> Layer:
+        """Make a complete directory known; an equal layer that is already there wins."""
+        ...
+
+    def discard_layer_dir(self, directory: str) -> None:
+        """Give a directory up: it becomes trash."""
+        ...
+
+    def layer(self, diff_id: Digest) -> Layer:
+        """The layer."""
+        ...
+
+    def has_layer(self, diff_id: Digest) -> bool:
+        """Whether the layer is here."""
+        ...
+
+    def hold(self, diff_ids: Iterable[Digest]) -> AbstractContextManager[None]:
+        """Keep layers from being removed meanwhile."""
+        ...
+
+    def config(self, image: Digest) -> ImageConfig:
+        """Configuration of an image."""
+        ...
+
+    def layers_of(self, image: Digest) -> tuple[Layer, ...]:
+        """Layers of an image, base first."""
+        ...
+
+    def add_image(self, config: bytes, *, origin: str, names: Iterable[ImageRef] = ()) -> Digest:
+        """Make an image known under ``names``, all at once."""
+        ...
+
+    def step(self, key: Digest) -> StepRecord | None:
+        """What a step with this cache key led to."""
+        ...
+
+    def add_step(self, key: Digest, record: StepRecord) -> None:
+        """Remember what a step led to."""
+        ...
+
+    def file_digest(self, path: str, facts: os.stat_result) -> str | None:
+        """Remembered content digest of a file that has not changed since."""
+        ...
+
+    def remember_file_digests(self, items: Iterable[tuple[str, os.stat_result, str]]) -> None:
+        """Remember content digests."""
+        ...
+
+    def temporary_path(self) -> str:
+        """A path that goes when this session ends."""
+        ...
+
+
+class BaseResolver(Protocol):
+    """Turns a FROM reference into the id of an image in the store."""
+
+    def __call__(
+        self, ref: ImageRef, *, pull: bool, platform: Platform | None = None, report: Reporter | None = None
+    ) -> Digest:
+        """Find the image, fetching it where it is missing or ``pull`` asks for it.
+
+        Raises:
+            ImageNotFound: neither here nor in a registry.
+        """
+        ...

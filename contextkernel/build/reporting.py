@@ -1,0 +1,129 @@
+"""Events of a build, numbered and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from contextkernel.errors import ContextKernelError, Span
+from contextkernel.model.events import (
+    BuildWarning,
+    StepBroke,
+    StepCached,
+    StepDone,
+    StepNote,
+    StepOutput,
+    StepProgress,
+    StepStarted,
+)
+from contextkernel.model.ports import Reporter
+from contextkernel.model.results import BuildStep
+
+
+class StepReport:
+    """The events of one step that runs.
+
+    Attributes:
+        number: within the build, from 1.
+        state: ``done`` unless :meth:`cached` was called.
+        transferred: something had to be fetched for it.
+    """
+
+    def __init__(self, number: int, report: Reporter) -> None:
+        self.number = number
+        self.state = "done"
+        self.transferred = False
+        self._report = report
+
+    def note(self, text: str) -> None:
+        """A one-line message."""
+        self._report(StepNote(self.number, text))
+
+    def cached(self) -> None:
+        """Nothing has to be done."""
+        self.state = "cached"
+
+    def output(self, stream: str, text: str) -> None:
+        """Output of the step's program."""
+        self._report(StepOutput(self.number, "stderr" if stream == "stderr" else "stdout", text))
+
+    def nested(self, event: object) -> None:
+        """Pass on what a transfer inside of this step says, as this step's."""
+        self.transferred |= isinstance(event, StepProgress)
+        if isinstance(event, StepProgress | StepNote | StepOutput):
+            self._report(msgspec.structs.replace(event, step=self.number))
+
+
+class BuildReport:
+    """The events of a build.
+
+    Args:
+        report: receives them.
+        clock: seconds, monotonic.
+
+    Attributes:
+        steps: finished steps that belong to an instruction.
+        warnings: texts of the warnings so far.
+    """
+
+    def __init__(self, report: Reporter, clock: Callable[[], float] = time.monotonic) -> None:
+        self._report = report
+        self._clock = clock
+        self._count = 0
+        self._began = clock()
+        self.steps: list[BuildStep] = []
+        self.warnings: list[str] = []
+
+    @property
+    def seconds(self) -> float:
+        """Since the build began."""
+        return self._clock() - self._began
+
+    def warn(self, text: str, span: Span | None = None) -> None:
+        """Say something that does not change the result."""
+        self.warnings.append(text)
+        self._report(BuildWarning(text, span.line if span else 0))
+
+    def emit(self, event: object) -> None:
+        """Pass an event on."""
+        self._report(event)
+
+    @contextmanager
+    def step(self, name: str, *, instruction: str = "", span: Span | None = None) -> Iterator[StepReport]:
+        """A step from its start to its end, whatever that is."""
+        self._count += 1
+        number, began = self._count, self._clock()
+        line = span.line if span else 0
+        one = StepReport(number, self._report)
+        self._report(StepStarted(number, name, instruction, line))
+        try:
+            yield one
+        except ContextKernelError as problem:
+            self._report(StepBroke(number, self._clock() - began, problem.problem))
+            raise
+        except KeyboardInterrupt:
+            self._report(StepBroke(number, self._clock() - began, "interrupted"))
+            raise
+        except BaseException as problem:
+            self._report(StepBroke(number, self._clock() - began, f"{type(problem).__name__}: {problem}"))
+            raise
+        seconds = self._clock() - began
+        if one.state == "cached":
+            self._report(StepCached(number))
+        else:
+            self._report(StepDone(number, seconds))
+        if instruction:
+            self.steps.append(BuildStep(step=number, name=name, state=one.state, seconds=seconds, line=line))
+
+
+def bytes_text(size: int) -> str:
+    """A number of bytes as docker's progress has it: ``518B``, ``1.234kB``, ``2.5MB``."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.4g}{unit}"

@@ -1,0 +1,45 @@
+"""What is asked of a build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from contextkernel.model.platform import Platform
+from contextkernel.model.reference import ImageRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """One build.
+
+    Attributes:
+        context: directory of files for COPY and ADD; ``None`` for none.
+        dockerfile: the Dockerfile's text.
+        dockerfile_name: name to show for it; a path also says where ``<name>.dockerignore`` may be.
+        tags: names for the image.
+        build_args: values for ARG; ``None`` (a variable the caller does not have) counts as not given.
+        target: stage to stop at; default the last.
+        no_cache: run every step.
+        pull: ask the registry for newer base images.
+        labels: added to the image; they win over LABEL.
+        network: for every RUN that does not choose: ``default``, ``none`` or ``host``.
+        platform: to build for; default the host's.
+    """
+
+    context: str | None
+    dockerfile: str | bytes
+    dockerfile_name: str = "Dockerfile"
+    tags: tuple[ImageRef, ...] = ()
+    build_args: Mapping[str, str | None] = field(default_factory=dict)
+    target: str | None = None
+    no_cache: bool = False
+    pull: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    network: str = "default"
+    platform: Platform | None = None
+
+    @property
+    def given_args(self) -> dict[str, str]:
+        """The build arguments that have a value."""
+        return {name: value for name, value in self.build_args.items() if value is not None}

@@ -1,0 +1,224 @@
+"""The command line: ``contextkernel COMMAND ...``, the terminal face of :mod:`contextkernel.commands`.
+
+Importing this module imports nothing else: what a command needs is imported when it is given.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from contextkernel.commands.face import Progress
+    from contextkernel.commands.outcome import Outcome
+    from contextkernel.engine import Engine
+    from contextkernel.errors import ContextKernelError
+    from contextkernel.model.ports import Reporter
+
+PROGRAM = "contextkernel"
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+_INTERNAL = 125
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None, *, make_engine: Callable[[str | None], Engine] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: words after the program's name; default: this process's.
+        make_engine: makes the engine for ``--root`` (tests); default: the real one.
+
+    Returns:
+        The exit code: the container's for ``run``, else 0 or the error's.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show an ellipsis must not end the command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    session = _Session(make_engine or _engine)
+    try:
+        code = session.run(tuple(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_output()
+        code = _BROKEN_PIPE
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    finally:
+        session.close()
+    return code
+
+
+class _Session:
+    """One command from its words to its exit code."""
+
+    def __init__(self, make_engine: Callable[[str | None], Engine]) -> None:
+        self._make_engine = make_engine
+        self._engine: Engine | None = None
+        self._root: str | None = None
+        self._debug = False
+
+    def run(self, words: tuple[str, ...]) -> int:
+        from contextkernel.errors import ContextKernelError
+
+        try:
+            outcome = self._execute(words)
+            return self._show(outcome)
+        except ContextKernelError as problem:
+            if self._debug:
+                raise
+            _complain(problem)
+            return problem.exit_code
+        except (BrokenPipeError, KeyboardInterrupt):
+            raise
+        except Exception as problem:
+            if self._debug:
+                raise
+            kind = "" if isinstance(problem, OSError) else f"internal error: {type(problem).__name__}: "
+            sys.stdout.flush()
+            sys.stderr.write(f"{PROGRAM}: {kind}{problem}\nhint: {PROGRAM} --debug shows where it happened\n")
+            return _INTERNAL
+
+    def _execute(self, words: tuple[str, ...]) -> Outcome:
+        from contextkernel.commands.declaration import GRAMMAR
+        from contextkernel.commands.execute import execute
+        from contextkernel.commands.grammar import HelpWanted
+
+        try:
+            values, rest = GRAMMAR.split_globals(words, PROGRAM)
+        except HelpWanted:
+            values, rest = {}, ("--help",)
+        self._debug = values.get("debug", ("false",))[-1] in ("true", "1", "t", "T", "TRUE", "True")
+        self._root = values.get("root", (None,))[-1]
+        if "version" in values:
+            rest = ("--version",)
+        return execute(self._open, rest, TerminalFace())
+
+    def _open(self) -> Engine:
+        if self._engine is None:
+            self._engine = self._make_engine(self._root)
+        return self._engine
+
+    def _show(self, outcome: Outcome) -> int:
+        from contextkernel.commands.tables import text_of
+
+        sys.stdout.write(text_of(outcome.value))
+        for problem in outcome.problems:
+            _complain(problem)
+        return outcome.exit_code
+
+    def close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+
+class TerminalFace:
+    """Implements :class:`contextkernel.commands.face.Face` with this process's standard streams."""
+
+    @property
+    def program(self) -> str:
+        """``contextkernel``."""
+        return PROGRAM
+
+    @property
+    def stdin(self) -> int | None:
+        """Descriptor 0, if it is open."""
+        try:
+            os.fstat(_STDIN)
+        except OSError:
+            return None
+        return _STDIN
+
+    def write_out(self, text: str) -> None:
+        """Print."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def write_err(self, text: str) -> None:
+        """Print on standard error."""
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+    def write_output(self, stream: str, data: bytes) -> None:
+        """Pass a container's bytes on as they are."""
+        target = sys.stderr if stream == "stderr" else sys.stdout
+        target.flush()
+        target.buffer.write(data)
+        target.buffer.flush()
+
+    def output_descriptors(self) -> tuple[int | None, int | None]:
+        """Descriptors 1 and 2: a container writes there without a detour."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return (_STDOUT, _STDERR)
+
+    def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:
+        """Progress on standard error: in place on a terminal, else line by line."""
+        from contextkernel.commands.progress import text_reporter
+
+        if progress == "auto" and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+            return _in_place()
+        return text_reporter(progress, self.write_err)
+
+    def confirm(self, question: str) -> bool:
+        """Ask on standard output, read a line from standard input."""
+        self.write_out(f"{question} [y/N] ")
+        try:
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        except (OSError, ValueError):
+            return False
+
+
+def _in_place() -> AbstractContextManager[Reporter]:
+    from contextlib import contextmanager
+
+    from contextkernel.commands.progress_tty import TerminalView
+
+    def write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+    def width() -> int:
+        try:
+            return os.get_terminal_size(_STDERR).columns or 80
+        except OSError:
+            return 80
+
+    @contextmanager
+    def view() -> Iterator[Reporter]:
+        terminal = TerminalView(write, width, colour="NO_COLOR" not in os.environ)
+        try:
+            yield terminal
+        finally:
+            terminal.close()
+
+    return view()
+
+
+def _complain(problem: ContextKernelError) -> None:
+    """The error after everything that was printed before it."""
+    sys.stdout.flush()
+    sys.stderr.write("\n".join((f"{PROGRAM}: {problem.lines()[0]}", *problem.lines()[1:])) + "\n")
+
+
+def _forget_output() -> None:
+    """Nobody reads any more; keep the interpreter from complaining when it flushes at the exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, _STDOUT)
+    os.close(null)
+
+
+def _engine(root: str | None) -> Engine:
+    from contextkernel.engine import Engine
+
+    return Engine(root, fork_launcher=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

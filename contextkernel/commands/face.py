@@ -1,0 +1,56 @@
+"""What a command needs of the place where it is given: terminal, notebook, test."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from contextkernel.model.ports import Reporter
+
+Progress: TypeAlias = Literal["auto", "plain", "json", "quiet"]
+
+
+class Face(Protocol):
+    """Where the words came from and where output goes."""
+
+    @property
+    def program(self) -> str:
+        """How the user calls us, for usage texts: ``contextkernel``, ``%container``, ``%docker``."""
+        ...
+
+    @property
+    def stdin(self) -> bytes | int | None:
+        """Standard input: a descriptor, bytes, or ``None`` for no input.
+
+        A descriptor is read only when the command asks for it (``run -i``, ``load``, ``-f -``); bytes (the cell
+        below a cell magic) are always given to ``run``.
+        """
+        ...
+
+    def write_out(self, text: str) -> None:
+        """Show text that is there before the command has finished (``logs``, warnings go to :meth:`write_err`)."""
+        ...
+
+    def write_err(self, text: str) -> None:
+        """Show text on standard error."""
+        ...
+
+    def write_output(self, stream: str, data: bytes) -> None:
+        """Show a piece of a container's output; ``stream`` is ``stdout`` or ``stderr``."""
+        ...
+
+    def output_descriptors(self) -> tuple[int | None, int | None]:
+        """Descriptors a container may write to directly, or ``None`` each: then :meth:`write_output` gets the bytes."""
+        ...
+
+    def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:
+        """A view of events (build, pull, base ensure) for the time of the ``with`` block.
+
+        Leaving the block finishes the view; an exception passes through after it was drawn as failed.
+        """
+        ...
+
+    def confirm(self, question: str) -> bool:
+        """Ask before something is removed (``prune`` without ``-f``); no terminal to ask at means ``False``."""
+        ...

@@ -1,0 +1,94 @@
+"""What a command came to: a typed value for the face to show, and the exit code.
+
+A face turns the value into text (:func:`contextkernel.commands.tables.text_of`), a DataFrame or a document; it
+shows the value first and the problems after it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from contextkernel.errors import ContextKernelError
+    from contextkernel.model.results import BuildResult, HostReport, RunResult
+
+TableKind = Literal["images", "history", "containers", "compare", "bases", "findings"]
+
+
+class TableOptions(Struct, frozen=True, kw_only=True):
+    """How the user wants a table; a DataFrame ignores all of it, it always has everything.
+
+    Attributes:
+        no_trunc: ids, commands and digests in full.
+        digests: add the DIGEST column (images).
+        size: add the SIZE column (containers).
+        human: sizes and times for people (history ``--human``).
+    """
+
+    no_trunc: bool = False
+    digests: bool = False
+    size: bool = False
+    human: bool = True
+
+
+class Table(Struct, frozen=True):
+    """Rows of one kind, see model.results: ImageRow, HistoryRow, ContainerRow, CompareRow, BaseRow, CheckFinding."""
+
+    kind: TableKind
+    rows: tuple[Struct, ...]
+    options: TableOptions = TableOptions()
+
+
+class Text(Struct, frozen=True):
+    """Finished text for standard output, with its line ends: ``-q`` lists, ``--format`` output, names, help."""
+
+    text: str
+
+
+class Document(Struct, frozen=True):
+    """Documents of ``inspect``, in the order of the names."""
+
+    documents: tuple[dict[str, Any], ...]
+
+
+class Built(Struct, frozen=True):
+    """A finished build; ``quiet``: the user wants the image id and nothing else (``-q``)."""
+
+    result: BuildResult
+    quiet: bool = False
+
+
+class Ran(Struct, frozen=True):
+    """A finished container; its output was relayed as it came, so only the exit code is left to say."""
+
+    result: RunResult
+
+
+class Host(Struct, frozen=True):
+    """What this host allows (``doctor``)."""
+
+    report: HostReport
+
+
+class Nothing(Struct, frozen=True):
+    """Done, and nothing to show."""
+
+
+Value: TypeAlias = Table | Text | Document | Built | Ran | Host | Nothing
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """The result of one command.
+
+    Attributes:
+        value: what to show.
+        exit_code: what the process would exit with, docker's numbers.
+        problems: what went wrong for some of several names (``rm a b``, ``inspect a b``) after which the command went
+            on; never empty when ``exit_code`` comes from a problem. A command that fails as a whole raises instead.
+    """
+
+    value: Value
+    exit_code: int = 0
+    problems: tuple[ContextKernelError, ...] = ()

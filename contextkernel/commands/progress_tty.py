@@ -1,0 +1,157 @@
+"""The view of a build on a terminal: finished steps as lines that stay, running ones rewritten in place below them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+from contextkernel.commands.humanize import display_width, ellipsis, human_size
+from contextkernel.commands.progress import Clock, Write, last_version
+from contextkernel.model.events import (
+    BuildWarning,
+    StepBroke,
+    StepCached,
+    StepDone,
+    StepNote,
+    StepOutput,
+    StepProgress,
+    StepStarted,
+)
+
+_TAIL = 4
+_INTERVAL = 0.1
+_MOST_RUNNING = 5
+_LONGEST = 4096
+# ECMA-48 sequences and other control characters: output must not move our cursor
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+class TerminalView:
+    """Draws events on a terminal that understands ANSI; use :meth:`close` at the end.
+
+    Redrawn by events alone, without a thread: the command line forks its helper processes.
+
+    Args:
+        write: gets text with control sequences.
+        width: gives the terminal's columns.
+        clock: seconds.
+        colour: whether to colour finished and failed steps.
+    """
+
+    def __init__(
+        self, write: Write, width: Callable[[], int], *, clock: Clock = time.monotonic, colour: bool = True
+    ) -> None:
+        self._write = write
+        self._width = width
+        self._clock = clock
+        self._colour = colour
+        self._begin = clock()
+        self._drawn = 0
+        self._last = float("-inf")
+        self._steps: dict[int, _Running] = {}
+        self._finished = 0
+        self._warnings: list[str] = []
+
+    def __call__(self, event: object) -> None:
+        """Show one event."""
+        match event:
+            case StepStarted(number, name):
+                self._steps[number] = _Running(name, self._clock())
+                self._draw()
+            case StepOutput(number, _, text) if number in self._steps:
+                self._steps[number].add(text)
+                self._draw(lazily=True)
+            case StepProgress(number, item, current, total) if number in self._steps:
+                of = f" / {human_size(total)}" if total else ""
+                self._steps[number].items[item] = f"{item} {human_size(current)}{of}"
+                self._draw(lazily=True)
+            case StepNote(number, text) if number in self._steps:
+                self._steps[number].notes.append(text)
+                self._draw(lazily=True)
+            case StepCached(number) if number in self._steps:
+                self._end(number, "CACHED ", "0.0s", "36")
+            case StepDone(number, seconds) if number in self._steps:
+                self._end(number, "", f"{seconds:.1f}s", "34")
+            case StepBroke(number, seconds, _) if number in self._steps:
+                self._end(number, "ERROR ", f"{seconds:.1f}s", "31")
+            case BuildWarning(text, line):
+                self._warnings.append(f"{_clean(text)}{f' (line {line})' if line else ''}")
+            case _:
+                pass
+
+    def close(self) -> None:
+        """Take the moving part away and say what is left to say."""
+        self._erase()
+        for step in self._steps.values():
+            self._write(self._row(f" => CANCELED {step.name}", f"{self._clock() - step.started:.1f}s", "33"))
+        self._steps.clear()
+        if self._warnings:
+            count = len(self._warnings)
+            self._write(f"\n {count} warning{'s' if count != 1 else ''} found:\n")
+            for warning in self._warnings:
+                self._write(f" - {warning}\n")
+            self._warnings = []
+
+    def _end(self, number: int, word: str, seconds: str, colour: str) -> None:
+        step = self._steps.pop(number)
+        self._finished += 1
+        self._erase()
+        self._write(self._row(f" => {word}{step.name}", seconds, colour))
+        for note in step.notes:
+            self._write(self._row(f" => => {note}", "", colour))
+        self._draw()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._write(f"\x1b[{self._drawn}A\x1b[J")
+            self._drawn = 0
+
+    def _draw(self, *, lazily: bool = False) -> None:
+        now = self._clock()
+        if lazily and now - self._last < _INTERVAL:
+            return
+        self._last = now
+        self._erase()
+        if not self._steps:
+            return
+        rows = [
+            self._row(f"[+] {now - self._begin:.1f}s ({self._finished}/{self._finished + len(self._steps)})", "", "")
+        ]
+        for step in list(self._steps.values())[:_MOST_RUNNING]:
+            rows.append(self._row(f" => {step.name}", f"{now - step.started:.1f}s", ""))
+            rows += [self._row(f" => => {item}", "", "") for item in list(step.items.values())[-_TAIL:]]
+            rows += [self._row(f" => => # {line}", "", "") for line in step.tail()]
+        self._write("".join(rows))
+        self._drawn = len(rows)
+
+    def _row(self, text: str, right: str, colour: str) -> str:
+        """One line that never wraps, with ``right`` at the edge."""
+        width = max(20, self._width() - 1)
+        text = ellipsis(_clean(text), width - len(right) - 1)
+        line = text + " " * (width - len(right) - display_width(text)) + right if right else text
+        return f"\x1b[{colour}m{line}\x1b[0m\n" if colour and self._colour else line + "\n"
+
+
+class _Running:
+    def __init__(self, name: str, started: float) -> None:
+        self.name = name
+        self.started = started
+        self.items: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._lines: list[str] = [""]
+
+    def add(self, text: str) -> None:
+        first, *rest = text.split("\n")
+        self._lines[-1] = (self._lines[-1] + first)[-_LONGEST:]
+        self._lines += rest
+        del self._lines[: -_TAIL - 1]
+
+    def tail(self) -> list[str]:
+        return [shown for line in self._lines if (shown := _clean(last_version(line)).strip())][-_TAIL:]
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub("", text.expandtabs(4).replace("\n", " "))

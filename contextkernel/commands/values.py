@@ -1,0 +1,185 @@
+"""Option values to typed ones: environment, labels, volumes, tmpfs, filters.
+
+The rules are those of docker/cli (opts, pkg/kvfile, internal/volumespec).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from contextkernel.commands.grammar import nearest, usage_problem
+from contextkernel.errors import InvalidInput
+from contextkernel.model.container import Bind, Network, Tmpfs
+
+_IGNORED_MODES = frozenset(("rw", "z", "Z", "cached", "delegated", "consistent", "nocopy")) | {
+    reach + kind for reach in ("", "r") for kind in ("private", "shared", "slave")
+}
+
+
+def parse_environment(words: Iterable[str], files: Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """``--env-file`` and ``-e`` values, in this order as docker's, so that ``-e`` wins.
+
+    Args:
+        words: ``KEY=value``; ``KEY`` alone takes the caller's value, and unsets the image's where the caller has none.
+        files: paths of files with such lines.
+        environ: the caller's environment.
+
+    Returns:
+        ``KEY=value``, or ``KEY`` to unset.
+
+    Raises:
+        InvalidInput: an empty name; a file that cannot be read.
+    """
+    items = [item for path in files for item in read_pairs(path, environ)]
+    for word in words:
+        key, equals, _ = word.partition("=")
+        if not key:
+            raise usage_problem(f"invalid environment variable: {word!r}", more="use -e NAME=value or -e NAME")
+        items.append(word if equals or key not in environ else f"{key}={environ[key]}")
+    return tuple(items)
+
+
+def read_pairs(path: str, environ: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Lines ``KEY=value`` of an env or label file (docker/cli, pkg/kvfile).
+
+    Nothing is expanded or unquoted; blank lines and lines that start with ``#`` do not count.
+
+    Args:
+        path: of the file.
+        environ: gives the value of a ``KEY`` alone, which is left out where it has none; ``None``: the key is kept.
+
+    Raises:
+        InvalidInput: no such file, not UTF-8, no or an impossible name; with the line's number.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as problem:
+        raise InvalidInput(f"cannot read {path}: {(problem.strerror or str(problem)).lower()}") from None
+    out = []
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            line = raw.removesuffix(b"\r").decode().lstrip()
+        except UnicodeDecodeError:
+            raise InvalidInput(f"{path}, line {number}: not UTF-8 text") from None
+        if not line or line.startswith("#"):
+            continue
+        key, equals, _ = line.partition("=")
+        if not key:
+            raise InvalidInput(f"{path}, line {number}: no variable name on line {line!r}")
+        if " " in key or "\t" in key:
+            raise InvalidInput(f"{path}, line {number}: variable {key!r} contains whitespace")
+        if equals or environ is None:
+            out.append(line)
+        elif key in environ:
+            out.append(f"{key}={environ[key]}")
+    return tuple(out)
+
+
+def parse_labels(words: Iterable[str], files: Iterable[str] = ()) -> dict[str, str]:
+    """``KEY=value`` labels; a ``KEY`` alone has an empty value.
+
+    Raises:
+        InvalidInput: an empty name; a file that cannot be read.
+    """
+    labels: dict[str, str] = {}
+    for word in [item for path in files for item in read_pairs(path, None)] + list(words):
+        key, _, value = word.partition("=")
+        if not key:
+            raise usage_problem(f"invalid label {word!r}: empty name", more="use --label name=value")
+        labels[key] = value
+    return labels
+
+
+def parse_build_args(words: Iterable[str]) -> dict[str, str | None]:
+    """``--build-arg`` values; ``None`` means the caller's environment variable."""
+    arguments: dict[str, str | None] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key:
+            raise usage_problem(f"invalid build argument {word!r}: empty name", more="use --build-arg NAME=value")
+        arguments[key] = value if equals else None
+    return arguments
+
+
+def parse_volume(text: str, directory: str) -> Bind:
+    """``-v HOST:CONTAINER[:ro]``.
+
+    Args:
+        text: the option's value; a host path must be absolute or start with ``.``, as docker has it.
+        directory: what a relative host path starts from.
+
+    Raises:
+        UsageProblem: not a bind mount this version can make.
+    """
+    parts = text.split(":")
+    if not all(parts) or len(parts) > 3:
+        what = "empty section between colons" if not all(parts) else "too many colons"
+        raise usage_problem(f"invalid volume {text!r}: {what}", more="use -v /host/path:/container/path[:ro]")
+    if len(parts) == 1 or not parts[0].startswith(("/", ".")):
+        name = f"the volume name {parts[0]!r}" if len(parts) > 1 else "an anonymous volume"
+        hint = (
+            f"give a directory: -v ./{parts[0]}:{parts[1]}" if len(parts) > 1 else "give a directory: -v ./data:/data"
+        )
+        if parts[0].startswith("~"):
+            hint = "write the home directory out: only a shell knows ~"
+        raise usage_problem(f"invalid volume {text!r}: {name} is not possible in this version", more=hint)
+    source, target = os.path.normpath(os.path.join(directory, parts[0])), parts[1]
+    if not target.startswith("/"):
+        raise usage_problem(f"invalid volume {text!r}: mount path {target!r} must be absolute")
+    if os.path.normpath(target) in ("/", "//"):
+        raise usage_problem(f"invalid volume {text!r}: destination can't be '/'")
+    read_only = False
+    for mode in parts[2].split(",") if len(parts) == 3 else ():
+        if mode == "ro":
+            read_only = True
+        elif mode not in _IGNORED_MODES:
+            raise usage_problem(f"invalid volume {text!r}: unknown mode {mode!r}", more="ro or rw")
+    return Bind(source, target, read_only)
+
+
+def parse_tmpfs(text: str) -> Tmpfs:
+    """``--tmpfs PATH[:OPTIONS]``.
+
+    Raises:
+        UsageProblem: the path is not absolute.
+    """
+    target, _, options = text.partition(":")
+    if not target.startswith("/"):
+        raise usage_problem(f"invalid tmpfs {text!r}: mount path {target!r} must be absolute")
+    return Tmpfs(target, options)
+
+
+def parse_network(text: str) -> Network:
+    """``--network``: what this version has.
+
+    Raises:
+        UsageProblem: anything but ``default``, ``none`` and ``host``.
+    """
+    known: dict[str, Literal["default", "none", "host"]] = {"default": "default", "none": "none", "host": "host"}
+    if text not in known:
+        raise usage_problem(f"network {text!r} is not possible in this version", more="use default, none or host")
+    return known[text]
+
+
+def parse_filters(words: Iterable[str], known: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """``--filter KEY=VALUE`` values by key.
+
+    Raises:
+        UsageProblem: no ``=``, or a key that is not among ``known``; exit code 1 for the latter, as docker's.
+    """
+    filters: dict[str, tuple[str, ...]] = {}
+    keys = sorted(known)
+    for word in words:
+        key, equals, value = word.partition("=")
+        key, value = key.strip().lower(), value.strip()
+        if not equals:
+            raise usage_problem(f"invalid filter {word!r}", more="use --filter KEY=VALUE")
+        if key not in keys:
+            raise usage_problem(
+                f"invalid filter {key!r}", near=nearest(key, keys), more=f"filters: {', '.join(keys)}", exit_code=1
+            )
+        filters[key] = (*filters.get(key, ()), value)
+    return filters

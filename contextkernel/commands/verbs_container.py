@@ -1,0 +1,226 @@
+"""Verbs about containers."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from contextkernel.commands.call import Call, LateReporter, for_each
+from contextkernel.commands.grammar import usage_problem
+from contextkernel.commands.humanize import human_size
+from contextkernel.commands.outcome import Nothing, Outcome, Ran, Table, TableOptions, Text
+from contextkernel.commands.values import (
+    parse_environment,
+    parse_filters,
+    parse_labels,
+    parse_network,
+    parse_tmpfs,
+    parse_volume,
+)
+from contextkernel.commands.verbs_image import shown
+from contextkernel.errors import ContainerNotFound, ContextKernelError, InvalidInput
+
+if TYPE_CHECKING:
+    from contextkernel.commands.grammar import Parsed
+    from contextkernel.model.container import Bind
+    from contextkernel.model.results import RunResult
+
+_FILTERS = ("id", "name", "label", "status", "exited", "ancestor", "network")
+_STATES = ("created", "running", "exited", "dead")
+_ENGINE_FAILED = 125
+_STOP_TIMEOUT = 10
+
+
+def run(call: Call) -> Outcome:
+    """Run a program in a new container; docker's exit codes."""
+    parsed = call.parsed
+    if parsed.flag("tty"):
+        instead = "-i alone" if parsed.flag("interactive") else "run without -t"
+        raise usage_problem("a terminal for the container (-t) is not possible in this version", more=f"use {instead}")
+    try:
+        return _run(call)
+    except ContextKernelError as problem:
+        if problem.exit_code == 1:  # docker run: all of the engine's own errors
+            problem.exit_code = _ENGINE_FAILED
+        raise
+
+
+def _run(call: Call) -> Outcome:
+    parsed, face = call.parsed, call.face
+    image, *command = parsed.arguments
+    detach, remove = parsed.flag("detach"), parsed.flag("rm")
+    volumes = _volumes(parsed)
+    network = parse_network(parsed.maybe("net") or parsed.text("network"))
+    environment = parse_environment(parsed.texts("env"), parsed.texts("env-file"), os.environ)
+    labels = parse_labels(parsed.texts("label"), parsed.texts("label-file"))
+    entrypoint = parsed.maybe("entrypoint")
+    stop_timeout = parsed.number("stop-timeout")
+    stdin = face.stdin
+    if isinstance(stdin, int) and not parsed.flag("interactive"):
+        stdin = None
+    out, err = (None, None) if detach else face.output_descriptors()
+    with LateReporter(face, "auto") as report:
+        done = call.engine.run(
+            image,
+            command,
+            name=parsed.maybe("name"),
+            detach=detach,
+            remove=remove,
+            environment=environment,
+            working_dir=parsed.maybe("workdir"),
+            user=parsed.text("user"),
+            hostname=parsed.maybe("hostname"),
+            network=network,
+            read_only=parsed.flag("read-only"),
+            volumes=volumes,
+            tmpfs=tuple(parse_tmpfs(text) for text in parsed.texts("tmpfs")),
+            init=parsed.flag("init"),
+            # docker's --entrypoint "" takes the image's entrypoint away
+            entrypoint=None if entrypoint is None else (entrypoint,),
+            labels=labels,
+            stop_signal=parsed.maybe("stop-signal"),
+            stop_timeout=_STOP_TIMEOUT if stop_timeout is None else stop_timeout,
+            stdin=None if detach else stdin,
+            stdout=out,
+            stderr=err,
+            on_output=face.write_output,
+            forward_signals=not detach and parsed.flag("sig-proxy"),
+            pull=parsed.text("pull"),
+            report=None if parsed.flag("quiet") else report,
+            on_created=lambda _: report.finish(),
+        )
+    return _ended(done)
+
+
+def _ended(done: RunResult | str) -> Outcome:
+    if isinstance(done, str):
+        return Outcome(value=Text(f"{done}\n"))
+    return Outcome(value=Ran(done), exit_code=done.exit_code)
+
+
+def _volumes(parsed: Parsed) -> tuple[Bind, ...]:
+    """Bind mounts; a host directory that does not exist is made, as docker does."""
+    binds = tuple(parse_volume(text, os.getcwd()) for text in parsed.texts("volume"))
+    for bind in binds:
+        try:
+            if not os.path.lexists(bind.source):
+                os.makedirs(bind.source)
+        except OSError as problem:
+            raise InvalidInput(
+                f"cannot make the directory {bind.source}: {(problem.strerror or str(problem)).lower()}"
+            ) from None
+    return binds
+
+
+def ps(call: Call) -> Outcome:
+    """List containers."""
+    parsed = call.parsed
+    filters = parse_filters(parsed.texts("filter"), _FILTERS)
+    for status in filters.get("status", ()):
+        if status not in _STATES:
+            raise usage_problem(f"invalid status {status!r}", more=f"one of {', '.join(_STATES)}", exit_code=1)
+    limit = parsed.number("last")
+    rows = call.engine.containers(
+        all=parsed.flag("all"),
+        latest=parsed.flag("latest"),
+        limit=limit if limit is not None and limit > 0 else None,
+        filters=filters,
+    )
+    options = TableOptions(no_trunc=parsed.flag("no-trunc"), size=parsed.flag("size"))
+    return shown(call, Table("containers", rows, options))
+
+
+def logs(call: Call) -> Outcome:
+    """Show a container's output, each stream on its own."""
+    tail = call.parsed.text("tail")
+    limit: int | None = None
+    if tail != "all":
+        try:
+            limit = int(tail)
+        except ValueError:
+            raise usage_problem(f'invalid argument "{tail}" for "-n, --tail" flag', more="a number or all") from None
+        if limit < 0:
+            limit = None
+    name = call.parsed.arguments[0]
+    follow, timestamps = call.parsed.flag("follow"), call.parsed.flag("timestamps")
+    for stream, line in call.engine.logs(name, tail=limit, follow=follow, timestamps=timestamps):
+        call.face.write_output(stream, line)
+    return Outcome(value=Nothing())
+
+
+def start(call: Call) -> Outcome:
+    """Start containers again."""
+    names = call.parsed.arguments
+    if not call.parsed.flag("attach"):
+
+        def one(name: str) -> str:
+            call.engine.start(name)
+            return f"{name}\n"
+
+        return for_each(names, one)
+    if len(names) > 1:
+        raise usage_problem("cannot attach to several containers at once", more="start -a takes one", exit_code=1)
+    out, err = call.face.output_descriptors()
+    return _ended(call.engine.start(names[0], attach=True, stdout=out, stderr=err, on_output=call.face.write_output))
+
+
+def stop(call: Call) -> Outcome:
+    """Stop containers."""
+    timeout = call.parsed.number("timeout" if call.parsed.given("timeout") else "time")
+
+    def one(name: str) -> str:
+        call.engine.stop(name, timeout=timeout)
+        return f"{name}\n"
+
+    return for_each(call.parsed.arguments, one)
+
+
+def kill(call: Call) -> Outcome:
+    """Send a signal to containers."""
+    signal = call.parsed.text("signal")
+
+    def one(name: str) -> str:
+        call.engine.kill(name, signal=signal)
+        return f"{name}\n"
+
+    return for_each(call.parsed.arguments, one)
+
+
+def wait(call: Call) -> Outcome:
+    """Wait for containers; one exit code on each line."""
+    return for_each(call.parsed.arguments, lambda name: f"{call.engine.wait(name)}\n")
+
+
+def remove(call: Call) -> Outcome:
+    """Remove containers."""
+    force = call.parsed.flag("force")
+
+    def one(name: str) -> str:
+        bare = name.strip("/")
+        if not bare:
+            raise InvalidInput("container name cannot be empty")
+        call.engine.remove_container(bare, force=force)
+        return f"{name}\n"
+
+    return for_each(call.parsed.arguments, one, skip=ContainerNotFound if force else ())
+
+
+def prune(call: Call) -> Outcome:
+    """Remove all containers that do not run."""
+    question = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
+    if not call.parsed.flag("force") and not call.face.confirm(question):
+        return Outcome(value=Nothing())
+    rows = [row for row in call.engine.containers(all=True) if row.state != "running"]
+    sizes = {row.id: row.size for row in rows}
+    gone: list[str] = []
+
+    def one(identifier: str) -> str:
+        call.engine.remove_container(identifier)
+        gone.append(identifier)
+        return f"{identifier}\n"
+
+    # one that started, or went, in the meantime is none of ours any more
+    outcome = for_each(sizes, one, skip=ContainerNotFound)
+    listed = "Deleted Containers:\n" + "".join(f"{identifier}\n" for identifier in gone) + "\n" if gone else ""
+    freed = f"Total reclaimed space: {human_size(sum(sizes[identifier] for identifier in gone), 4)}\n"
+    return Outcome(value=Text(listed + freed), exit_code=outcome.exit_code, problems=outcome.problems)

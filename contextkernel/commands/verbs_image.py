@@ -1,0 +1,151 @@
+"""Verbs about images, and ``inspect`` of anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from contextkernel.commands.call import Call, for_each
+from contextkernel.commands.outcome import Document, Nothing, Outcome, Table, TableOptions, Text
+from contextkernel.commands.tables import documents_formatted, formatted, identifiers
+from contextkernel.commands.values import parse_filters
+from contextkernel.errors import ContextKernelError, ImageNotFound
+
+if TYPE_CHECKING:
+    from contextkernel.model.results import ImageRow
+
+_FILTERS = ("reference", "dangling", "label", "before", "since")
+_NONE = "<none>"
+_TRUE = frozenset({"1", "t", "true"})
+
+
+def shown(call: Call, table: Table) -> Outcome:
+    """A table the way the options ask for it: ids, a format, or as it is."""
+    if call.parsed.flag("quiet") and not call.parsed.given("format"):
+        return Outcome(value=Text(identifiers(table)))
+    layout = call.parsed.text("format")
+    if layout in ("", "table"):
+        return Outcome(value=table)
+    return Outcome(value=Text(formatted(table, layout)))
+
+
+def images(call: Call) -> Outcome:
+    """List images; without ``-a`` untagged ones are hidden unless a filter asks for them."""
+    parsed = call.parsed
+    filters = parse_filters(parsed.texts("filter"), _FILTERS)
+    names = (*parsed.arguments, *filters.get("reference", ()))
+    all_ = parsed.flag("all")
+    if names:
+        found = {(row.id, row.repository, row.tag): row for name in names for row in call.engine.images(name, all=all_)}
+        rows = tuple(found.values())
+    else:
+        rows = call.engine.images(all=all_)
+    dangling = filters.get("dangling")
+    if dangling is not None:
+        wanted = dangling[-1].lower() in _TRUE
+        rows = tuple(row for row in rows if _is_dangling(row) == wanted)
+    elif not all_:
+        rows = tuple(row for row in rows if not _is_dangling(row))
+    for value in filters.get("label", ()):
+        rows = tuple(row for row in rows if _has_label(call, row, value))
+    for value in filters.get("before", ()):
+        limit = _created(call, value)
+        rows = tuple(row for row in rows if row.created < limit.created)
+    for value in filters.get("since", ()):
+        limit = _created(call, value)
+        rows = tuple(row for row in rows if row.created > limit.created)
+    options = TableOptions(no_trunc=parsed.flag("no-trunc"), digests=parsed.flag("digests"))
+    return shown(call, Table("images", rows, options))
+
+
+def _is_dangling(row: ImageRow) -> bool:
+    return row.repository == _NONE
+
+
+def _has_label(call: Call, row: ImageRow, wanted: str) -> bool:
+    config = call.engine.inspect([str(row.id)], "image")[0].get("Config") or {}
+    labels = config.get("Labels") or {}
+    key, equals, value = wanted.partition("=")
+    return key in labels and (not equals or labels[key] == value)
+
+
+def _created(call: Call, name: str) -> ImageRow:
+    identifier = call.engine.inspect([name], "image")[0]["Id"]
+    for row in call.engine.images(all=True):
+        if row.id == identifier:
+            return row
+    raise ImageNotFound(f"no such image: {name}")
+
+
+def history(call: Call) -> Outcome:
+    """The steps an image was made by."""
+    options = TableOptions(no_trunc=call.parsed.flag("no-trunc"), human=call.parsed.flag("human"))
+    return shown(call, Table("history", call.engine.history(call.parsed.arguments[0]), options))
+
+
+def inspect(call: Call) -> Outcome:
+    """Documents of containers and images."""
+    return _inspect(call, call.parsed.maybe("type"))
+
+
+def inspect_images(call: Call) -> Outcome:
+    """Documents of images."""
+    return _inspect(call, "image")
+
+
+def inspect_containers(call: Call) -> Outcome:
+    """Documents of containers."""
+    return _inspect(call, "container")
+
+
+def _inspect(call: Call, kind: str | None) -> Outcome:
+    documents: list[dict[str, Any]] = []
+    problems: list[ContextKernelError] = []
+    layout = call.parsed.text("format")
+    if layout not in ("", "json"):  # a template that is none must fail before anything else
+        from contextkernel.commands.template import Template
+
+        Template(layout)
+    for name in call.parsed.arguments:
+        try:
+            documents += call.engine.inspect([name], kind)
+        except ContextKernelError as problem:
+            problems.append(problem)
+    if call.parsed.flag("size"):
+        sizes = {row.id: row.size for row in call.engine.containers(all=True)}
+        documents = [{**one, "SizeRw": sizes[one["Id"]]} if one.get("Id") in sizes else one for one in documents]
+    value = Text(documents_formatted(documents, layout)) if layout else Document(tuple(documents))
+    return Outcome(value=value, exit_code=1 if problems else 0, problems=tuple(problems))
+
+
+def tag(call: Call) -> Outcome:
+    """Give an image a further name."""
+    source, target = call.parsed.arguments
+    call.engine.tag(source, target)
+    return Outcome(value=Nothing())
+
+
+def remove(call: Call) -> Outcome:
+    """Remove images by name or id."""
+    force = call.parsed.flag("force")
+
+    def one(name: str) -> str:
+        return "".join(f"{line}\n" for line in call.engine.remove_image(name, force=force))
+
+    return for_each(call.parsed.arguments, one, skip=ImageNotFound if force else ())
+
+
+def compare(call: Call) -> Outcome:
+    """Sizes, layers and shared bytes of images."""
+    return shown(call, Table("compare", call.engine.compare(call.parsed.arguments)))
+
+
+def prune(call: Call) -> Outcome:
+    """Remove images that nothing needs."""
+    all_ = call.parsed.flag("all")
+    what = "all images without at least one container associated to them" if all_ else "all dangling images"
+    if not call.parsed.flag("force"):
+        question = f"WARNING! This will remove {what}.\nAre you sure you want to continue?"
+        if not call.face.confirm(question):
+            return Outcome(value=Nothing())
+    lines = call.engine.prune_images(all=all_)
+    return Outcome(value=Text("".join(f"{line}\n" for line in ("Deleted Images:", *lines))) if lines else Nothing())

@@ -1,0 +1,48 @@
+"""Small file operations that the layer worker needs on trees which it must not trust."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from contextkernel.errors import SyscallFailed
+from contextkernel.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+
+_STRICT = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
+DIRECTORY = os.O_PATH | os.O_DIRECTORY
+
+
+def open_strictly(root_fd: int, path: str, flags: int = DIRECTORY) -> int:
+    """Open ``path`` below ``root_fd`` where no component may be a symbolic link.
+
+    Args:
+        root_fd: descriptor of the tree's root.
+        path: clean relative path, ``"."`` for the root.
+        flags: ``os.O_...``; nothing is created.
+
+    Raises:
+        SyscallFailed: it cannot be opened; ``ELOOP`` when there is a link on the way.
+    """
+    try:
+        return openat2(root_fd, path, flags, resolve=_STRICT)
+    except SyscallFailed as failure:
+        # EPERM: seccomp profiles from before openat2 refuse calls that they do not know
+        if failure.number not in {errno.ENOSYS, errno.EPERM}:
+            raise
+    return _open_stepwise(root_fd, path, flags)
+
+
+def _open_stepwise(root_fd: int, path: str, flags: int) -> int:
+    """The same for Linux before 5.6: one component at a time, none followed."""
+    parts = [part for part in path.split("/") if part != "."]
+    here = os.open(".", DIRECTORY | os.O_CLOEXEC, dir_fd=root_fd)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = below
+        return os.open(parts[-1] if parts else ".", flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+    except OSError as problem:
+        raise SyscallFailed("open", problem.errno or 0, path) from problem
+    finally:
+        os.close(here)

@@ -1,0 +1,201 @@
+"""How tables look: HTML and plain text of a frame, humanised by column name. Pure but for "ago", which needs now.
+
+Works on anything with a DataFrame's attributes, so that it does not import pandas itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from contextkernel.commands import humanize
+from contextkernel.commands.humanize import display_width, ellipsis, human_ago, human_size
+from contextkernel.notebook.style import escape, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pandas import DataFrame
+
+MAX_ROWS = 60
+"""Longer tables show their first and last rows, as pandas does."""
+_BAR_WIDTH = 260
+"""Pixels for the largest image of a comparison."""
+_WIDE = {"created_by": 45, "command": 20, "comment": 40}
+"""Columns that docker cuts off; the plain twin does too, HTML has the rest in the tooltip."""
+_IDS = {"image_id", "container_id"}
+_SIZES = {"size", "shared", "unique"}
+_TIMES = {"created", "started", "finished"}
+_RIGHT = _SIZES | {"layers", "factor", "exit_code", "milliseconds"}
+_MONO = {"created_by", "command"}
+_WRAP = {"detail", "reason", "remedy", "what", "where"}
+# What another column says already: shown only where that one is not (df[["names", "state"]] shows both).
+_SAID_BY = {
+    "state": "status",
+    "exit_code": "status",
+    "started": "status",
+    "finished": "status",
+    "network": "ports",
+    "digest": "image_id",
+}
+
+
+def knows(frame: DataFrame) -> bool:
+    """Whether the frame still has a column to humanise, under a plain name, once each."""
+    names = list(frame.columns)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        return False
+    return any(_humaniser(frame, name) is not None for name in names)
+
+
+def frame_text(frame: DataFrame) -> str:
+    """The table as text: columns side by side with three blanks between, as docker prints tables."""
+    shown, left_out = _shown(frame)
+    columns = [_text_column(shown, name) for name in _visible(frame)]
+    widths = [max(map(display_width, column)) for column in columns]
+    lines = [
+        "   ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in zip(*columns, strict=True)
+    ]
+    if left_out:
+        lines.insert(1 + MAX_ROWS // 2, f"… {left_out:,} rows left out")
+    return "\n".join(lines)
+
+
+def frame_html(frame: DataFrame) -> str:
+    """The table as HTML; tooltips have exact bytes, times and full ids."""
+    shown, left_out = _shown(frame)
+    names = _visible(frame)
+    bars = _bars(shown) if {"size", "shared", "unique", "factor"} <= set(names) else None
+    head = "".join(f"<th{_cell_class(name)}>{escape(name)}</th>" for name in names) + ("<th></th>" if bars else "")
+    cells = [_html_column(shown, name) for name in names] + ([bars] if bars else [])
+    rows = [f"<tr>{''.join(row)}</tr>" for row in zip(*cells, strict=True)]
+    if left_out:
+        rows.insert(
+            MAX_ROWS // 2, f'<tr><td colspan="{len(cells)}" class="ck-muted">… {left_out:,} rows left out</td></tr>'
+        )
+    body = "".join(rows) or f'<tr><td colspan="{len(cells)}" class="ck-muted">no rows</td></tr>'
+    legend = (
+        '<div class="ck-muted"><span class="ck-bar ck-bar-shared" style="width:1em"></span> shared with another image '
+        '<span class="ck-bar ck-bar-unique" style="width:1em"></span> only here</div>'
+        if bars
+        else ""
+    )
+    return wrap(f'<table class="ck-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{legend}')
+
+
+def _visible(frame: DataFrame) -> list[str]:
+    names = list(frame.columns)
+    return [name for name in names if _SAID_BY.get(name) not in names and not _empty_container_size(frame, name)]
+
+
+def _empty_container_size(frame: DataFrame, name: str) -> bool:
+    """``ps`` knows sizes only with ``-s``; a column of zeros says nothing."""
+    return name == "size" and "container_id" in frame.columns and not frame["size"].any()
+
+
+def _shown(frame: DataFrame) -> tuple[DataFrame, int]:
+    if len(frame) <= MAX_ROWS:
+        return frame, 0
+    half = MAX_ROWS // 2
+    keep = [*range(half), *range(len(frame) - half, len(frame))]
+    return frame.iloc[keep], len(frame) - len(keep)
+
+
+def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
+    """How to show a value of the column ``name``; ``None`` where pandas' own way is right."""
+    kind = frame.dtypes[name].kind
+    if name in _IDS or (name == "image" and "created_by" in frame.columns):
+        return short_id
+    if name in _SIZES and kind in "iu":
+        return lambda value: human_size(int(value))
+    if name in _TIMES and kind == "M":
+        return _ago
+    if name == "factor" and kind == "f":
+        return lambda value: f"{value:.0f}x" if value >= 100 else f"{value:.1f}x"
+    if name in {"stand_in", "repaired"} and kind == "b":
+        return lambda value: "yes" if value else "no"
+    if name in {"verdict", "action"}:
+        return str
+    return None
+
+
+def short_id(value: object) -> str:
+    """12 hex digits of an id; ``<missing>`` where an image has none here, as docker's history prints it."""
+    if not isinstance(value, str):
+        return "<missing>"
+    return humanize.short_id(value)
+
+
+def _ago(value: Any) -> str:
+    if value != value or value is None:  # noqa: PLR0124 - NaT is the one that differs from itself
+        return "N/A"
+    moment: datetime = value.to_pydatetime(warn=False)
+    if not humanize.is_dated(moment):
+        return "N/A"
+    return human_ago(moment, datetime.now(timezone.utc))  # noqa: UP017 - the alias reads worse here
+
+
+def _plain(value: Any) -> str:
+    missing = value is None or value is getattr(value, "NA", ...) or str(value) in {"<NA>", "NaT"}
+    return "" if missing else " ".join(str(value).split())
+
+
+def _text_column(frame: DataFrame, name: str) -> list[str]:
+    show = _humaniser(frame, name) or _plain
+    cells = [_cut(show(value), _WIDE.get(name)) for value in frame[name]]
+    width = max(map(display_width, [name, *cells]))
+    return [_pad(cell, -width) for cell in [name, *cells]] if name in _RIGHT else [name, *cells]
+
+
+def _pad(cell: str, width: int) -> str:
+    """``cell`` in ``width`` columns of a terminal, to the left; to the right if ``width`` is negative."""
+    blanks = " " * (abs(width) - display_width(cell))
+    return cell + blanks if width > 0 else blanks + cell
+
+
+def _cut(text: str, width: int | None) -> str:
+    return text if width is None else ellipsis(text, width)
+
+
+def _html_column(frame: DataFrame, name: str) -> list[str]:
+    show = _humaniser(frame, name) or _plain
+    out = []
+    for value in frame[name]:
+        text, exact = show(value), _plain(value)
+        short = _cut(text, _WIDE[name] * 2) if name in _WIDE else text
+        tip = f' title="{escape(exact)}"' if exact != short else ""
+        out.append(f"<td{_cell_class(name)}{tip}>{_accent(name, escape(short))}</td>")
+    return out
+
+
+def _accent(name: str, safe: str) -> str:
+    """A stand-in must be seen, and so must a fact that does not hold."""
+    if name == "origin" and safe.startswith("stand-in"):
+        return f'<span class="ck-warn">{safe}</span>'
+    if name == "verdict":
+        colour = {"works": "ok", "limited": "warn", "refused": "bad"}.get(safe, "muted")
+        return f'<span class="ck-{colour}">{safe}</span>'
+    return safe
+
+
+def _cell_class(name: str) -> str:
+    names = [
+        css for css, members in (("ck-r", _RIGHT), ("ck-mono", _MONO | _IDS), ("ck-wrap", _WRAP)) if name in members
+    ]
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _bars(frame: DataFrame) -> list[str]:
+    """A bar per image, as long as its size: what it shares with the others, then what only it has."""
+    largest = max([*frame["size"], 1])
+    out = []
+    for shared, unique in zip(frame["shared"], frame["unique"], strict=True):
+        parts = "".join(
+            f'<span class="ck-bar ck-bar-{css}" style="width:{round(_BAR_WIDTH * int(size) / largest)}px" '
+            f'title="{css} {human_size(int(size))}"></span>'
+            for css, size in (("shared", shared), ("unique", unique))
+            if size
+        )
+        out.append(f"<td>{parts}</td>")
+    return out

@@ -1,0 +1,126 @@
+"""The notebook as a face of the commands: where output goes, what standard input is, how a build is shown."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from contextlib import AbstractContextManager, contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+from contextkernel.commands.progress import text_reporter
+from contextkernel.notebook.buildview import LiveView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from contextkernel.commands.face import Progress
+    from contextkernel.model.ports import Reporter
+
+
+class NotebookFace:
+    """Implements :class:`contextkernel.commands.face.Face` for one command.
+
+    Args:
+        program: how the user called us: ``%container``, ``%docker``, ``%%dockerfile``.
+        words: the command, for the title of a build view.
+        stdin: the cell, for ``%%container``.
+        live: whether displays can be updated (a Jupyter front end); else events are printed as text.
+    """
+
+    def __init__(self, program: str, words: Sequence[str], *, stdin: bytes | None = None, live: bool = False) -> None:
+        self._program = program
+        self._words = tuple(words)
+        self._stdin = stdin
+        self._live = live
+        self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
+
+    @property
+    def program(self) -> str:
+        """How the user called us."""
+        return self._program
+
+    @property
+    def stdin(self) -> bytes | None:
+        """The cell; a line magic has no input, because a kernel's standard input is nobody's terminal."""
+        return self._stdin
+
+    def write_out(self, text: str) -> None:
+        """Print."""
+        sys.stdout.write(text)
+
+    def write_err(self, text: str) -> None:
+        """Print on standard error."""
+        sys.stderr.write(text)
+
+    def write_output(self, stream: str, data: bytes) -> None:
+        """Print a container's output as it comes; characters that are split between pieces are put together."""
+        target = sys.stderr if stream == "stderr" else sys.stdout
+        target.write(self._decoders[stream].decode(data))
+        target.flush()
+
+    def close(self) -> None:
+        """Print what is left of a character whose end never came."""
+        for stream in self._decoders:
+            rest = self._decoders[stream].decode(b"", final=True)
+            if rest:
+                (sys.stderr if stream == "stderr" else sys.stdout).write(rest)
+
+    def output_descriptors(self) -> tuple[None, None]:
+        """None: the kernel's own descriptors are a log file, not the notebook."""
+        return (None, None)
+
+    def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:
+        """The live view, or lines of text where that was asked for or displays cannot be updated."""
+        if progress == "auto" and self._live:
+            return LiveView(_publisher(), title=_title(self._words), work=_work(self._words))
+        return _printed(progress)
+
+    def confirm(self, question: str) -> bool:
+        """Ask in the front end; one that cannot ask (a headless run) means no."""
+        try:
+            return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+        except (EOFError, OSError, NotImplementedError):  # the last one is ipykernel's "no input here"
+            return False
+
+
+@contextmanager
+def _printed(progress: Progress) -> Iterator[Reporter]:
+    with text_reporter(progress, sys.stdout.write) as report:
+        yield report
+
+
+def _publisher() -> _Display:
+    return _Display(f"contextkernel-{os.urandom(8).hex()}")
+
+
+class _Display:
+    """Publishes mime bundles under one display id; callable as :class:`LiveView` wants it."""
+
+    def __init__(self, display_id: str) -> None:
+        self._id = display_id
+
+    def __call__(self, bundle: dict[str, str], update: bool) -> None:
+        from IPython import display as _display
+
+        show: Any = _display
+        if update:
+            show.update_display(bundle, raw=True, display_id=self._id)
+        else:
+            show.display(bundle, raw=True, display_id=self._id)
+
+
+def _work(words: tuple[str, ...]) -> Literal["build", "transfer"]:
+    return "build" if "build" in words[:2] else "transfer"
+
+
+def _title(words: tuple[str, ...]) -> str:
+    """What the head of the view calls the work before it knows the image's name."""
+    if _work(words) == "build":
+        names = [value for flag, value in pairwise(words) if flag in {"-t", "--tag"}]
+        names += [word.partition("=")[2] for word in words if word.startswith("--tag=")]
+        return ", ".join(names)
+    return ", ".join(
+        word for word in words if not word.startswith("-") and word not in {"pull", "base", "ensure", "run"}
+    )

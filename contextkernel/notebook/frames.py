@@ -1,0 +1,173 @@
+"""Rows to DataFrames: the same columns and dtypes for no rows as for a thousand; display humanises them.
+
+This module imports pandas; import it only where a table is about to be made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pandas as pd
+
+from contextkernel.commands.tables import status_text
+from contextkernel.notebook import display
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from contextkernel.commands.outcome import Table
+    from contextkernel.model.results import (
+        BaseRow,
+        CheckFinding,
+        CompareRow,
+        ContainerRow,
+        Fact,
+        HistoryRow,
+        ImageRow,
+    )
+
+_TEXT, _NUMBER, _TIME, _FACTOR, _FLAG, _KIND = "string", "int64", "datetime64[ns, UTC]", "float64", "bool", "category"
+
+DTYPES: dict[str, dict[str, str]] = {
+    "images": {
+        "repository": _TEXT,
+        "tag": _TEXT,
+        "image_id": _TEXT,
+        "created": _TIME,
+        "size": _NUMBER,
+        "origin": _TEXT,
+        "layers": _NUMBER,
+        "digest": _TEXT,
+    },
+    "history": {"image": _TEXT, "created": _TIME, "created_by": _TEXT, "size": _NUMBER, "comment": _TEXT},
+    "containers": {
+        "container_id": _TEXT,
+        "image": _TEXT,
+        "command": _TEXT,
+        "created": _TIME,
+        "status": _TEXT,
+        "ports": _TEXT,
+        "names": _TEXT,
+        "state": _TEXT,
+        "exit_code": _NUMBER,
+        "started": _TIME,
+        "finished": _TIME,
+        "size": _NUMBER,
+        "network": _TEXT,
+    },
+    "compare": {
+        "image": _TEXT,
+        "size": _NUMBER,
+        "layers": _NUMBER,
+        "shared": _NUMBER,
+        "unique": _NUMBER,
+        "factor": _FACTOR,
+    },
+    "bases": {"image": _TEXT, "action": _TEXT, "stand_in": _FLAG, "size": _NUMBER, "detail": _TEXT},
+    "findings": {"what": _TEXT, "where": _TEXT, "repaired": _FLAG},
+    "facts": {"name": _TEXT, "verdict": _TEXT, "reason": _TEXT, "remedy": _TEXT, "milliseconds": _FACTOR},
+}
+"""Columns and dtypes per kind of table: docker's headings in snake_case first, in docker's order, then ours."""
+
+
+class ContainerFrame(pd.DataFrame):
+    """A DataFrame that shows sizes, times and ids as docker does; in everything else it is a DataFrame.
+
+    ``df["size"] > 50_000_000`` compares bytes, ``df.image_id`` holds full ids: only the display is humanised.
+    Filtering, sorting and picking columns keep the display.
+    """
+
+    @property
+    def _constructor(self) -> Any:
+        return ContainerFrame
+
+    def __repr__(self) -> str:
+        return display.frame_text(self) if display.knows(self) else super().__repr__()
+
+    def _repr_html_(self) -> str | None:
+        if not display.knows(self):
+            return cast("str | None", cast("Any", super())._repr_html_())
+        return display.frame_html(self)
+
+
+def to_frame(table: Table) -> ContainerFrame:
+    """The rows of ``table`` as a frame. Pure but for the clock that ``status`` (``Up 3 minutes``) is told by.
+
+    Args:
+        table: rows of one kind; see :data:`DTYPES` for what they become.
+    """
+    records = [_RECORDS[table.kind](row) for row in table.rows]
+    return make_frame(table.kind, records)
+
+
+def make_frame(kind: str, records: Sequence[tuple[Any, ...]]) -> ContainerFrame:
+    """A frame of ``kind`` from tuples in the order of its columns. Pure."""
+    columns = {}
+    for place, (name, dtype) in enumerate(DTYPES[kind].items()):
+        values = [record[place] for record in records]
+        if dtype == _TIME:
+            columns[name] = pd.Series(pd.DatetimeIndex([_time(value) for value in values], dtype=dtype))
+        else:
+            columns[name] = pd.Series(values, dtype=cast("Any", dtype))
+    return ContainerFrame(columns)
+
+
+def _time(value: datetime | None) -> pd.Timestamp | Any:
+    """A timestamp; times that 64 bits of nanoseconds cannot hold (docker's year 1 for "unknown") become NaT."""
+    if value is None or not pd.Timestamp.min.year < value.year < pd.Timestamp.max.year:
+        return pd.NaT
+    return pd.Timestamp(value).tz_convert("UTC").as_unit("ns")
+
+
+def _image(row: ImageRow) -> tuple[Any, ...]:
+    return (row.repository, row.tag, str(row.id), row.created, row.size, row.origin, row.layers, row.digest)
+
+
+def _history(row: HistoryRow) -> tuple[Any, ...]:
+    return (None if row.id is None else str(row.id), row.created, row.created_by, row.size, row.comment)
+
+
+def _container(row: ContainerRow) -> tuple[Any, ...]:
+    return (
+        row.id,
+        row.image,
+        row.command,
+        row.created,
+        status_text(row),
+        row.ports,
+        row.name,
+        row.state,
+        row.exit_code,
+        row.started,
+        row.finished,
+        row.size,
+        row.network,
+    )
+
+
+def _compare(row: CompareRow) -> tuple[Any, ...]:
+    return (row.image, row.size, row.layers, row.shared, row.unique, row.factor)
+
+
+def _base(row: BaseRow) -> tuple[Any, ...]:
+    return (row.image, row.action, row.stand_in, row.size, row.detail)
+
+
+def _finding(row: CheckFinding) -> tuple[Any, ...]:
+    return (row.what, row.where, row.repaired)
+
+
+def fact_record(row: Fact) -> tuple[Any, ...]:
+    """A fact about the host as a record of kind ``facts``."""
+    return (row.name, row.verdict, row.reason, row.remedy, row.milliseconds)
+
+
+_RECORDS: dict[str, Any] = {
+    "images": _image,
+    "history": _history,
+    "containers": _container,
+    "compare": _compare,
+    "bases": _base,
+    "findings": _finding,
+}

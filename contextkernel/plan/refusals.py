@@ -1,0 +1,83 @@
+"""What this version does not build yet, refused with its place before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from contextkernel.dockerfile.instructions import Add, Copy, Run
+from contextkernel.errors import DockerfileError, Span
+
+# BuildKit's dfgitutil: what is neither http(s) nor one of these is a path, "github.com/a/b" included
+_SYMBOLIC = re.compile(r"(?:[ugoa]*[-+=][ugorwxXst]*)(?:,[ugoa]*[-+=][ugorwxXst]*)*\Z")
+_SSH = r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:"
+_REMOTE = re.compile(rf"(?:https?|git|ssh)://|{_SSH}", re.IGNORECASE)
+_GIT = re.compile(rf"(?:git|ssh)://|{_SSH}|https?://[^#?]*\.git(?:[#?]|\Z)", re.IGNORECASE)
+
+
+def is_remote(source: str) -> bool:
+    """Whether a COPY or ADD source is a URL or a Git repository rather than a path."""
+    return _REMOTE.match(source) is not None
+
+
+def refuse_transfer(instruction: Add | Copy, sources: Iterable[str], span: Span, source: str) -> None:
+    """Raise for flags and expanded ``sources`` of COPY and ADD that are not supported.
+
+    Raises:
+        DockerfileError: naming the flag.
+    """
+    word = "ADD" if isinstance(instruction, Add) else "COPY"
+    if instruction.exclude:
+        raise _later(f"{word} --exclude", span, source, hint="list the files in .dockerignore, or copy them one by one")
+    if isinstance(instruction, Copy) and instruction.parents:
+        raise _later("COPY --parents", span, source, hint="write one COPY per directory, with its full destination")
+    for path in sources:
+        if not is_remote(path):
+            continue
+        kind = "a Git repository" if _GIT.match(path) else "a URL"
+        if word == "COPY":
+            raise DockerfileError(
+                f"COPY {path}: {kind} cannot be copied",
+                hint="COPY takes files of the build context",
+                span=span,
+                source=source,
+            )
+        raise _later(f"ADD of {kind} ({path})", span, source, hint="download it beside the Dockerfile, or in a RUN")
+    if isinstance(instruction, Add) and (instruction.checksum or instruction.keep_git_dir is not None):
+        flag = "--checksum" if instruction.checksum else "--keep-git-dir"
+        raise DockerfileError(
+            f"ADD {flag} is for URLs and Git repositories, not for local files", span=span, source=source
+        )
+
+
+def refuse_run(instruction: Run, span: Span, source: str) -> None:
+    """Raise for flags of RUN that are not supported.
+
+    Raises:
+        DockerfileError: naming the flag.
+    """
+    if instruction.security != "sandbox":
+        raise _later(f"RUN --security={instruction.security}", span, source, hint="leave it out: RUN is sandboxed")
+    if instruction.devices:
+        raise _later(f"RUN --device={instruction.devices[0].name}", span, source)
+
+
+def refuse_mount(kind: str, span: Span, source: str) -> DockerfileError:
+    """The error for a ``RUN --mount`` type that is not supported."""
+    hints = {
+        "bind": "COPY the files instead",
+        "cache": "leave it out: it only saves downloads",
+        "secret": "pass the value with --build-arg if it may stay in the image's history",
+    }
+    return _later(f"RUN --mount=type={kind}", span, source, hint=hints.get(kind))
+
+
+def refuse_mode(word: str, mode: str, span: Span, source: str) -> DockerfileError:
+    """The error for a ``--chmod`` that is not octal digits: symbolic (``u+x``), or no mode at all."""
+    if not _SYMBOLIC.match(mode):
+        return DockerfileError(f"{word} --chmod={mode}: not a mode", hint="e.g. --chmod=755", span=span, source=source)
+    return _later(f"{word} --chmod={mode}", span, source, hint="write the mode as octal digits, e.g. --chmod=755")
+
+
+def _later(what: str, span: Span, source: str, hint: str | None = None) -> DockerfileError:
+    return DockerfileError(f"{what} is not supported by this version", hint=hint, span=span, source=source)

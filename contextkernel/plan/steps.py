@@ -1,0 +1,137 @@
+"""Planned steps: what is to be done, fully resolved; frozen, and distinct from the instructions they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from contextkernel.errors import Span
+from contextkernel.model.platform import Platform
+from contextkernel.model.reference import ImageRef
+
+Network: TypeAlias = Literal["default", "none", "host"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageOrigin:
+    """An earlier stage of the same Dockerfile, by its position."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOrigin:
+    """An image from the store or a registry; ``platform`` if a FROM asked for one."""
+
+    ref: ImageRef
+    platform: Platform | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchOrigin:
+    """Nothing: ``scratch``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextOrigin:
+    """The build context."""
+
+
+Base: TypeAlias = StageOrigin | ImageOrigin | ScratchOrigin
+Origin: TypeAlias = StageOrigin | ImageOrigin | ScratchOrigin | ContextOrigin
+
+
+@dataclass(frozen=True, slots=True)
+class InlineFile:
+    """A file whose content stands in the Dockerfile (a here-document)."""
+
+    name: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class TmpfsTarget:
+    """A temporary file system during one RUN: absolute path, and bytes (0: no limit)."""
+
+    path: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What every step has.
+
+    Attributes:
+        title: as docker's progress shows it, e.g. ``[build 2/5] WORKDIR /app``.
+        created_by: text of its history entry.
+        span: the instruction (of an ONBUILD trigger: the FROM) in the Dockerfile.
+        original: the instruction's text.
+    """
+
+    title: str
+    created_by: str
+    span: Span
+    original: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStep(_Step):
+    """Run a program and keep what it changed.
+
+    Attributes:
+        argv: program and arguments, the shell included.
+        env: ``NAME=value``: the image's environment, then arguments in scope.
+        proxy: predefined proxy variables; not part of the cache key.
+        script: a here-document with a shebang, mounted as ``/dev/pipes/<name>``; ``argv`` then runs it.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    proxy: tuple[str, ...] = ()
+    user: str = ""
+    cwd: str = "/"
+    network: Network = "default"
+    tmpfs: tuple[TmpfsTarget, ...] = ()
+    script: InlineFile | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyStep(_Step):
+    """COPY, or ADD of local files.
+
+    Attributes:
+        origin: where the sources are.
+        sources: absolute paths within the origin, possibly with wildcards.
+        files: here-documents, expanded.
+        destination: absolute path in the image.
+        directory: the destination is a directory (it ended in ``/`` or ``/.``, or there are several sources).
+        chown: ``user[:group]``, empty for none.
+        chmod: permission bits, or ``None``.
+        unpack: unpack sources that are tar archives (ADD).
+    """
+
+    origin: Origin
+    sources: tuple[str, ...]
+    files: tuple[InlineFile, ...] = ()
+    destination: str
+    directory: bool = False
+    chown: str = ""
+    chmod: int | None = None
+    unpack: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkdirStep(_Step):
+    """Make the working directory, with ``owner`` (``user[:group]``) for directories that are missing."""
+
+    path: str
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataStep(_Step):
+    """A change of the image's configuration only; already applied in the stage's configuration."""
+
+
+LayerStep: TypeAlias = RunStep | CopyStep | WorkdirStep
+Step: TypeAlias = RunStep | CopyStep | WorkdirStep | MetadataStep

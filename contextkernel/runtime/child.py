@@ -1,0 +1,421 @@
+"""Process 1 of a container: carries out the plan's operations in order, the last of which executes the program.
+
+It is cloned from the monitor, and every module it uses is imported before: the host's files are gone half way through.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple, NoReturn, assert_never
+
+from contextkernel.errors import ContextKernelError, LaunchFailed, SyscallFailed
+from contextkernel.linux import mount as mounts
+from contextkernel.linux.caps import limit_bounding, set_capabilities
+from contextkernel.linux.descriptors import close_from
+from contextkernel.linux.libc import AT_FDCWD
+from contextkernel.linux.namespaces import (
+    join_new_session_keyring,
+    set_dumpable,
+    set_hostname,
+    set_parent_death_signal,
+)
+from contextkernel.linux.net import loopback_up
+from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root, open_in_root, openat2
+from contextkernel.linux.seccomp import default_filter, fake_ids_filter, install_filter
+from contextkernel.runtime import operations as op
+from contextkernel.runtime.execute import ExecProblem, execute
+from contextkernel.runtime.init import run_as_init
+from contextkernel.runtime.messages import Failed, SetUp, encode
+from contextkernel.runtime.mountpoints import MountPoints
+from contextkernel.runtime.users import Identity, resolve
+
+_STANDARD = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+_STANDARD_ATTRIBUTES = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+_FLAGS = {
+    "ro": mounts.MS_RDONLY,
+    "nosuid": mounts.MS_NOSUID,
+    "nodev": mounts.MS_NODEV,
+    "noexec": mounts.MS_NOEXEC,
+    "noatime": mounts.MS_NOATIME,
+    "nodiratime": mounts.MS_NODIRATIME,
+    "sync": mounts.MS_SYNCHRONOUS,
+    "strictatime": mounts.MS_STRICTATIME,
+}
+_REPORT = 3  # the report pipe's descriptor in the child
+_MAX_USER_FILE = 10 << 20
+_NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
+
+
+class Streams(NamedTuple):
+    """Descriptors for the child: its three standard ones, and the pipe on which it reports."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    report: int
+
+
+def run_child(operations: tuple[op.Operation, ...], streams: Streams, permitted: frozenset[str]) -> NoReturn:
+    """Become the container; never returns, never raises.
+
+    Args:
+        operations: the plan.
+        streams: descriptors, see there.
+        permitted: capabilities that the launcher has; no others can be kept.
+    """
+    step: op.Operation | None = None
+    try:
+        _settle(streams)
+        setup = _SetUp(permitted)
+        for step in operations:
+            setup.apply(step)
+        _report(Failed("setup", "the plan does not end in executing a program"))
+    except ExecProblem as problem:
+        _report(Failed(problem.kind, problem.text, operation="Exec", number=problem.number))
+    except ContextKernelError as problem:
+        hint, number = problem.hint, getattr(problem, "number", 0)
+        _report(Failed("setup", _said(step, problem), hint=hint, operation=type(step).__name__, number=number))
+    except BaseException as problem:
+        number = getattr(problem, "errno", 0) or 0
+        text = f"{type(step).__name__}: {type(problem).__name__}: {problem}"
+        _report(Failed("setup", text, operation=type(step).__name__, number=number))
+    finally:
+        os._exit(1)
+
+
+def _said(step: op.Operation | None, problem: ContextKernelError) -> str:
+    if isinstance(problem, SyscallFailed):
+        return f"container set-up failed at {type(step).__name__}: {problem.problem}"
+    return problem.problem
+
+
+def _report(message: Failed | SetUp) -> None:
+    frame = encode(message)
+    while frame:
+        frame = frame[os.write(_REPORT, frame) :]
+
+
+def _settle(streams: Streams) -> None:
+    """A clean process: own session, default signals, only the descriptors it is meant to have."""
+    # first out of the way of 0..3, then into place
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in streams]
+    for place, descriptor in enumerate(high):
+        os.dup2(descriptor, place, inheritable=place < _REPORT)
+    close_from(_REPORT + 1)
+    set_parent_death_signal(signal.SIGKILL)
+    poll = select.poll()
+    poll.register(_REPORT, 0)
+    if poll.poll(0):  # the reader, our monitor, was gone before it could be watched
+        os._exit(1)
+    os.setsid()
+    for number in signal.valid_signals():
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
+
+
+class _SetUp:
+    """What the operations share while they are applied, in order."""
+
+    def __init__(self, permitted: frozenset[str]) -> None:
+        self._permitted = permitted
+        self._points: MountPoints | None = None
+        self._identity = Identity(0, 0, (), "/")
+        self._empty = ""  # a directory that is already masked
+        self._init = False
+
+    @property
+    def _tree(self) -> MountPoints:
+        if self._points is None:
+            raise LaunchFailed("the plan mounts something before the container's root")
+        return self._points
+
+    def apply(self, step: op.Operation) -> None:
+        """Carry out one operation.
+
+        Raises:
+            SyscallFailed, LaunchFailed, InvalidInput: it failed. ExecProblem: of the program itself.
+        """
+        match step:
+            case op.MakePrivate():
+                mounts.make_private("/")
+            case op.NewKeyring(name):
+                _if_possible(join_new_session_keyring, name)
+            case op.MountOverlay() | op.BindRoot():
+                self._mount_root(step)
+            case op.MountProc(target):
+                self._mount(target, "proc", _STANDARD)
+            case op.BindProc(target):
+                self._bind("/proc", target)
+            case op.MountTmpfs(target, flags, options):
+                self._mount_tmpfs(target, flags, options)
+            case op.MountDevpts(target, options):
+                self._mount(target, "devpts", mounts.MS_NOSUID | mounts.MS_NOEXEC, options)
+            case op.MountMqueue(target):
+                self._mount(target, "mqueue", _STANDARD)
+            case op.MakeDevice(path):
+                self._bind(path, path)
+            case op.MakeLink(target, link):
+                self._make_link(target, link)
+            case op.WriteFile(target, content):
+                self._write(target, content)
+            case op.MountSysfs(target):
+                self._mount(target, "sysfs", _STANDARD | mounts.MS_RDONLY)
+            case op.BindSysfs(target):
+                self._bind("/sys", target, attributes=mounts.MOUNT_ATTR_RDONLY | _STANDARD_ATTRIBUTES)
+            case op.MountCgroup(target):
+                _if_possible(self._mount, target, "cgroup2", _STANDARD | mounts.MS_RDONLY)
+            case op.HostsFile(target, content):
+                self._hosts_file(target, content)
+            case op.BindMount(source, target, read_only, nodev):
+                attributes = mounts.MOUNT_ATTR_RDONLY * read_only | mounts.MOUNT_ATTR_NODEV * nodev
+                self._bind(source, target, attributes=attributes)
+            case op.MakeDirectory(target):
+                self._make_directory(target)
+            case op.SetHostname(name):
+                set_hostname(name)
+            case op.LoopbackUp():
+                loopback_up()
+            case op.SetSysctl(name, value):
+                _set_sysctl(self._tree.root, name, value)
+            case op.PivotRoot():
+                self._pivot()
+            case op.MaskPath(target):
+                self._mask(target)
+            case op.ReadonlyPath(target):
+                _read_only(target)
+            case op.RemountReadonly():
+                mounts.mount_setattr("/", set_attributes=mounts.MOUNT_ATTR_RDONLY)
+            case op.LimitCapabilities(capabilities):
+                limit_bounding(frozenset(capabilities))
+            case op.InstallSeccomp(capabilities):
+                install_filter(default_filter(frozenset(capabilities)))
+            case op.InstallFakeIds():
+                install_filter(fake_ids_filter())
+            case op.SetUser():
+                self._set_user(step)
+            case op.DropCapabilities(capabilities):
+                own = frozenset(capabilities) & self._permitted if self._identity.uid == 0 else frozenset[str]()
+                set_capabilities(own, own)
+            case op.Chdir(target):
+                _change_directory(target)
+            case op.StartInit():
+                self._init = True
+            case op.Exec(argv, env):
+                self._exec(argv, env)
+            case _:
+                assert_never(step)
+
+    def _mount_root(self, step: op.MountOverlay | op.BindRoot) -> None:
+        """The root is mounted over its own writable directory: any place will do in a namespace of its own."""
+        upper = os.open(step.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if isinstance(step, op.BindRoot):
+            mounts.bind(step.upper, step.upper)
+            mounts.mount_setattr(step.upper, set_attributes=mounts.MOUNT_ATTR_NODEV)
+        else:
+            mounts.overlay(
+                step.upper,
+                lowers=step.lowers,
+                upper=step.upper,
+                work=step.work,
+                userxattr=step.userxattr,
+                volatile=step.volatile,
+                flags=mounts.MS_NODEV,
+            )
+        root = os.open(step.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._points = MountPoints(root, upper)
+
+    def _mount(self, target: str, fstype: str, flags: int, options: str | None = None) -> None:
+        point = self._tree.directory(target)
+        try:
+            mounts.mount(fstype, f"/proc/self/fd/{point}", fstype, flags, options)
+        except SyscallFailed as failure:
+            raise SyscallFailed(
+                f"mount {fstype}", failure.number, target, _mount_hint(fstype, failure.number)
+            ) from None
+        finally:
+            os.close(point)
+
+    def _mount_tmpfs(self, target: str, flags: tuple[str, ...], options: str) -> None:
+        known = len(self._tree.stubs)
+        point = self._tree.directory(target)
+        mode = os.fstat(point).st_mode & 0o7777
+        os.close(point)
+        if len(self._tree.stubs) == known and "mode=" not in options:
+            options = ",".join(filter(None, (options, f"mode={mode:o}")))
+        number = 0
+        for flag in flags:
+            number |= _FLAGS[flag]
+        self._mount(target, "tmpfs", number, options)
+
+    def _bind(self, source: str, target: str, *, attributes: int = 0) -> None:
+        try:
+            is_directory = os.path.isdir(source)
+            point = self._tree.directory(target) if is_directory else self._tree.file(target)
+            try:
+                mounts.bind(source, f"/proc/self/fd/{point}")
+            finally:
+                os.close(point)
+            if attributes:
+                made = open_in_root(self._tree.root, target, os.O_PATH)
+                try:
+                    mounts.mount_setattr("", directory=made, set_attributes=attributes, recursive=True)
+                finally:
+                    os.close(made)
+        except SyscallFailed as failure:
+            raise SyscallFailed(failure.call, failure.number, f"{source} at {target}") from failure
+
+    def _make_link(self, target: str, link: str) -> None:
+        parent = self._tree.directory(os.path.dirname(target))
+        try:
+            os.symlink(link, os.path.basename(target), dir_fd=parent)
+        except FileExistsError:
+            pass  # a bind of the user's is there
+        finally:
+            os.close(parent)
+
+    def _write(self, target: str, content: str) -> None:
+        # mode 0644 and no link followed: the directory is a fresh tmpfs of ours
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+        descriptor = open_in_root(self._tree.root, target, flags, 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode("utf-8", "surrogateescape"))
+
+    def _hosts_file(self, target: str, content: str) -> None:
+        """Bind a file that is kept in /dev's memory and has no name there any more."""
+        source = "/dev/.generated"
+        self._write(source, content)
+        kept = open_in_root(self._tree.root, source, os.O_PATH)
+        point = self._tree.file(target)
+        try:
+            mounts.bind(f"/proc/self/fd/{kept}", f"/proc/self/fd/{point}", recursive=False)
+        finally:
+            os.close(kept)
+            os.close(point)
+        parent = self._tree.directory("/dev")
+        os.unlink(os.path.basename(source), dir_fd=parent)
+        os.close(parent)
+
+    def _make_directory(self, target: str) -> None:
+        try:
+            descriptor, _ = make_dirs_in_root(self._tree.root, target)
+        except SyscallFailed as failure:
+            raise SyscallFailed(
+                "mkdir", failure.number, target, "the working directory must be, or be possible to make, a directory"
+            ) from failure
+        os.close(descriptor)
+
+    def _pivot(self) -> None:
+        """Swap the roots and detach the old one (pivot_root(2), "pivot_root(".", ".")"); tell the monitor."""
+        _report(SetUp(self._tree.stubs, self._tree.parents))
+        os.fchdir(self._tree.root)
+        mounts.pivot_root(".", ".")
+        mounts.umount(".", mounts.MNT_DETACH)
+        os.chdir("/")
+        close_from(_REPORT + 1)
+
+    def _mask(self, target: str) -> None:
+        try:
+            if not os.path.isdir(target):
+                mounts.bind("/dev/null", target, recursive=False)
+            elif self._empty:
+                mounts.bind(self._empty, target, recursive=False)
+            else:
+                mounts.mount("tmpfs", target, "tmpfs", mounts.MS_RDONLY | _STANDARD, "size=0k,mode=755")
+                self._empty = target
+        except SyscallFailed as failure:
+            if failure.number not in (errno.ENOENT, errno.ENOTDIR):
+                raise
+
+    def _set_user(self, step: op.SetUser) -> None:
+        self._identity = resolve(step.user, _read("/etc/passwd"), _read("/etc/group"))
+        if not step.change:
+            return
+        uid, gid, groups, _ = self._identity
+        try:
+            if step.groups:
+                os.setgroups(list(dict.fromkeys((gid, *groups))))
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+        except OSError as problem:
+            hint = "only one user id is mapped on this host: give this user a range in /etc/subuid and /etc/subgid"
+            raise SyscallFailed(
+                f"become user {step.user or 'root'} ({uid}:{gid})",
+                problem.errno or 0,
+                hint=hint if problem.errno in (errno.EINVAL, errno.EPERM) else None,
+            ) from problem
+        set_parent_death_signal(signal.SIGKILL)  # forgotten by the change of ids
+        set_dumpable(True)  # same
+
+    def _exec(self, argv: tuple[str, ...], env: tuple[str, ...]) -> None:
+        environment = dict(item.partition("=")[::2] for item in env if not item.startswith("="))
+        if not environment.get("HOME"):
+            environment["HOME"] = self._identity.home
+        if self._init:
+            run_as_init(_REPORT)
+        execute(argv, environment)
+
+
+def _mount_hint(fstype: str, number: int) -> str | None:
+    if number == errno.EPERM and fstype in ("proc", "sysfs"):
+        return f"parts of the host's /{fstype.removesuffix('fs')} are masked, so the kernel refuses a new one"
+    return None
+
+
+def _if_possible(action: Callable[..., None], *args: object) -> None:
+    """Do what a host may lack or refuse without harm."""
+    with suppress(SyscallFailed):
+        action(*args)
+
+
+def _set_sysctl(root: int, name: str, value: str) -> None:
+    try:
+        descriptor = open_in_root(root, f"/proc/sys/{name}", os.O_WRONLY)
+    except SyscallFailed as failure:
+        if failure.number in _NOT_HERE:
+            return
+        raise
+    try:
+        os.write(descriptor, value.encode())
+    except OSError as problem:
+        if problem.errno not in _NOT_HERE:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _read_only(target: str) -> None:
+    try:
+        mounts.bind(target, target)
+        mounts.mount_setattr(target, set_attributes=mounts.MOUNT_ATTR_RDONLY | _STANDARD_ATTRIBUTES, recursive=True)
+    except SyscallFailed as failure:
+        if failure.number not in (errno.ENOENT, errno.ENOTDIR):
+            raise
+
+
+def _read(path: str) -> str:
+    """Content of one of the image's small files, empty if there is none; nothing but a plain file is read."""
+    try:
+        descriptor = openat2(AT_FDCWD, path, os.O_RDONLY | os.O_NONBLOCK, resolve=RESOLVE_NO_MAGICLINKS)
+    except SyscallFailed:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        if not os.path.isfile(path):
+            return ""
+        return file.read(_MAX_USER_FILE).decode("utf-8", "surrogateescape")
+
+
+def _change_directory(target: str) -> None:
+    """Go there without using a jump link of /proc, and make sure that it is inside."""
+    descriptor = openat2(AT_FDCWD, target, os.O_PATH | os.O_DIRECTORY, resolve=RESOLVE_NO_MAGICLINKS)
+    os.fchdir(descriptor)
+    os.close(descriptor)
+    if not os.getcwd().startswith("/"):
+        raise LaunchFailed(f"working directory {target!r} is outside of the container")

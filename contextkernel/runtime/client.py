@@ -1,0 +1,306 @@
+"""The runtime as its user sees it: starts the launcher, sends requests, and speaks with monitors."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from contextkernel.errors import HostUnsupported, LaunchFailed, ProtocolViolation
+from contextkernel.runtime import messages, state
+from contextkernel.runtime.facts import HostFacts, gather
+from contextkernel.runtime.messages import (
+    Decoder,
+    Exited,
+    Failed,
+    FromLauncher,
+    FromMonitor,
+    Hello,
+    Launch,
+    Refused,
+    Signal,
+    Started,
+    Welcome,
+)
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import LaunchRequest, RunState
+    from contextkernel.model.ids import IdMap
+
+_KILLED = 137  # what a container is said to have exited with when its monitor vanished
+_LINK = 3  # the launcher's end of the socket
+_START = "import sys; sys.path[:0] = {paths!r}; from contextkernel.runtime.launcher import main; main({descriptor})"
+
+
+class ContainerProcess:
+    """A running container, reached through its monitor; implements ``model.ports.Process``.
+
+    Args:
+        link: connected to the monitor, which has said that the container runs.
+        pid: of the container's init.
+        decoder: what has been received so far on ``link``.
+    """
+
+    def __init__(self, link: socket.socket, pid: int, decoder: Decoder[Started | Failed | Exited]) -> None:
+        self._link = link
+        self._pid = pid
+        self._decoder = decoder
+        self._exit_code: int | None = None
+        self._receiving = threading.Lock()
+        self._closed = False
+
+    @property
+    def pid(self) -> int:
+        """Process id of the container's init as the host sees it."""
+        return self._pid
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Exit code, or ``None`` when ``timeout`` seconds passed first; see the port."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._receiving.acquire(timeout=-1 if timeout is None else timeout):
+            return None
+        try:
+            while self._exit_code is None:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if self._closed:
+                    raise ProtocolViolation("wait() on a container whose connection was closed")
+                if not _readable(self._link, left):
+                    return None
+                self._receive()
+            return self._exit_code
+        finally:
+            self._receiving.release()
+
+    def _receive(self) -> None:
+        try:
+            data = self._link.recv(4096)
+        except OSError:
+            data = b""
+        if not data:
+            self._exit_code = _KILLED
+            return
+        for message in self._decoder.feed(data):
+            if not isinstance(message, Exited):
+                messages.unexpected("client", "monitor", message, "Exited")
+            self._exit_code = message.exit_code
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the container's init. No error when it has already exited."""
+        if self._exit_code is None and not self._closed:
+            with suppress(OSError):
+                messages.send(self._link, Signal(number))
+
+    def close(self) -> None:
+        """Give up the connection. Idempotent. Kills the container if it was launched with ``die_with_client``."""
+        self._closed = True
+        with suppress(OSError):
+            self._link.shutdown(socket.SHUT_RDWR)  # wakes a wait() in another thread
+        self._link.close()
+
+
+class NamespaceRuntime:
+    """Containers in Linux namespaces; implements ``model.ports.Runtime``. Methods may be called from several threads.
+
+    Args:
+        idmap: the ids containers have; identity: no user namespace, which needs root.
+        fork: start the launcher by forking this process, which saves the start of an interpreter. For a short-lived
+            process with one thread; where there are more threads a fresh one is started all the same.
+        facts: what this host allows; ``None`` looks itself, and takes fresh mounts of /proc and /sys to be allowed.
+    """
+
+    def __init__(self, idmap: IdMap, *, fork: bool = False, facts: HostFacts | None = None) -> None:
+        self._idmap = idmap
+        self._fork = fork
+        self._facts = facts
+        self._guard = threading.Lock()
+        self._link: socket.socket | None = None
+        self._launcher = 0
+        self._ready = False
+
+    @property
+    def facts(self) -> HostFacts:
+        """What launch plans are made from."""
+        if self._facts is None:
+            self._facts = gather(self._idmap)
+        return self._facts
+
+    def warm(self) -> None:
+        """Begin to start the launcher, and return without waiting for it."""
+        with self._guard:
+            self._connect()
+
+    def launch(
+        self,
+        request: LaunchRequest,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> ContainerProcess:
+        """Start ``request``; see the port.
+
+        Raises:
+            CommandNotFound, CommandNotExecutable, LaunchFailed: nothing is left running.
+            HostUnsupported: this host does not give the ids.
+        """
+        if not request.open_stdin:
+            stdin = None
+        message = Launch(
+            request=request,
+            facts=self.facts,
+            stdin=stdin is not None,
+            stdout=stdout is not None,
+            stderr=stderr is not None,
+        )
+        ours, theirs = socket.socketpair()
+        try:
+            streams = [stream for stream in (stdin, stdout, stderr) if stream is not None]
+            self._send(message, [theirs.fileno(), *streams])
+            theirs.close()
+            return _await_start(ours)
+        except BaseException:
+            # an interrupt while waiting: the monitor must not keep what nobody will know of
+            with suppress(OSError):
+                messages.send(ours, Signal(signal.SIGKILL))
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+
+    def connect(self, state_dir: str) -> ContainerProcess | None:
+        """The running container of ``state_dir``, whoever started it; ``None`` if it does not run."""
+        if self.state(state_dir).status != "running":
+            return None
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            directory = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                # by way of /proc, because a socket's name may not exceed 107 bytes
+                link.connect(f"/proc/self/fd/{directory}/{state.SOCKET}")
+            finally:
+                os.close(directory)
+            return _await_start(link)
+        except (OSError, LaunchFailed):
+            link.close()
+            return None
+
+    def state(self, state_dir: str) -> RunState:
+        """What became of the container of ``state_dir``; never raises."""
+        return state.read_state(state_dir)
+
+    def close(self) -> None:
+        """End the launcher; containers go on. Idempotent."""
+        with self._guard:
+            self._disconnect()
+
+    def _send(self, message: Launch, descriptors: list[int]) -> None:
+        """Hand a request to the launcher; one that has died since the last time is replaced."""
+        with self._guard:
+            for attempt in (1, 2):
+                try:
+                    link = self._connect()
+                    self._await_welcome(link)
+                    messages.send(link, message, descriptors)
+                    return
+                except (BrokenPipeError, ConnectionResetError):
+                    self._disconnect()
+                    if attempt == 2:
+                        raise LaunchFailed("the launcher process ends as soon as it is started") from None
+
+    def _await_welcome(self, link: socket.socket) -> None:
+        if self._ready:
+            return
+        decoder: Decoder[Welcome | Refused] = Decoder(FromLauncher, "client", "launcher")
+        answer, _ = decoder.receive(link)
+        match answer:
+            case Welcome():
+                self._ready = True
+            case Refused(problem, hint):
+                self._disconnect()
+                raise HostUnsupported(problem, hint=hint)
+            case None:
+                raise BrokenPipeError
+
+    def _connect(self) -> socket.socket:
+        if self._link is None:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._launcher = _fork(ours, theirs) if self._fork and _single_threaded() else _spawn(theirs)
+            self._link, self._ready = ours, False
+            messages.send(ours, Hello(self._idmap))
+        return self._link
+
+    def _disconnect(self) -> None:
+        if self._link is None:
+            return
+        self._link.close()
+        self._link = None
+        with suppress(ChildProcessError):
+            os.waitpid(self._launcher, 0)
+
+
+def _await_start(link: socket.socket) -> ContainerProcess:
+    decoder: Decoder[Started | Failed | Exited] = Decoder(FromMonitor, "client", "monitor")
+    answer, _ = decoder.receive(link)
+    match answer:
+        case Started(pid):
+            return ContainerProcess(link, pid, decoder)
+        case Failed():
+            raise answer.error()
+        case Exited():
+            messages.unexpected("client", "monitor", answer, "Started or Failed")
+        case None:
+            pass
+    raise LaunchFailed("the container's monitor ended before the container was started")
+
+
+def _readable(link: socket.socket, timeout: float | None) -> bool:
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+
+def _single_threaded() -> bool:
+    return len(os.listdir("/proc/self/task")) == 1
+
+
+def _fork(ours: socket.socket, theirs: socket.socket) -> int:
+    from contextkernel.runtime.launcher import main
+
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        main(theirs.fileno())
+    return pid
+
+
+def _spawn(theirs: socket.socket) -> int:
+    """Start a fresh interpreter that sees nothing but this package and what it imports."""
+    import msgspec
+
+    import contextkernel
+
+    paths = list(
+        dict.fromkeys(
+            os.path.dirname(os.path.dirname(os.path.abspath(module.__file__ or "")))
+            for module in (contextkernel, msgspec)
+        )
+    )
+    code = _START.format(paths=paths, descriptor=_LINK)
+    high = fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, 10)  # so that it is another number than the one it gets
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", "-c", code],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, high, _LINK)],
+        )
+    finally:
+        os.close(high)

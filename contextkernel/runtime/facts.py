@@ -1,0 +1,86 @@
+"""What the launch plan must know of the host, as a value, and the gathering of it."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import msgspec
+
+from contextkernel.model.ids import IdMap
+
+
+class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What this host allows a container, as far as the plan depends on it.
+
+    Attributes:
+        user_namespace: containers live in a user namespace of the engine's.
+        tty_group: gid 5, docker's owner of terminals, is mapped.
+        setgroups: supplementary groups may be set.
+        proc: ``fresh``: /proc can be mounted in a new pid namespace; ``bind``: only the host's can be shown, and there
+            is no pid namespace then.
+        sysfs: ``fresh``: /sys can be mounted where the network namespace is new (or no user namespace is used).
+        cgroup: ``unified``: the host has cgroup version 2 alone, and a view of it can be mounted.
+        devices: what the host has of the standard device nodes.
+        throttle_paths: thermal counters in /sys, a side channel that docker masks.
+        resolv_conf, hosts: content of the host's files.
+    """
+
+    user_namespace: bool = False
+    tty_group: bool = True
+    setgroups: bool = True
+    proc: Literal["fresh", "bind"] = "fresh"
+    sysfs: Literal["fresh", "bind"] = "fresh"
+    cgroup: Literal["unified", "none"] = "none"
+    devices: tuple[str, ...] = ("null", "zero", "full", "random", "urandom", "tty")
+    throttle_paths: tuple[str, ...] = ()
+    resolv_conf: str = ""
+    hosts: str = ""
+
+
+_CPUS = "/sys/devices/system/cpu"
+
+
+def gather(
+    idmap: IdMap, *, proc: Literal["fresh", "bind"] = "fresh", sysfs: Literal["fresh", "bind"] = "fresh"
+) -> HostFacts:
+    """Look at the host, cheaply; whether mounts are allowed must be tried elsewhere and is handed in.
+
+    Args:
+        idmap: the ids containers have.
+        proc, sysfs: what mounting them for real was found to give.
+    """
+    return HostFacts(
+        user_namespace=not idmap.identity,
+        tty_group=idmap.identity or any(part.container <= 5 < part.container + part.size for part in idmap.gids),
+        setgroups=not idmap.single,
+        proc=proc,
+        sysfs=sysfs,
+        cgroup="unified" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "none",
+        devices=tuple(name for name in HostFacts().devices if os.path.exists(f"/dev/{name}")),
+        throttle_paths=_throttle_paths(),
+        resolv_conf=_text("/etc/resolv.conf"),
+        hosts=_text("/etc/hosts"),
+    )
+
+
+def refresh(facts: HostFacts) -> HostFacts:
+    """The same facts with the content of files that change while a launcher lives."""
+    return msgspec.structs.replace(facts, resolv_conf=_text("/etc/resolv.conf"), hosts=_text("/etc/hosts"))
+
+
+def _throttle_paths() -> tuple[str, ...]:
+    try:
+        names = sorted(os.listdir(_CPUS))
+    except OSError:
+        return ()
+    paths = (f"{_CPUS}/{name}/thermal_throttle" for name in names if name[:3] == "cpu" and name[3:].isdigit())
+    return tuple(path for path in paths if os.path.isdir(path))
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""

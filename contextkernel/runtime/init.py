@@ -1,0 +1,62 @@
+"""A small process 1 (``--init``): starts the program, forwards signals to it, reaps orphans, exits as it does."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from contextkernel.linux.namespaces import set_dumpable
+
+_JOB_CONTROL = {signal.SIGTTIN, signal.SIGTTOU}
+
+
+def run_as_init(report: int) -> None:
+    """Fork; returns in the child, which is to execute the program. The parent stays as init and never returns.
+
+    Args:
+        report: descriptor of the pipe that tells the monitor of a failed start; init itself must not hold it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    program = os.fork()
+    if program == 0:
+        os.setpgid(0, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return
+    status = 1
+    try:
+        # this process runs the engine's interpreter, a file of the host: nobody inside may look at it
+        set_dumpable(False)
+        os.close(report)
+        status = _serve(program)
+    finally:
+        os._exit(status)
+
+
+def _serve(program: int) -> int:
+    wanted = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    while True:
+        number = signal.sigwaitinfo(wanted).si_signo
+        if number == signal.SIGCHLD:
+            exit_code = _reap(program)
+            if exit_code is not None:
+                return exit_code
+        elif number not in _JOB_CONTROL:
+            try:
+                os.kill(program, number)
+            except ProcessLookupError:
+                continue
+
+
+def _reap(program: int) -> int | None:
+    """Collect what has exited; the exit code of ``program`` if it is among them."""
+    found = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return found
+        if pid == 0:
+            return found
+        if pid == program:
+            code = os.waitstatus_to_exitcode(status)
+            found = code if code >= 0 else 128 - code

@@ -1,0 +1,253 @@
+"""What our processes say to each other: closed unions of values, framed on unix sockets.
+
+A frame is four bytes of length, big-endian, and that much MessagePack; descriptors ride on the first bytes.
+"""
+
+from __future__ import annotations
+
+import array
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, Literal, NoReturn, TypeVar
+
+import msgspec
+
+from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFailed, ProtocolViolation
+from contextkernel.model.container import LaunchRequest
+from contextkernel.model.ids import IdMap
+from contextkernel.runtime.facts import HostFacts
+
+_LENGTH = struct.Struct(">I")
+_MAX_FRAME = 16 << 20
+_MAX_DESCRIPTORS = 8
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """Client to launcher, first and once: the ids containers have."""
+
+    idmap: IdMap
+
+
+class Launch(msgspec.Struct, frozen=True, tag=True):
+    """Client to launcher: start a container.
+
+    Descriptors: the monitor's end of a socket to the client, then those streams that are ``True``, in this order.
+    """
+
+    request: LaunchRequest
+    facts: HostFacts
+    stdin: bool
+    stdout: bool
+    stderr: bool
+
+
+class Welcome(msgspec.Struct, frozen=True, tag=True):
+    """Launcher to client: ready; ``pid`` is the launcher's."""
+
+    pid: int
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """Launcher to client: the id map cannot be had."""
+
+    problem: str
+    hint: str | None
+
+
+class Signal(msgspec.Struct, frozen=True, tag=True):
+    """Client to monitor: send this signal to the container's init."""
+
+    number: int
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """Monitor to client: the program has been executed, or is running already; ``pid`` is of the container's init."""
+
+    pid: int
+
+
+class Exited(msgspec.Struct, frozen=True, tag=True):
+    """Monitor to client: it is over, all output is written, the state is recorded."""
+
+    exit_code: int
+
+
+FailureKind = Literal["setup", "not_executable", "not_found"]
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """Child to monitor to client: why there is no container.
+
+    Attributes:
+        kind: which of docker's exit codes it is.
+        operation: name of the set-up step that failed.
+        number: errno, 0 if it was not a system call.
+    """
+
+    kind: FailureKind
+    problem: str
+    hint: str | None = None
+    operation: str = ""
+    number: int = 0
+
+    def error(self) -> LaunchFailed:
+        """The same as an error to raise."""
+        classes = {"setup": LaunchFailed, "not_executable": CommandNotExecutable, "not_found": CommandNotFound}
+        return classes[self.kind](self.problem, hint=self.hint)
+
+
+class Stub(msgspec.Struct, frozen=True):
+    """A mount point that had to be made in the container; ``path`` counts from its root, links resolved."""
+
+    path: str
+    directory: bool
+
+
+class StubParent(msgspec.Struct, frozen=True):
+    """The directory in which stubs were made, as it was.
+
+    Attributes:
+        before, after: its modification time in nanoseconds before the first and after the last stub.
+        ours: it was not in the upper directory before, so a copy that holds nothing else is ours too.
+    """
+
+    path: str
+    mode: int
+    uid: int
+    gid: int
+    before: int
+    after: int
+    ours: bool
+
+
+class SetUp(msgspec.Struct, frozen=True, tag=True):
+    """Child to monitor: all mounts are made; these mount points were created for them, outermost first."""
+
+    stubs: tuple[Stub, ...]
+    parents: tuple[StubParent, ...]
+
+
+ToLauncher = Hello | Launch
+FromLauncher = Welcome | Refused
+ToMonitor = Signal
+FromMonitor = Started | Failed | Exited
+FromChild = SetUp | Failed
+
+T = TypeVar("T")
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """One message as a frame."""
+    data = _ENCODER.encode(message)
+    return _LENGTH.pack(len(data)) + data
+
+
+class Decoder(Generic[T]):
+    """Turns frames into the messages of one union.
+
+    Args:
+        union: the messages that may come.
+        receiver, sender: names of the two processes, for the error.
+    """
+
+    def __init__(self, union: Any, receiver: str, sender: str) -> None:
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(union)
+        self._expected = " or ".join(kind.__name__ for kind in getattr(union, "__args__", (union,)))
+        self._receiver = receiver
+        self._sender = sender
+        self._pending = bytearray()
+
+    def decode(self, data: bytes) -> T:
+        """The message in ``data`` (a frame without its length).
+
+        Raises:
+            ProtocolViolation: it is none of the expected.
+        """
+        try:
+            return self._decoder.decode(data)
+        except msgspec.MsgspecError as problem:
+            raise ProtocolViolation(
+                f"the {self._receiver} expected {self._expected} from the {self._sender}, "
+                f"got {_name(data)!r}: {problem}"
+            ) from problem
+
+    def feed(self, data: bytes) -> Iterator[T]:
+        """Take bytes as they come, yield the messages that are complete.
+
+        Raises:
+            ProtocolViolation: a frame is too long, or not a message of the union.
+        """
+        self._pending += data
+        while len(self._pending) >= _LENGTH.size:
+            length = self._length(bytes(self._pending[: _LENGTH.size]))
+            if len(self._pending) < _LENGTH.size + length:
+                return
+            body = bytes(self._pending[_LENGTH.size : _LENGTH.size + length])
+            del self._pending[: _LENGTH.size + length]
+            yield self.decode(body)
+
+    def receive(self, link: socket.socket) -> tuple[T | None, list[int]]:
+        """Wait for one message and its descriptors; ``None`` when the other side has gone.
+
+        Raises:
+            ProtocolViolation: as :meth:`decode`, or the stream ends inside a frame.
+            OSError: the connection is broken.
+        """
+        descriptors = array.array("i")
+        space = socket.CMSG_LEN(_MAX_DESCRIPTORS * descriptors.itemsize)
+        head, notes, _, _ = link.recvmsg(_LENGTH.size, space, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, data in notes:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        if not head:
+            return None, list(descriptors)
+        head += self._exactly(link, _LENGTH.size - len(head))
+        body = self._exactly(link, self._length(head))
+        return self.decode(body), list(descriptors)
+
+    def _length(self, head: bytes) -> int:
+        length: int = _LENGTH.unpack(head)[0]
+        if length > _MAX_FRAME:
+            raise ProtocolViolation(f"the {self._sender} announced {length} bytes to the {self._receiver}")
+        return length
+
+    def _exactly(self, link: socket.socket, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            piece = link.recv(count - len(data))
+            if not piece:
+                raise ProtocolViolation(f"the {self._sender} stopped inside a message to the {self._receiver}")
+            data += piece
+        return data
+
+
+def _name(data: bytes) -> str:
+    """The tag of a message that could not be decoded."""
+    try:
+        return str(msgspec.msgpack.decode(data)["type"])
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        return repr(data[:20])
+
+
+def send(link: socket.socket, message: msgspec.Struct, descriptors: Sequence[int] = ()) -> None:
+    """Send one message; descriptors are duplicated into the receiver.
+
+    Raises:
+        OSError: the connection is broken.
+    """
+    frame = encode(message)
+    notes = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    sent = link.sendmsg([frame], notes, socket.MSG_NOSIGNAL)
+    if sent < len(frame):
+        link.sendall(frame[sent:], socket.MSG_NOSIGNAL)
+
+
+def unexpected(receiver: str, sender: str, message: object, expected: str) -> NoReturn:
+    """A message of the union that does not fit this moment.
+
+    Raises:
+        ProtocolViolation: always.
+    """
+    raise ProtocolViolation(f"the {receiver} expected {expected} from the {sender}, got {type(message).__name__}")

@@ -1,0 +1,124 @@
+"""Mount points inside a container's root: found without leaving it, created where missing, and remembered."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from contextkernel.errors import SyscallFailed
+from contextkernel.linux.openat2 import open_in_root
+from contextkernel.runtime.messages import Stub, StubParent
+
+
+class MountPoints:
+    """The tree of one container while it is set up.
+
+    Args:
+        root: descriptor of the container's root, mounted.
+        upper: descriptor of its writable directory, to tell what was there before.
+    """
+
+    def __init__(self, root: int, upper: int) -> None:
+        self.root = root
+        self._upper = upper
+        self._prefix = os.readlink(f"/proc/self/fd/{root}").rstrip("/")
+        self._root_device = os.fstat(root).st_dev
+        self._stubs: list[Stub] = []
+        self._parents: dict[str, StubParent] = {}
+
+    @property
+    def stubs(self) -> tuple[Stub, ...]:
+        """What was created, outermost first."""
+        return tuple(self._stubs)
+
+    @property
+    def parents(self) -> tuple[StubParent, ...]:
+        """The directories in which something was created."""
+        return tuple(self._parents.values())
+
+    def directory(self, path: str) -> int:
+        """An ``O_PATH`` descriptor of directory ``path``; it and its parents are created if missing.
+
+        Raises:
+            SyscallFailed: something on the way is no directory, or cannot be made.
+        """
+        try:
+            return open_in_root(self.root, path, os.O_PATH | os.O_DIRECTORY)
+        except SyscallFailed as failure:
+            if failure.number != errno.ENOENT:
+                raise
+        if path.strip("/") == "":
+            raise SyscallFailed("open", errno.ENOENT, path)
+        parent = self.directory(os.path.dirname(path.rstrip("/")))
+        try:
+            self._create(parent, os.path.basename(path.rstrip("/")), directory=True)
+        finally:
+            os.close(parent)
+        return open_in_root(self.root, path, os.O_PATH | os.O_DIRECTORY)
+
+    def file(self, path: str) -> int:
+        """An ``O_PATH`` descriptor of ``path``, a file of any kind; an empty one is created if it is missing.
+
+        Raises:
+            SyscallFailed: it cannot be opened or made.
+        """
+        try:
+            return open_in_root(self.root, path, os.O_PATH)
+        except SyscallFailed as failure:
+            if failure.number != errno.ENOENT:
+                raise
+        parent = self.directory(os.path.dirname(path))
+        try:
+            self._create(parent, os.path.basename(path), directory=False)
+        finally:
+            os.close(parent)
+        return open_in_root(self.root, path, os.O_PATH)
+
+    def _create(self, parent: int, name: str, *, directory: bool) -> None:
+        """Make a stub in ``parent``; a dangling link of that name is followed, as the lookup before did."""
+        try:
+            link = os.readlink(name, dir_fd=parent)
+        except OSError:
+            link = ""
+        if link:
+            where = link if link.startswith("/") else f"{self._inside(parent)}/{link}"
+            os.close(self.directory(where) if directory else self.file(where))
+            return
+        before = os.fstat(parent)
+        own = before.st_dev == self._root_device  # else it lies on a tmpfs or bind, which is none of the image
+        inside = self._inside(parent)
+        ours = own and inside not in self._parents and not self._in_upper(inside)
+        try:
+            if directory:
+                os.mkdir(name, 0o755, dir_fd=parent)
+            else:
+                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+                os.close(os.open(name, flags, 0o644, dir_fd=parent))
+        except OSError as problem:
+            raise SyscallFailed("create", problem.errno or 0, f"{inside}/{name}") from problem
+        if not own:
+            return
+        self._stubs.append(Stub(f"{inside}/{name}".lstrip("/"), directory))
+        after = os.fstat(parent).st_mtime_ns
+        known = self._parents.get(inside)
+        self._parents[inside] = StubParent(
+            path=inside,
+            mode=stat.S_IMODE(before.st_mode),
+            uid=before.st_uid,
+            gid=before.st_gid,
+            before=known.before if known else before.st_mtime_ns,
+            after=after,
+            ours=known.ours if known else ours,
+        )
+
+    def _inside(self, descriptor: int) -> str:
+        """Where ``descriptor`` is, counted from the container's root, without leading slash; empty for the root."""
+        return os.readlink(f"/proc/self/fd/{descriptor}")[len(self._prefix) :].strip("/")
+
+    def _in_upper(self, path: str) -> bool:
+        try:
+            os.lstat(path or ".", dir_fd=self._upper) if path else None
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,274 @@
+"""The steps that turn a fresh process in new namespaces into a container, as values: what ``run --plan`` prints.
+
+Names of paths: ``target`` counts from the container's root and is resolved inside it; ``source``, ``lowers``, ``upper``
+and ``work`` are paths of the host. One function, :func:`contextkernel.runtime.child.apply`, carries them out.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class _Operation(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class MakePrivate(_Operation, frozen=True):
+    """Cut this mount namespace off from the host's: nothing mounted here is seen there, or the other way round."""
+
+
+class MountOverlay(_Operation, frozen=True):
+    """Stack the layers, base first, under a writable directory; the result becomes the container's root.
+
+    Device nodes on it cannot be opened (``nodev``).
+
+    Attributes:
+        userxattr: overlay's own marks are ``user.overlay.*`` (in a user namespace).
+        volatile: nothing is synced; for changes that are thrown away, or committed right after.
+    """
+
+    lowers: tuple[str, ...]
+    upper: str
+    work: str
+    userxattr: bool
+    volatile: bool
+
+
+class BindRoot(_Operation, frozen=True):
+    """Use a directory as the container's root: an image without layers."""
+
+    upper: str
+
+
+class MountProc(_Operation, frozen=True):
+    """A /proc of this pid namespace."""
+
+    target: str = "/proc"
+
+
+class BindProc(_Operation, frozen=True):
+    """The host's /proc, where a new one is refused; then there is no pid namespace either."""
+
+    target: str = "/proc"
+
+
+class MountTmpfs(_Operation, frozen=True):
+    """A temporary file system.
+
+    Attributes:
+        flags: words such as ``nosuid``.
+        options: tmpfs's own, e.g. ``mode=755,size=65536k``; without ``mode`` an existing directory's is kept.
+    """
+
+    target: str
+    flags: tuple[str, ...]
+    options: str = ""
+
+
+class MakeDevice(_Operation, frozen=True):
+    """The host's device node at the same place; a bind, so it works where mknod does not."""
+
+    path: str
+
+
+class MountDevpts(_Operation, frozen=True):
+    """A private set of pseudo terminals."""
+
+    target: str
+    options: str
+
+
+class MountMqueue(_Operation, frozen=True):
+    """POSIX message queues of this ipc namespace."""
+
+    target: str = "/dev/mqueue"
+
+
+class MakeLink(_Operation, frozen=True):
+    """A symbolic link."""
+
+    target: str
+    link: str
+
+
+class WriteFile(_Operation, frozen=True):
+    """A small file in the container's own /dev."""
+
+    target: str
+    content: str
+
+
+class MountSysfs(_Operation, frozen=True):
+    """A read-only /sys of this network namespace."""
+
+    target: str = "/sys"
+
+
+class BindSysfs(_Operation, frozen=True):
+    """The host's /sys, read-only, where a new one is refused."""
+
+    target: str = "/sys"
+
+
+class MountCgroup(_Operation, frozen=True):
+    """A read-only view of this cgroup namespace (version 2)."""
+
+    target: str = "/sys/fs/cgroup"
+
+
+class HostsFile(_Operation, frozen=True):
+    """A generated file mounted over the image's; changes made by the program end with the container."""
+
+    target: str
+    content: str
+
+
+class BindMount(_Operation, frozen=True):
+    """A host file or directory, with what is mounted below it.
+
+    Attributes:
+        nodev: device nodes on it cannot be opened; without a user namespace the container's root could make one there.
+    """
+
+    source: str
+    target: str
+    read_only: bool
+    nodev: bool
+
+
+class MakeDirectory(_Operation, frozen=True):
+    """Create a directory and its parents if they are missing, mode 0755, owned by root: the working directory."""
+
+    target: str
+
+
+class SetHostname(_Operation, frozen=True):
+    """Name of this UTS namespace."""
+
+    name: str
+
+
+class LoopbackUp(_Operation, frozen=True):
+    """Switch on ``lo`` of this network namespace."""
+
+
+class SetSysctl(_Operation, frozen=True):
+    """A kernel setting of this network namespace, where it exists and may be written."""
+
+    name: str
+    value: str
+
+
+class NewKeyring(_Operation, frozen=True):
+    """A session keyring of its own, so that the keys of whoever started it stay out of reach."""
+
+    name: str
+
+
+class PivotRoot(_Operation, frozen=True):
+    """Make the container's root the root of this mount namespace and let go of the host's."""
+
+
+class MaskPath(_Operation, frozen=True):
+    """Hide a path, if it exists: a directory becomes empty, a file is /dev/null."""
+
+    target: str
+
+
+class ReadonlyPath(_Operation, frozen=True):
+    """Make a path read-only, if it exists."""
+
+    target: str
+
+
+class RemountReadonly(_Operation, frozen=True):
+    """Make the container's root file system read-only (``--read-only``)."""
+
+
+class LimitCapabilities(_Operation, frozen=True):
+    """Drop everything else from the bounding set: what any program in here can ever have."""
+
+    capabilities: tuple[str, ...]
+
+
+class InstallSeccomp(_Operation, frozen=True):
+    """Docker's default system call policy for these capabilities."""
+
+    capabilities: tuple[str, ...]
+
+
+class InstallFakeIds(_Operation, frozen=True):
+    """Answer ownership and identity calls with success and without effect (one mapped id only)."""
+
+
+class SetUser(_Operation, frozen=True):
+    """Become ``user[:group]`` of the image's /etc/passwd and /etc/group; sets ``HOME`` if the environment does not.
+
+    Attributes:
+        change: ``False``: look it up only, because a single id is mapped and the program stays root.
+        groups: set the supplementary groups too; not allowed in a single-id namespace.
+    """
+
+    user: str
+    change: bool = True
+    groups: bool = True
+
+
+class DropCapabilities(_Operation, frozen=True):
+    """Keep exactly these capabilities for root, none for another user."""
+
+    capabilities: tuple[str, ...]
+
+
+class Chdir(_Operation, frozen=True):
+    """Go to the working directory."""
+
+    target: str
+
+
+class StartInit(_Operation, frozen=True):
+    """Stay as process 1 that forwards signals and reaps orphans; the program becomes its child (``--init``)."""
+
+
+class Exec(_Operation, frozen=True):
+    """Look the program up in ``PATH`` of ``env`` and execute it."""
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+
+
+Operation = (
+    MakePrivate
+    | MountOverlay
+    | BindRoot
+    | MountProc
+    | BindProc
+    | MountTmpfs
+    | MakeDevice
+    | MountDevpts
+    | MountMqueue
+    | MakeLink
+    | WriteFile
+    | MountSysfs
+    | BindSysfs
+    | MountCgroup
+    | HostsFile
+    | BindMount
+    | MakeDirectory
+    | SetHostname
+    | LoopbackUp
+    | SetSysctl
+    | NewKeyring
+    | PivotRoot
+    | MaskPath
+    | ReadonlyPath
+    | RemountReadonly
+    | LimitCapabilities
+    | InstallSeccomp
+    | InstallFakeIds
+    | SetUser
+    | DropCapabilities
+    | Chdir
+    | StartInit
+    | Exec
+)

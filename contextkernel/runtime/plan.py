@@ -1,0 +1,284 @@
+"""From a launch request and what the host allows to the exact, ordered set-up. Pure.
+
+The order matters in these places: everything that needs the host's files comes before ``PivotRoot``; a fresh /proc and
+/sys are only granted while the host's are still visible; the bounding set shrinks while there still is the capability
+to shrink it; the filters are installed with the privilege to do so, which is why no_new_privs need not be set and
+set-user-ID programs work inside as they do with docker.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contextkernel.errors import InvalidInput
+from contextkernel.runtime import operations as op
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from contextkernel.model.container import Bind, LaunchRequest, Tmpfs
+    from contextkernel.runtime.facts import HostFacts
+    from contextkernel.runtime.operations import Operation
+
+#: in docker's order (moby, daemon/pkg/oci/caps/defaults.go); the same for ``run`` and for a build's RUN
+CAPABILITIES = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+)
+
+#: moby, daemon/pkg/oci/defaults.go
+MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+#: runtime-spec, config-linux.md "default devices" and "dev symbolic links"
+DEVICE_LINKS = (
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/core", "/proc/kcore"),
+)
+
+APT_CONFIG = "/dev/.apt.conf"
+_APT_AS_ROOT = 'APT::Sandbox::User "root";\n'
+_GENERATED = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+_TMPFS_FLAGS = {
+    "ro": "ro",
+    "rw": "",
+    "nosuid": "nosuid",
+    "suid": "",
+    "noexec": "noexec",
+    "exec": "",
+    "nodev": "nodev",
+    "dev": "",
+    "noatime": "noatime",
+    "atime": "",
+    "relatime": "",
+    "sync": "sync",
+    "async": "",
+    "nodiratime": "nodiratime",
+}
+_TMPFS_VALUES = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
+
+
+class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
+    """The namespaces a container gets of its own; the user namespace is the engine's and shared by its containers."""
+
+    mount: bool = True
+    uts: bool = True
+    ipc: bool = True
+    cgroup: bool = True
+    pid: bool = True
+    network: bool = False
+
+
+def plan_namespaces(request: LaunchRequest, facts: HostFacts) -> Namespaces:
+    """Which namespaces ``request`` gets on this host."""
+    return Namespaces(pid=facts.proc == "fresh", network=request.network == "none")
+
+
+def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation, ...]:
+    """The ordered steps that set up ``request`` on this host.
+
+    Raises:
+        InvalidInput: a mount target that is not possible, or an unknown tmpfs option.
+    """
+    wanted = _user_mounts(request, facts)
+    return (
+        op.MakePrivate(),
+        op.NewKeyring(f"_ses.{request.id}"),
+        _root(request, facts),
+        op.MountProc() if facts.proc == "fresh" else op.BindProc(),
+        *_dev(request, facts, {mount.target for mount in wanted}),
+        *_sys(request, facts),
+        *_generated_files(request, facts, {mount.target for mount in wanted}),
+        *wanted,
+        op.MakeDirectory(request.working_dir),
+        op.SetHostname(request.hostname),
+        *_network(request),
+        op.PivotRoot(),
+        *(op.MaskPath(path) for path in masked_paths(facts)),
+        *(op.ReadonlyPath(path) for path in READONLY_PATHS),
+        *([op.RemountReadonly()] if request.read_only else ()),
+        *_identity(request, facts),
+        op.Chdir(request.working_dir),
+        *([op.StartInit()] if request.init else ()),
+        op.Exec(request.argv, _environment(request)),
+    )
+
+
+def masked_paths(facts: HostFacts) -> tuple[str, ...]:
+    """Docker's masked paths on this host; the host's cgroup tree too, where it shows through a bound /sys."""
+    hidden = ("/sys/fs/cgroup",) if facts.sysfs == "bind" and facts.cgroup == "none" else ()
+    return (*MASKED_PATHS, *facts.throttle_paths, *hidden)
+
+
+def fresh_sysfs(request: LaunchRequest, facts: HostFacts) -> bool:
+    """Whether /sys is mounted anew: the kernel asks for a network namespace that belongs to the same user namespace."""
+    return facts.sysfs == "fresh" and (not facts.user_namespace or request.network == "none")
+
+
+def _root(request: LaunchRequest, facts: HostFacts) -> Operation:
+    if not request.lowers:
+        return op.BindRoot(request.upper)
+    return op.MountOverlay(
+        lowers=request.lowers,
+        upper=request.upper,
+        work=request.work,
+        userxattr=facts.user_namespace,
+        volatile=request.state_dir is None or bool(request.remove),
+    )
+
+
+def _dev(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[Operation]:
+    # nodev: the devices in here are binds, which keep their own mount's flags. It stands in for docker's device cgroup:
+    # root in the container may make any node, and can open none of them.
+    yield op.MountTmpfs("/dev", ("nosuid", "nodev", "strictatime"), "mode=755,size=65536k")
+    group = ",gid=5" if facts.tty_group else ""
+    yield op.MountDevpts("/dev/pts", f"newinstance,ptmxmode=0666,mode=0620{group}")
+    if "/dev/mqueue" not in taken:
+        yield op.MountMqueue()
+    if "/dev/shm" not in taken:  # noqa: S108 - the container's own
+        yield op.MountTmpfs("/dev/shm", ("nosuid", "nodev", "noexec"), "mode=1777,size=65536k")  # noqa: S108
+    for name in facts.devices:
+        if f"/dev/{name}" not in taken:
+            yield op.MakeDevice(f"/dev/{name}")
+    for target, link in DEVICE_LINKS:
+        yield op.MakeLink(target, link)
+    if request.fake_ids:
+        yield op.WriteFile(APT_CONFIG, _APT_AS_ROOT)
+
+
+def _sys(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
+    yield op.MountSysfs() if fresh_sysfs(request, facts) else op.BindSysfs()
+    if facts.cgroup == "unified":
+        yield op.MountCgroup()
+
+
+def _generated_files(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[Operation]:
+    if not request.hosts_files:
+        return
+    content = {
+        "/etc/hosts": hosts_text(request, facts),
+        "/etc/hostname": f"{request.hostname}\n",
+        "/etc/resolv.conf": facts.resolv_conf,
+    }
+    for target in _GENERATED:
+        if target not in taken:
+            yield op.HostsFile(target, content[target])
+
+
+def hosts_text(request: LaunchRequest, facts: HostFacts) -> str:
+    """Content of /etc/hosts: docker's lines, or the host's own for the host's network; then the container's name."""
+    own = f"127.0.1.1\t{request.hostname}\n"
+    if request.network == "host" and facts.hosts:
+        known = {name for line in facts.hosts.splitlines() for name in line.partition("#")[0].split()[1:]}
+        text = facts.hosts if facts.hosts.endswith("\n") else f"{facts.hosts}\n"
+        return text if request.hostname in known else text + own
+    return (
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::\tip6-localnet\n"
+        "ff00::\tip6-mcastprefix\n"
+        "ff02::1\tip6-allnodes\n"
+        "ff02::2\tip6-allrouters\n"
+    ) + own
+
+
+def _user_mounts(request: LaunchRequest, facts: HostFacts) -> list[op.BindMount | op.MountTmpfs]:
+    """Binds and tmpfs, outer targets before inner ones."""
+    mounts: list[op.BindMount | op.MountTmpfs] = [
+        *(_bind(bind, nodev=not facts.user_namespace) for bind in request.binds),
+        *(_tmpfs(tmpfs) for tmpfs in request.tmpfs),
+    ]
+    return sorted(mounts, key=lambda mount: mount.target.count("/"))
+
+
+def _target(text: str) -> str:
+    path = posixpath.normpath(text)
+    if not text.startswith("/") or path.lstrip("/") == "":
+        raise InvalidInput(f"invalid mount target {text!r}", hint="an absolute path other than /")
+    path = "/" + path.lstrip("/")
+    if path.split("/")[1] == "proc":
+        raise InvalidInput(f"invalid mount target {text!r}", hint="/proc belongs to the engine")
+    return path
+
+
+def _bind(bind: Bind, *, nodev: bool) -> op.BindMount:
+    return op.BindMount(bind.source, _target(bind.target), bind.read_only, nodev)
+
+
+def _tmpfs(tmpfs: Tmpfs) -> op.MountTmpfs:
+    """Docker's defaults ``noexec,nosuid,nodev``, changed by the given options; ``dev`` is not granted."""
+    flags = dict.fromkeys(("nosuid", "nodev", "noexec"), True)
+    values: dict[str, str] = {}
+    for word in filter(None, tmpfs.options.split(",")):
+        key, equals, value = word.partition("=")
+        if equals and key in _TMPFS_VALUES:
+            values[key] = value
+        elif not equals and key in _TMPFS_FLAGS:
+            if _TMPFS_FLAGS[key]:
+                flags[key] = True
+            elif key != "dev":
+                flags.pop(f"no{key}" if key != "rw" else "ro", None)
+        else:
+            raise InvalidInput(
+                f"invalid tmpfs option {word!r} for {tmpfs.target}",
+                hint=f"flags such as exec, or {', '.join(f'{name}=' for name in _TMPFS_VALUES)}",
+            )
+    options = ",".join(f"{key}={value}" for key, value in values.items())
+    return op.MountTmpfs(_target(tmpfs.target), tuple(flags), options)
+
+
+def _network(request: LaunchRequest) -> Iterator[Operation]:
+    if request.network == "none":
+        yield op.LoopbackUp()
+        yield op.SetSysctl("net/ipv4/ip_unprivileged_port_start", "0")
+
+
+def _identity(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
+    yield op.LimitCapabilities(CAPABILITIES)
+    yield op.InstallSeccomp(CAPABILITIES)
+    if request.fake_ids:
+        # this filter makes capset and setuid do nothing, so nothing may need them any more: the program stays root,
+        # and exec gives root what the bounding set holds
+        yield op.SetUser(request.user, change=False, groups=False)
+        yield op.InstallFakeIds()
+    else:
+        yield op.SetUser(request.user, groups=facts.setgroups)
+        yield op.DropCapabilities(CAPABILITIES)
+
+
+def _environment(request: LaunchRequest) -> tuple[str, ...]:
+    if not request.fake_ids or any(item.startswith("APT_CONFIG=") for item in request.env):
+        return request.env
+    return (*request.env, f"APT_CONFIG={APT_CONFIG}")

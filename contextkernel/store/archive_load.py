@@ -1,0 +1,352 @@
+"""Reading image archives: docker's (old with ``layer.tar`` paths, new with blobs) and OCI image layouts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from contextkernel.errors import (
+    ContextKernelError,
+    DigestMismatch,
+    InvalidArchive,
+    InvalidInput,
+    InvalidReference,
+    SizeMismatch,
+    StoreProblem,
+)
+from contextkernel.model.codec import from_json
+from contextkernel.model.digest import Digest
+from contextkernel.model.events import StepProgress
+from contextkernel.model.oci import (
+    MEDIA_DOCKER_LIST,
+    MEDIA_DOCKER_MANIFEST,
+    MEDIA_INDEX,
+    MEDIA_LAYER,
+    MEDIA_LAYER_GZIP,
+    MEDIA_LAYER_ZSTD,
+    MEDIA_MANIFEST,
+    Descriptor,
+    ImageConfig,
+    Index,
+    Manifest,
+)
+from contextkernel.model.platform import Platform
+from contextkernel.model.ports import LayerWorker, Reporter
+from contextkernel.model.reference import ImageRef
+from contextkernel.store.archive_file import ArchiveFile, compression, opened, plain
+from contextkernel.store.images import read_config
+from contextkernel.store.store import Store
+
+_EXPECTED = "expected a file written by save, docker save, or skopeo copy (docker-archive:, oci-archive:)"
+_HEX_NAME = re.compile(r"(?:.*/)?([0-9a-f]{64})(?:\.json)?\Z")
+_MEDIA = {"": MEDIA_LAYER, "gzip": MEDIA_LAYER_GZIP, "zstd": MEDIA_LAYER_ZSTD}
+_ATTESTATION = "vnd.docker.reference.type"
+
+
+class _DockerItem(msgspec.Struct, frozen=True, rename="pascal"):
+    """One image in docker's ``manifest.json``."""
+
+    config: str
+    layers: tuple[str, ...] | None = None
+    repo_tags: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _LayerSource:
+    """Where a layer is in the archive, and what is promised of it."""
+
+    member: str
+    diff_id: Digest
+    digest: Digest | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An image of the archive."""
+
+    config: bytes
+    layers: tuple[_LayerSource, ...]
+    names: tuple[ImageRef, ...]
+
+
+def load(
+    store: Store, worker: LayerWorker, source: str | int, report: Reporter | None = None, *, limit: int | None = None
+) -> tuple[str, ...]:
+    """Load all images of an archive; none if anything is wrong with one of them.
+
+    Args:
+        store: where to put them.
+        worker: unpacks the layers.
+        source: path, or open descriptor, of a tar file; it may be compressed with gzip, zstd, bzip2 or xz.
+        report: receives ``StepProgress`` per layer.
+        limit: the most bytes that a layer, or a compressed archive, may have when unpacked.
+
+    Returns:
+        Per image and tag the tag in docker's short form, or the id of an image without one.
+
+    Raises:
+        InvalidArchive: not an image archive, or damaged. DigestMismatch, SizeMismatch: content is not what it is
+        called. InvalidInput: the file cannot be read.
+    """
+    shown = repr(source) if isinstance(source, str) else "the archive"
+    with ExitStack() as stack:
+        packed = stack.enter_context(opened(source, store))
+        archive = ArchiveFile(stack.enter_context(plain(packed, store, limit)), shown)
+        images = list(_images(archive, shown))
+        if not images:
+            raise InvalidArchive(f"{shown} has no image for {Platform.host()}", hint=_EXPECTED)
+        loading = _Loading(store, worker, archive, report, limit, stack)
+        try:
+            for layer in dict.fromkeys(layer for image in images for layer in image.layers):
+                loading.layer(layer)
+            lines: list[str] = []
+            for image in images:
+                added = store.add_image(image.config, origin="load", names=image.names)
+                lines += [name.familiar for name in image.names] or [str(added)]
+        except BaseException:
+            loading.undo()
+            raise
+    return tuple(lines)
+
+
+# ---- what is in the archive
+
+
+def _images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
+    if "manifest.json" in archive:
+        yield from _docker_images(archive, shown)
+    elif "index.json" in archive:
+        yield from _oci_images(archive, shown)
+    else:
+        hint = _EXPECTED
+        if any(name in archive for name in ("etc/passwd", "bin/sh", "usr/bin/env", "etc/os-release")):
+            hint = "it looks like a root file system: use import"
+        raise InvalidArchive(f"{shown} is not an image archive: it has neither manifest.json nor index.json", hint=hint)
+
+
+def _decoded(archive: ArchiveFile, name: str, kind: Any) -> Any:
+    try:
+        return from_json(archive.document(name), kind)
+    except (msgspec.DecodeError, InvalidInput, UnicodeDecodeError) as problem:
+        if isinstance(problem, InvalidArchive):
+            raise
+        raise InvalidArchive(f"{name!r} in the archive cannot be understood: {str(problem).lower()}") from None
+
+
+def _docker_images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
+    for item in _decoded(archive, "manifest.json", tuple[_DockerItem, ...]):
+        config = archive.document(item.config)
+        named = _HEX_NAME.match(item.config)
+        if named and named[1] != Digest.of(config).hex:
+            raise DigestMismatch(f"{item.config!r} in {shown} has digest {Digest.of(config)}", hint="it was damaged")
+        document = _config(config, item.config)
+        members = item.layers or ()
+        if len(members) != len(document.rootfs.diff_ids):
+            raise InvalidArchive(
+                f"{item.config!r} in {shown} names {len(document.rootfs.diff_ids)} layers, manifest.json {len(members)}"
+            )
+        layers = tuple(map(_LayerSource, members, document.rootfs.diff_ids))
+        yield _Found(config, layers, tuple(_name(text) for text in item.repo_tags or ()))
+
+
+def _oci_images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
+    if "oci-layout" in archive:
+        version = _decoded(archive, "oci-layout", dict[str, Any]).get("imageLayoutVersion")
+        if version != "1.0.0":
+            raise InvalidArchive(f"{shown} is an OCI image layout of version {version!r}", hint="expected 1.0.0")
+    names: dict[Descriptor, list[ImageRef]] = {}
+    for descriptor in _decoded(archive, "index.json", Index).manifests:
+        found = _manifest(archive, descriptor, depth=0)
+        if found is not None:
+            name = _annotated(descriptor)
+            names.setdefault(found, []).extend([name] if name else [])
+    for descriptor, refs in names.items():
+        manifest = _checked(archive, descriptor, Manifest)
+        config = _content(archive, manifest.config)
+        document = _config(config, str(manifest.config.digest))
+        if len(manifest.layers) != len(document.rootfs.diff_ids):
+            raise InvalidArchive(
+                f"image {manifest.config.digest} in {shown} names {len(document.rootfs.diff_ids)} layers,"
+                f" its manifest {len(manifest.layers)}"
+            )
+        layers = tuple(
+            _LayerSource(_blob(layer.digest), diff_id, layer.digest, layer.size)
+            for layer, diff_id in zip(manifest.layers, document.rootfs.diff_ids, strict=True)
+        )
+        yield _Found(config, layers, tuple(dict.fromkeys(refs)))
+
+
+def _manifest(archive: ArchiveFile, descriptor: Descriptor, depth: int) -> Descriptor | None:
+    """The manifest that a descriptor stands for on this host; ``None`` for attestations and the like."""
+    bare = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
+    if (descriptor.annotations or {}).get(_ATTESTATION):
+        return None
+    if descriptor.media_type in {MEDIA_MANIFEST, MEDIA_DOCKER_MANIFEST}:
+        return bare
+    if descriptor.media_type not in {MEDIA_INDEX, MEDIA_DOCKER_LIST} or depth > 3:
+        return None
+    host = Platform.host()
+    entries = [entry for entry in _checked(archive, bare, Index).manifests if _blob(entry.digest) in archive]
+    for entry in entries:
+        platform = entry.platform
+        fits = platform is None or (platform.os, platform.architecture) == (host.os, host.architecture)
+        if fits and (found := _manifest(archive, entry, depth + 1)):
+            return found
+    return None
+
+
+def _checked(archive: ArchiveFile, descriptor: Descriptor, kind: Any) -> Any:
+    _content(archive, descriptor)
+    return _decoded(archive, _blob(descriptor.digest), kind)
+
+
+def _content(archive: ArchiveFile, descriptor: Descriptor) -> bytes:
+    data = archive.document(_blob(descriptor.digest))
+    if len(data) != descriptor.size:
+        raise SizeMismatch(f"blob {descriptor.digest} has {len(data)} bytes instead of {descriptor.size}")
+    if descriptor.digest.algorithm == "sha256" and Digest.of(data) != descriptor.digest:
+        raise DigestMismatch(f"blob {descriptor.digest} has digest {Digest.of(data)}", hint="the archive was damaged")
+    return data
+
+
+def _annotated(descriptor: Descriptor) -> ImageRef | None:
+    notes = descriptor.annotations or {}
+    full = notes.get("io.containerd.image.name")
+    if full:
+        return _name(full)
+    short = notes.get("org.opencontainers.image.ref.name", "")
+    # a lone word is a tag of a name that the archive does not have
+    return _name(short) if ":" in short or "/" in short else None
+
+
+def _name(text: str) -> ImageRef:
+    try:
+        return ImageRef.parse(text)
+    except InvalidReference as problem:
+        raise InvalidArchive(f"the archive has an image with a bad name: {problem.problem}") from None
+
+
+def _config(data: bytes, shown: str) -> ImageConfig:
+    try:
+        config = read_config(data)
+    except InvalidInput as problem:
+        raise InvalidArchive(f"{shown!r} in the archive is {problem.problem}") from None
+    if config.os not in {"", "linux"}:
+        raise InvalidArchive(f"image {Digest.of(data)} is for {config.os!r}", hint="only linux images can be loaded")
+    return config
+
+
+def _blob(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+# ---- bringing it in
+
+
+class _Loading:
+    """Brings layers in, and knows what to give up when one is refused."""
+
+    def __init__(
+        self,
+        store: Store,
+        worker: LayerWorker,
+        archive: ArchiveFile,
+        report: Reporter | None,
+        limit: int | None,
+        stack: ExitStack,
+    ) -> None:
+        self._store = store
+        self._worker = worker
+        self._archive = archive
+        self._report = report
+        self._limit = limit
+        self._stack = stack
+        self._leased: list[Digest] = []
+
+    def layer(self, source: _LayerSource) -> None:
+        """Have the layer in the store; it stays until the images refer to it."""
+        if self._store.has_layer(source.diff_id):
+            try:
+                self._stack.enter_context(self._store.hold([source.diff_id]))
+                return
+            except StoreProblem:
+                pass  # removed by somebody just now
+        total = self._archive.size(source.member)
+        self._tell(source.diff_id, 0, total)
+        with self._archive.open(source.member) as content:
+            blob = self._store.write_blob(content, source.digest, source.size)
+        self._leased += [blob, source.diff_id]
+        add_unpacked(self._store, self._worker, blob, source.diff_id, self._limit)
+        self._tell(source.diff_id, total, total)
+
+    def _tell(self, layer: Digest, current: int, total: int) -> None:
+        if self._report is not None:
+            self._report(StepProgress(step=0, item=layer.short, current=current, total=total))
+
+    def undo(self) -> None:
+        """Give up everything that was brought in."""
+        self._store.release(self._leased)
+        empty_trash(self._store, self._worker)
+
+
+def add_unpacked(
+    store: Store, worker: LayerWorker, blob: Digest, expected: Digest | None, limit: int | None = None
+) -> Digest:
+    """Unpack a blob of the store into a layer, keeping the blob only if the layer does not render to the same tar.
+
+    Args:
+        store: where the blob is and the layer goes.
+        worker: unpacks and renders.
+        blob: the layer archive, plain or compressed; leased to this session.
+        expected: the promised ``diff_id``.
+        limit: the most bytes it may have when unpacked.
+
+    Returns:
+        The layer's ``diff_id``.
+
+    Raises:
+        DigestMismatch: it unpacks to another layer than promised. InvalidArchive: refused content.
+    """
+    directory = store.new_layer_dir()
+    try:
+        facts = worker.unpack(store.blob_path(blob), directory, limit=limit)
+        if expected is not None and facts.diff_id != expected:
+            raise DigestMismatch(
+                f"layer {blob} unpacks to {facts.diff_id} instead of {expected}", hint="the archive was damaged"
+            )
+        if _renders_to(worker, directory, facts.diff_id):
+            store.add_layer(directory, facts)
+            store.drop_blob(blob)
+        else:
+            with open(store.blob_path(blob), "rb") as source:
+                kind = compression(source.read(8))
+            store.add_layer(directory, facts, blob=blob, media_type=_MEDIA.get(kind, MEDIA_LAYER))
+    except BaseException:
+        store.discard_layer_dir(directory)
+        raise
+    return facts.diff_id
+
+
+def _renders_to(worker: LayerWorker, directory: str, diff_id: Digest) -> bool:
+    sink = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        return worker.write_tar(directory, sink).diff_id == diff_id
+    except ContextKernelError:
+        return False  # then the original is all the more needed
+    finally:
+        os.close(sink)
+
+
+def empty_trash(store: Store, worker: LayerWorker) -> None:
+    """Remove what nothing uses."""
+    paths = store.trash()
+    if paths:
+        worker.remove(paths)
+        store.forget_trash(paths)

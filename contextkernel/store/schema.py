@@ -1,0 +1,94 @@
+"""The tables, one script per version; a store of an older version is brought up to date in one transaction."""
+
+from __future__ import annotations
+
+#: Statements that lead from version ``index`` to ``index + 1``.
+SCRIPTS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE schema (version INTEGER NOT NULL)",
+        "INSERT INTO schema (version) VALUES (0)",
+        """CREATE TABLE layers (
+            diff_id TEXT PRIMARY KEY,
+            directory TEXT NOT NULL UNIQUE,  -- name below layers/
+            size INTEGER NOT NULL,
+            entries INTEGER NOT NULL,
+            blob TEXT,
+            media_type TEXT NOT NULL
+        )""",
+        """CREATE TABLE images (
+            id TEXT PRIMARY KEY,
+            origin TEXT NOT NULL,
+            created INTEGER NOT NULL,  -- nanoseconds, as the config says
+            added INTEGER NOT NULL,    -- nanoseconds, when it came here
+            size INTEGER NOT NULL
+        )""",
+        """CREATE TABLE image_layers (
+            image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            diff_id TEXT NOT NULL REFERENCES layers (diff_id),
+            PRIMARY KEY (image, position)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX image_layers_by_layer ON image_layers (diff_id)",
+        """CREATE TABLE tags (
+            registry TEXT NOT NULL,
+            repository TEXT NOT NULL,
+            tag TEXT NOT NULL,
+            image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+            tagged INTEGER NOT NULL,
+            PRIMARY KEY (registry, repository, tag)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX tags_by_image ON tags (image)",
+        """CREATE TABLE repo_digests (
+            registry TEXT NOT NULL,
+            repository TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+            PRIMARY KEY (registry, repository, digest)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX repo_digests_by_image ON repo_digests (image)",
+        """CREATE TABLE steps (
+            key TEXT PRIMARY KEY,
+            diff_id TEXT NOT NULL REFERENCES layers (diff_id),
+            created INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE INDEX steps_by_layer ON steps (diff_id)",
+        """CREATE TABLE files (
+            path BLOB NOT NULL UNIQUE ON CONFLICT REPLACE,
+            dev INTEGER NOT NULL,
+            inode INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            mtime INTEGER NOT NULL,
+            ctime INTEGER NOT NULL,
+            digest TEXT NOT NULL
+        )""",
+        """CREATE TABLE containers (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            image TEXT NOT NULL,
+            image_removed INTEGER NOT NULL DEFAULT 0,  -- by force, from under the container
+            created INTEGER NOT NULL,
+            spec BLOB NOT NULL
+        )""",
+        "CREATE INDEX containers_by_image ON containers (image)",
+        """CREATE TABLE container_layers (
+            container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            diff_id TEXT NOT NULL REFERENCES layers (diff_id),
+            PRIMARY KEY (container, position)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX container_layers_by_layer ON container_layers (diff_id)",
+        # what a live session works on and nothing refers to yet; kind is 'layer' or 'blob'
+        """CREATE TABLE leases (
+            session TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            PRIMARY KEY (session, kind, digest)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX leases_by_digest ON leases (kind, digest)",
+        # directories that nothing uses, to be removed by the layer worker; paths below the root
+        "CREATE TABLE trash (path TEXT PRIMARY KEY) WITHOUT ROWID",
+    ),
+)
+
+#: The version this package writes.
+VERSION = len(SCRIPTS)

@@ -1,0 +1,379 @@
+"""The store as its users see it: one object, whose methods hand the work to the modules of this package."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import IO, Any
+
+from contextkernel.errors import StoreProblem
+from contextkernel.model.container import ContainerSpec
+from contextkernel.model.digest import Digest
+from contextkernel.model.layers import Layer, LayerFacts
+from contextkernel.model.oci import ImageConfig
+from contextkernel.model.reference import ImageRef
+from contextkernel.model.results import CheckFinding, CompareRow, HistoryRow, ImageRow
+from contextkernel.store.blobs import Blobs
+from contextkernel.store.containers import Containers
+from contextkernel.store.database import Database
+from contextkernel.store.images import Images
+from contextkernel.store.layers import Layers
+from contextkernel.store.paths import Paths, default_root
+from contextkernel.store.sessions import Session
+from contextkernel.store.steps import StepRecord, Steps
+from contextkernel.store.sweep import Sweeper
+
+
+class Store:
+    """Everything that is kept: blobs, unpacked layers, images, containers, the build cache.
+
+    Several threads, and several processes at once, may use one store. Every method either does all of its work or
+    none; what was acknowledged survives a ``kill -9`` at any moment, and what a killed process left over is cleaned
+    up when the store is next opened. A ``Store`` may be used after ``os.fork`` in parent and child.
+
+    All methods raise StoreFull when there is no space left, StoreProblem when the file system or the
+    database refuse.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        """Use :meth:`open`."""
+        self._paths = paths
+        self._database = Database(paths.database, paths.root)
+        self._session = Session(paths)
+        self._sweeper = Sweeper(paths, self._database, self._session)
+        self._blobs = Blobs(paths, self._database, self._session)
+        self._layers = Layers(paths, self._database, self._session, self._sweeper)
+        self._images = Images(paths, self._database, self._session, self._blobs, self._layers, self._sweeper)
+        self._steps = Steps(self._database, self._session)
+        self._containers = Containers(paths, self._database, self._session)
+
+    # ---- life
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str] | None = None) -> Store:
+        """Open the store at ``root``, making it if need be, and clean up after processes that were killed.
+
+        Args:
+            root: directory; by default ``$CONTEXTKERNEL_ROOT``, else ``/var/lib/contextkernel`` for root, else
+                the platform's data directory of the user.
+
+        Raises:
+            StoreTooNew: a newer version of this package made it; nothing was changed.
+            StoreProblem: it cannot be made or opened.
+        """
+        store = cls(Paths(os.path.abspath(os.fspath(root)) if root is not None else default_root()))
+        try:
+            store._paths.make()
+            store._database.prepare()
+            store._sweeper.recover()
+        except BaseException:
+            store._database.close()
+            raise
+        return store
+
+    @property
+    def root(self) -> str:
+        """The directory of the store, absolute."""
+        return self._paths.root
+
+    def close(self) -> None:
+        """End the session: what was leased by it and is used by nothing is given up. Idempotent.
+
+        Never fails: what cannot be given up now is cleaned up when the store is next opened.
+        """
+        try:
+            self._sweeper.end_session()
+        except StoreProblem:
+            self._session.abandon()
+        self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        self.close()
+
+    # ---- layers
+
+    def new_layer_dir(self) -> str:
+        """Make a layer directory with empty ``diff/`` and ``work/``, owned by this session until it is added.
+
+        Returns:
+            Its absolute path.
+        """
+        return self._layers.new_directory()
+
+    def add_layer(
+        self, directory: str, facts: LayerFacts, *, blob: Digest | None = None, media_type: str = ""
+    ) -> Layer:
+        """Make a complete layer directory known.
+
+        A layer with the same ``diff_id`` that is already there wins, and ``directory`` becomes trash. The layer is
+        leased to this session until an image or a build step refers to it, so that nobody removes it meanwhile.
+
+        Args:
+            directory: from :meth:`new_layer_dir`, with ``diff/`` and ``index`` complete.
+            facts: what the layer worker found.
+            blob: the original blob to keep for it, already written.
+            media_type: of the blob.
+
+        Raises:
+            StoreProblem: the directory is not one of this store, or incomplete, or the blob is missing.
+        """
+        return self._layers.add(directory, facts, blob, media_type)
+
+    def discard_layer_dir(self, directory: str) -> None:
+        """Give up a directory from :meth:`new_layer_dir` that will not be added: it becomes trash."""
+        self._layers.discard(directory)
+
+    def layer(self, diff_id: Digest) -> Layer:
+        """The layer.
+
+        Raises:
+            StoreProblem: it is not here.
+        """
+        return self._layers.get(diff_id)
+
+    def has_layer(self, diff_id: Digest) -> bool:
+        """Whether the layer is here."""
+        return self._layers.find(diff_id) is not None
+
+    def hold(self, diff_ids: Iterable[Digest]) -> AbstractContextManager[None]:
+        """Keep layers from being removed while a ``with`` block works on them.
+
+        Raises:
+            StoreProblem: one of them is not here.
+        """
+        return self._layers.hold(diff_ids)
+
+    def release(self, digests: Iterable[Digest]) -> None:
+        """Give up this session's leases on layers and blobs after a failure; what nothing uses is removed."""
+        self._layers.release(digests)
+
+    # ---- blobs
+
+    def write_blob(self, content: bytes | IO[bytes], expected: Digest | None = None, size: int | None = None) -> Digest:
+        """Write a blob, verifying it on the way; it appears under its digest complete or not at all.
+
+        Args:
+            content: bytes, or an object with ``read(n)``.
+            expected: the digest it must have.
+            size: the number of bytes it must have; reading stops as soon as there are more.
+
+        Raises:
+            DigestMismatch, SizeMismatch: nothing was stored.
+        """
+        return self._blobs.write(content, expected, size)
+
+    def drop_blob(self, digest: Digest) -> None:
+        """Remove a blob that this session wrote and that turned out not to be needed; kept if anything refers to it."""
+        self._blobs.drop(digest)
+
+    def open_blob(self, digest: Digest, size: int | None = None) -> IO[bytes]:
+        """A reader that verifies: reading to the end of a damaged blob raises.
+
+        Raises:
+            StoreProblem: there is no such blob. DigestMismatch, SizeMismatch: while reading.
+        """
+        return self._blobs.open(digest, size)
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Whether there is a blob of that digest."""
+        return os.path.exists(self._paths.blob(digest))
+
+    def blob_path(self, digest: Digest) -> str:
+        """Where the blob is, or would be."""
+        return self._paths.blob(digest)
+
+    def temporary_path(self) -> str:
+        """A path for a file or directory that goes when this session ends, however it ends."""
+        return self._paths.temporary(self._session.id)
+
+    # ---- images
+
+    def add_image(self, config: bytes, *, origin: str, names: Iterable[ImageRef] = ()) -> Digest:
+        """Make an image known under ``names``; all its layers must be here.
+
+        Args:
+            config: the configuration document; its digest is the image's id.
+            origin: ``build``, ``pull``, ``load``, ``import`` or ``stand-in: ...``; an image that is already here
+                keeps its own.
+            names: tags to set, and ``name@digest`` references to remember as repository digests.
+
+        Raises:
+            StoreProblem: a layer is missing. InvalidInput: not an image configuration.
+        """
+        return self._images.add(config, origin, names)
+
+    def config(self, image: Digest) -> ImageConfig:
+        """The configuration of an image.
+
+        Raises:
+            ImageNotFound: no such image. DigestMismatch: the document was damaged.
+        """
+        return self._images.config(image)
+
+    def config_bytes(self, image: Digest) -> bytes:
+        """The configuration document as it was stored; see :meth:`config`."""
+        return self._images.config_bytes(image)
+
+    def resolve(self, text: str) -> Digest:
+        """The image that ``text`` names: a tag, ``name@digest``, an id or a unique part of one from its start.
+
+        Raises:
+            ImageNotFound: with names that are near. InvalidReference: it can be no name.
+            InvalidInput: more than one id starts so.
+        """
+        return self._images.resolve(text)
+
+    def layers_of(self, image: Digest) -> tuple[Layer, ...]:
+        """The layers of an image, base first; also of one that was removed by force from under a container.
+
+        Raises:
+            ImageNotFound: no such image.
+        """
+        return self._images.layers_of(image)
+
+    def tag(self, image: Digest, ref: ImageRef) -> None:
+        """Let ``ref`` name ``image``; an image that had the name before loses it (and may become dangling).
+
+        Raises:
+            ImageNotFound: no such image. InvalidReference: ``ref`` has no tag.
+        """
+        self._images.tag(image, ref)
+
+    def tags_of(self, image: Digest) -> tuple[ImageRef, ...]:
+        """The tags of an image, sorted."""
+        return self._images.tags_of(image)
+
+    def image_rows(self, *, all: bool = False, reference: str | None = None) -> tuple[ImageRow, ...]:
+        """One row per tag, newest image first; untagged images have one with ``<none>``.
+
+        Args:
+            all: accepted for docker's sake; there are no intermediate images.
+            reference: a name, a name with a tag, or a pattern of either (``*``, ``?``, ``[...]`` within a component).
+        """
+        return self._images.rows(all=all, reference=reference)
+
+    def history_rows(self, image: Digest) -> tuple[HistoryRow, ...]:
+        """The history, newest first; only the first has an id, as with docker and BuildKit.
+
+        Raises:
+            ImageNotFound: no such image.
+        """
+        return self._images.history(image)
+
+    def inspect_image(self, image: Digest) -> dict[str, Any]:
+        """Docker's ``inspect`` document of an image, keys in docker's order, and ``ContextKernel`` at the end.
+
+        Raises:
+            ImageNotFound: no such image.
+        """
+        return self._images.inspect(image)
+
+    def compare(self, images: Sequence[tuple[str, Digest]]) -> tuple[CompareRow, ...]:
+        """Sizes of images beside each other, in the order given; each is a name to show and an id.
+
+        Raises:
+            ImageNotFound: no such image.
+        """
+        return self._images.compare(images)
+
+    def remove_image(
+        self, text: str, *, force: bool = False, running: Callable[[str], bool] | None = None
+    ) -> tuple[str, ...]:
+        """Remove a tag, and with its last tag the image; docker's rules, docker's lines.
+
+        Args:
+            text: tag, ``name@digest``, id or unique part of an id from its start.
+            force: also when a stopped container uses the image, or several names do and an id was given.
+            running: whether the container of a container directory runs; by default ``state.json`` there tells.
+
+        Returns:
+            ``Untagged: ...`` and ``Deleted: ...`` lines.
+
+        Raises:
+            ImageNotFound: no such image. ImageInUse: names the container.
+        """
+        return self._images.remove(text, force=force, running=running)
+
+    # ---- build cache
+
+    def step(self, key: Digest) -> StepRecord | None:
+        """What the build step with this cache key led to, or ``None``."""
+        return self._steps.get(key)
+
+    def add_step(self, key: Digest, record: StepRecord) -> None:
+        """Remember what a build step led to; its layer is kept from then on.
+
+        Raises:
+            StoreProblem: the layer is not here.
+        """
+        self._steps.add(key, record)
+
+    def file_digest(self, path: str, facts: os.stat_result) -> str | None:
+        """The remembered content digest of a file whose identity, size and times have not changed since."""
+        return self._steps.file_digest(path, facts)
+
+    def remember_file_digest(self, path: str, facts: os.stat_result, digest: str) -> None:
+        """Remember the content digest of one file; see :meth:`remember_file_digests`."""
+        self._steps.remember([(path, facts, digest)])
+
+    def remember_file_digests(self, items: Iterable[tuple[str, os.stat_result, str]]) -> None:
+        """Remember content digests of many files at once; files changed in the last two seconds are left out."""
+        self._steps.remember(items)
+
+    # ---- containers
+
+    def add_container(self, spec: ContainerSpec) -> ContainerSpec:
+        """Make a container known, with its directory and ``upper/`` and ``work/`` in it.
+
+        Returns:
+            The spec as stored: an empty name is replaced by a generated one.
+
+        Raises:
+            NameInUse: the name is taken. InvalidInput: not a container name. ImageNotFound: no such image.
+        """
+        return self._containers.add(spec)
+
+    def container(self, text: str) -> ContainerSpec:
+        """The container that ``text`` names: an id, a name, or a unique part of an id from its start.
+
+        Raises:
+            ContainerNotFound: with names that are near. InvalidInput: more than one id starts so.
+        """
+        return self._containers.get(text)
+
+    def containers(self) -> tuple[ContainerSpec, ...]:
+        """All containers, newest first."""
+        return self._containers.all()
+
+    def remove_container(self, id: str) -> None:
+        """Forget a container; its directory becomes trash. Fine for one that is gone."""
+        self._containers.remove(id)
+
+    def container_dir(self, id: str) -> str:
+        """The directory of a container: ``upper/``, ``work/``, log and state."""
+        return self._paths.container(id)
+
+    # ---- maintenance
+
+    def check(self, *, repair: bool = False) -> tuple[CheckFinding, ...]:
+        """Look at everything that can be verified without unpacking, and say what is wrong.
+
+        Args:
+            repair: also put right what can be: damaged images and what depends on a damaged layer are removed.
+        """
+        from contextkernel.store.check import Checker
+
+        return Checker(self._paths, self._database, self._session, self._sweeper).run(repair=repair)
+
+    def trash(self) -> tuple[str, ...]:
+        """Directories that nothing uses any more, for the layer worker to remove."""
+        return self._sweeper.trash()
+
+    def forget_trash(self, paths: Iterable[str]) -> None:
+        """Forget trash that has been removed; paths that still exist stay trash."""
+        self._sweeper.forget(paths)

@@ -1,0 +1,178 @@
+"""The layer worker: a process of its own that works on layer directories with the container's ids.
+
+It starts with one thread, enters the user namespace and a private mount namespace, and only then starts the threads
+that do the jobs. It ends when its socket does; a job that is cut off leaves a directory that is safe to remove.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable
+
+from contextkernel.errors import ProtocolViolation, StoreProblem, SyscallFailed
+from contextkernel.model.layers import LayerFacts
+from contextkernel.store import worker_messages as messages
+from contextkernel.store.worker_messages import Cancelled, Channel, Job, Request, to_problem
+from contextkernel.store.worker_tree import Ids
+
+_THREADS = 2  # a commit overlaps whatever comes next
+
+
+class Worker:
+    """The jobs of one client."""
+
+    def __init__(self, channel: Channel, ids: Ids) -> None:
+        self._channel = channel
+        self._ids = ids
+        self._queue: queue.SimpleQueue[tuple[Job, int]] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+
+    def serve(self) -> None:
+        """Take requests until the client is gone."""
+        for number in range(_THREADS):
+            threading.Thread(target=self._work, name=f"layer-{number}", daemon=True).start()
+        request: Request | None
+        while (request := self._channel.receive(Request)) is not None:
+            if isinstance(request, messages.Start):
+                raise ProtocolViolation("the client of the layer worker started it twice")
+            if isinstance(request, messages.Cancel):
+                self._cancelled.add(request.id)
+                continue
+            descriptor = self._channel.descriptors.popleft() if isinstance(request, messages.WriteTar) else -1
+            self._queue.put((request, descriptor))
+
+    def _work(self) -> None:
+        while True:
+            job, descriptor = self._queue.get()
+            answer: messages.Answer
+            try:
+                answer = messages.Done(id=job.id, facts=self._do(job, descriptor))
+            except BaseException as error:
+                answer = messages.Failed(id=job.id, error=to_problem(error))
+            finally:
+                if descriptor >= 0:
+                    os.close(descriptor)
+                self._cancelled.discard(job.id)
+            try:
+                self._channel.send(answer)
+            except OSError:
+                return  # the client is gone, and the main thread about to end the process
+
+    def _do(self, job: Job, descriptor: int) -> LayerFacts | None:
+        def check() -> None:
+            if job.id in self._cancelled:
+                raise Cancelled("given up by the client")
+
+        check()
+        ids = self._ids
+        match job:
+            case messages.Commit():
+                from contextkernel.store.worker_commit import commit
+
+                return commit(job.directory, ids, check, job.lowers)
+            case messages.Unpack():
+                from contextkernel.store.worker_unpack import unpack
+
+                return unpack(job.source, job.directory, job.limit, ids, check)
+            case messages.Copy():
+                from contextkernel.store.worker_copy import copy
+
+                copy(job.request, ids, check)
+            case messages.MakeDir():
+                from contextkernel.store.worker_copy import make_dir
+
+                make_dir(job.request, ids, check)
+            case messages.WriteTar():
+                from contextkernel.store.worker_commit import write_tar
+
+                return write_tar(job.directory, descriptor, check)
+            case messages.Remove():
+                remove(job.paths)
+            case messages.Adopt():
+                return adopt(job.source, job.directory, ids, check)
+        return None
+
+
+def remove(paths: tuple[str, ...]) -> None:
+    """See ports.LayerWorker."""
+    from contextkernel.store.worker_tree import remove_at
+
+    for path in paths:
+        clean = path.rstrip("/")
+        if not os.path.isabs(clean):
+            raise StoreProblem(f"will not remove {path!r}: not an absolute path")
+        try:
+            parent = os.open(os.path.dirname(clean), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            remove_at(parent, os.path.basename(clean))
+        finally:
+            os.close(parent)
+
+
+def adopt(source: str, directory: str, ids: Ids, check: Callable[[], None]) -> LayerFacts:
+    """See ports.LayerWorker."""
+    from contextkernel.store.worker_commit import commit
+
+    try:
+        os.rename(source, f"{directory}/diff")
+    except OSError as problem:
+        raise SyscallFailed("rename", problem.errno or 0, source, "the tree must be on the store's file system") from (
+            problem
+        )
+    return commit(directory, ids, check)
+
+
+def _raise_limits() -> None:
+    """As many descriptors as allowed: deep trees need one per level."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _enter(start: messages.Start) -> Ids:
+    """Take on the ids, and get mounts of our own where that is allowed."""
+    from contextkernel.linux import mount, namespaces, userns
+
+    userns.enter(start.idmap)
+    os.umask(0)
+    _raise_limits()
+    try:
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        mount.make_private()
+    except SyscallFailed:
+        if not start.idmap.identity:
+            raise
+        # an ordinary user without namespaces: everything but copying onto layers works
+    return Ids(start.idmap)
+
+
+def main(descriptor: int) -> None:
+    """Serve the client at the other end of a socket; does not return.
+
+    Args:
+        descriptor: a connected unix stream socket.
+    """
+    channel = Channel(socket.socket(fileno=descriptor))
+    status = 0
+    try:
+        start: Request | None = channel.receive(Request)
+        if isinstance(start, messages.Start):
+            try:
+                ids = _enter(start)
+            except BaseException as error:
+                channel.send(messages.Failed(id=0, error=to_problem(error)))
+                raise
+            channel.send(messages.Ready())
+            Worker(channel, ids).serve()
+        elif start is not None:
+            raise ProtocolViolation(f"the client of the layer worker began with {type(start).__name__}, not Start")
+    except BaseException:
+        status = 1
+    finally:
+        os._exit(status)  # without waiting for jobs: nobody is there to hear of them

@@ -1,0 +1,245 @@
+"""The client's side of the layer worker: starts it when it is first needed and hands jobs to it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from contextkernel.errors import ContextKernelError, HostUnsupported, ProtocolViolation, StoreProblem
+from contextkernel.model.ids import IdMap
+from contextkernel.model.layers import CopyRequest, LayerFacts, MakeDirRequest
+from contextkernel.store import worker_messages as messages
+from contextkernel.store.worker_messages import Answer, Channel, Job, to_error
+
+_SOCKET = 3  # the descriptor that the worker finds its socket at
+_PATIENCE = 10.0  # seconds that a cancelled job has to stop
+
+
+class LayerWorkerClient:
+    """A ``ports.LayerWorker``: one helper process, started at first use and again after it died.
+
+    Safe to use from several threads; jobs of different threads overlap. A call that is interrupted
+    (``KeyboardInterrupt``) has its job stopped before it returns.
+
+    Args:
+        idmap: the ids the helper works with; the identity map means no user namespace.
+    """
+
+    def __init__(self, idmap: IdMap) -> None:
+        self._idmap = idmap
+        self._guard = threading.Lock()
+        self._helper: _Helper | None = None
+        self._next = 0
+
+    def commit(self, directory: str, *, lowers: Sequence[str] = ()) -> LayerFacts:
+        """See ports.LayerWorker.
+
+        Args:
+            directory: the layer's directory.
+            lowers: ``diff`` directories of the layers below, base first. Only used where the host can store a single
+                id: a file that was copied up then keeps the owner that the indexes below have for it.
+        """
+        return self._facts(lambda job: messages.Commit(id=job, directory=directory, lowers=tuple(lowers)))
+
+    def unpack(self, source: str, directory: str, *, limit: int | None = None) -> LayerFacts:
+        """See ports.LayerWorker."""
+        return self._facts(lambda job: messages.Unpack(id=job, source=source, directory=directory, limit=limit))
+
+    def copy(self, request: CopyRequest) -> None:
+        """See ports.LayerWorker."""
+        self._call(lambda job: messages.Copy(id=job, request=request))
+
+    def make_dir(self, request: MakeDirRequest) -> None:
+        """See ports.LayerWorker."""
+        self._call(lambda job: messages.MakeDir(id=job, request=request))
+
+    def write_tar(self, directory: str, descriptor: int) -> LayerFacts:
+        """See ports.LayerWorker."""
+        return self._facts(lambda job: messages.WriteTar(id=job, directory=directory), descriptor)
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """See ports.LayerWorker."""
+        if paths:
+            self._call(lambda job: messages.Remove(id=job, paths=tuple(os.path.abspath(path) for path in paths)))
+
+    def adopt(self, source: str, directory: str) -> LayerFacts:
+        """See ports.LayerWorker."""
+        return self._facts(lambda job: messages.Adopt(id=job, source=source, directory=directory))
+
+    def close(self) -> None:
+        """End the helper. Idempotent; a later call starts another."""
+        with self._guard:
+            helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.end()
+
+    def _facts(self, make: Callable[[int], Job], descriptor: int = -1) -> LayerFacts:
+        facts = self._call(make, descriptor)
+        if facts is None:
+            raise ProtocolViolation("the layer worker answered a job without its facts")
+        return facts
+
+    def _call(self, make: Callable[[int], Job], descriptor: int = -1) -> LayerFacts | None:
+        with self._guard:
+            self._next += 1
+            number = self._next
+            if self._helper is None or self._helper.gone:
+                if self._helper is not None:
+                    self._helper.end()
+                self._helper = _Helper(self._idmap)
+            helper = self._helper
+        return helper.run(make(number), (descriptor,) if descriptor >= 0 else ())
+
+
+class _Waiting:
+    """What a caller waits for."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+
+
+class _Helper:
+    """One helper process. Whoever waits first reads the socket for everybody: no thread of its own is needed."""
+
+    def __init__(self, idmap: IdMap) -> None:
+        self.gone = False
+        self._turn = threading.Condition()
+        self._reading = False
+        self._waiting: dict[int, _Waiting] = {}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._pid = _spawn(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._channel = Channel(ours)
+        try:
+            self._greet(idmap)
+        except BaseException:
+            self.end(kill=True)
+            raise
+
+    def _greet(self, idmap: IdMap) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.send(messages.Start(idmap))
+        answer: Answer | None = self._channel.receive(Answer)
+        if isinstance(answer, messages.Failed):
+            raise to_error(answer.error)
+        if not isinstance(answer, messages.Ready):
+            raise HostUnsupported(
+                "the layer worker did not start", hint=f"does {sys.executable} -I -S start on this host?"
+            )
+
+    def run(self, job: Job, descriptors: tuple[int, ...]) -> LayerFacts | None:
+        """Hand over a job and wait for its answer."""
+        mine = _Waiting()
+        with self._turn:
+            self._waiting[job.id] = mine
+        try:
+            with contextlib.suppress(OSError):  # a helper that is gone says so below
+                self._channel.send(job, descriptors)
+            self._await(mine)
+        except BaseException:
+            self._give_up(job, mine)
+            raise
+        finally:
+            with self._turn:
+                self._waiting.pop(job.id, None)
+        match mine.answer:
+            case messages.Done(facts=facts):
+                return facts
+            case messages.Failed(error=error):
+                raise to_error(error)
+        raise _ended()
+
+    def _await(self, mine: _Waiting) -> None:
+        """Wait for an answer: read the socket if nobody else does, else wait for whoever does."""
+        while True:
+            with self._turn:
+                while self._reading and mine.answer is None and not self.gone:
+                    self._turn.wait()
+                if mine.answer is not None or self.gone:
+                    return
+                self._reading = True
+            try:
+                answer: Answer | None = self._channel.receive(Answer)
+                with self._turn:
+                    if answer is None:
+                        self.gone = True
+                    elif not isinstance(answer, messages.Ready) and answer.id in self._waiting:
+                        self._waiting[answer.id].answer = answer
+            finally:
+                with self._turn:
+                    self._reading = False
+                    self._turn.notify_all()
+
+    def _give_up(self, job: Job, mine: _Waiting) -> None:
+        """After an interrupt: nothing may go on working on the caller's directories once the call is over."""
+        if mine.answer is not None or self.gone:
+            return
+        timer = threading.Timer(_PATIENCE, self._kill)
+        timer.start()
+        try:
+            with contextlib.suppress(OSError):
+                self._channel.send(messages.Cancel(id=job.id))
+            self._await(mine)
+        except BaseException:
+            self._kill()
+            raise
+        finally:
+            timer.cancel()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+
+    def end(self, *, kill: bool = False) -> None:
+        """Close the socket, which ends the helper, and wait until it is gone."""
+        if kill:
+            self._kill()
+        self.gone = True
+        self._channel.shut()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+        self._channel.close()
+
+
+def _ended() -> ContextKernelError:
+    return StoreProblem(
+        "the layer worker ended in the middle of a job",
+        hint="it was killed, perhaps for lack of memory; the store is unharmed, try again",
+    )
+
+
+def _spawn(descriptor: int) -> int:
+    """Start the helper with its end of the socket as descriptor 3; it sees nothing else of this process."""
+    paths = [_parent_of("contextkernel"), *(_parent_of(name) for name in ("msgspec", "zstandard", "isal"))]
+    code = f"import sys; sys.path[:0] = {list(dict.fromkeys(paths))!r}; "
+    code += f"from contextkernel.store.worker import main; main({_SOCKET})"
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", "-X", "utf8", "-c", code],
+        {name: value for name, value in os.environ.items() if name in {"PATH", "TMPDIR", "LD_LIBRARY_PATH"}},
+        file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, _SOCKET)],
+        setpgroup=0,  # Ctrl-C on a terminal is the client's to handle
+        setsigmask=(),
+        setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD),
+    )
+
+
+def _parent_of(package: str) -> str:
+    """The directory that a package is imported from, found without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise HostUnsupported(f"the package {package!r} is not installed", hint="reinstall contextkernel")
+    return os.path.dirname(os.path.abspath(next(iter(spec.submodule_search_locations))))

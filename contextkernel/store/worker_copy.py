@@ -1,0 +1,386 @@
+"""COPY, ADD and WORKDIR: changing the merged view of a stage.
+
+The rules are BuildKit's (solver/llbsolver/file and tonistiigi/fsutil/copy): where a destination leads, what is made on
+the way, what may replace what, which metadata is taken over.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from contextkernel.errors import InvalidInput, SourceNotFound, SyscallFailed
+from contextkernel.layer import names
+from contextkernel.linux.openat2 import open_in_root
+from contextkernel.model.layers import CopyItem, CopyRequest, MakeDirRequest
+from contextkernel.store.worker_add import extract_archive, is_archive
+from contextkernel.store.worker_commit import Check
+from contextkernel.store.worker_extract import set_xattrs
+from contextkernel.store.worker_owners import Owner, resolve_owner, true_owners
+from contextkernel.store.worker_stage import Stage, destination_in_root, open_source_root, open_stage
+from contextkernel.store.worker_tree import Ids
+
+_CHUNK = 1 << 24
+_SKIPPED_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux")
+
+
+def make_dir(request: MakeDirRequest, ids: Ids, check: Check) -> None:
+    """See ports.LayerWorker."""
+    check()
+    with open_stage(request.lowers, request.upper, request.work, ids) as stage:
+        owner = resolve_owner(request.owner, stage.root) if request.owner else (0, 0)
+        path = destination_in_root(stage.root, request.path)
+        stage.make_dirs(path, 0o755, owner)
+        stage.finish(request.lowers)
+
+
+def copy(request: CopyRequest, ids: Ids, check: Check) -> None:
+    """See ports.LayerWorker."""
+    with (
+        open_stage(request.lowers, request.upper, request.work, ids) as stage,
+        open_source_root(request, ids) as source,
+    ):
+        owner = resolve_owner(request.chown, stage.root) if request.chown else None
+        kept: Mapping[str, Owner] = {}
+        if ids.single and owner is None and request.source_root is None and request.source_lowers:
+            kept = true_owners(request.source_lowers)
+        if owner is None and request.source_root is not None:
+            owner = (0, 0)
+        job = _Copy(request, stage, source, owner, kept, check)
+        for item in request.items:
+            job.item(item)
+        stage.finish(request.lowers)
+
+
+class _Copy:
+    """One COPY or ADD at work.
+
+    Args:
+        request: what is wanted.
+        stage: where it goes.
+        source: descriptor of the source root, ``-1`` without one.
+        owner: for everything; ``None`` keeps the source's.
+        kept: with a single id, what the source's indexes say of owners.
+        check: raises when the client has given up.
+    """
+
+    def __init__(
+        self,
+        request: CopyRequest,
+        stage: Stage,
+        source: int,
+        owner: Owner | None,
+        kept: Mapping[str, Owner],
+        check: Check,
+    ) -> None:
+        self._request = request
+        self._stage = stage
+        self._source = source
+        self._owner = owner
+        self._kept = kept
+        self._check = check
+        self._wanted = _Wanted(request)
+        self._links: dict[tuple[int, int], str] = {}
+
+    def item(self, item: CopyItem) -> None:
+        """Copy one source."""
+        self._links.clear()  # BuildKit keeps hard links within one source
+        request, stage = self._request, self._stage
+        made_owner = self._owner or (0, 0)
+        made_mode = 0o755 if request.chmod is None else request.chmod
+        target = destination_in_root(stage.root, request.destination)
+        if item.data is not None:
+            self._heredoc(item, item.data, target, made_owner, made_mode)
+            return
+        path, descriptor = self._open_source(item)
+        try:
+            info = os.fstat(descriptor)
+            if item.extract and stat.S_ISREG(info.st_mode) and is_archive(descriptor):
+                stage.make_dirs(target, 0o755, made_owner)
+                owner = self._owner if request.chown else None
+                extract_archive(descriptor, stage, target, owner, self._check)
+                return
+            directory = stat.S_ISDIR(info.st_mode)
+            if directory and not self._wanted.inside(path):
+                raise SourceNotFound(f"{item.source!r} is left out by the ignore file")
+            stage.make_dirs(target if request.directory else names.split(target)[0], made_mode, made_owner)
+            existing = stage.kind(target)
+            if (directory and not item.contents and existing) or (not directory and existing == "dir"):
+                target = names.join(target, item.name or names.split(_base(item.source))[1])
+            stage.make_dirs(
+                target if directory and item.contents and not existing else names.split(target)[0],
+                made_mode,
+                made_owner,
+            )
+            if directory:
+                self._directory(descriptor, path, target, top=True)
+            else:
+                parent, name = names.split(path)
+                holder = self._open_beneath(parent)
+                try:
+                    self._other(holder, name, path, target, info)
+                finally:
+                    os.close(holder)
+        finally:
+            os.close(descriptor)
+
+    def _heredoc(self, item: CopyItem, data: bytes, target: str, owner: Owner, made_mode: int) -> None:
+        stage = self._stage
+        stage.make_dirs(target if self._request.directory else names.split(target)[0], made_mode, owner)
+        if stage.kind(target) == "dir":
+            target = names.join(target, item.name or names.split(_base(item.source))[1])
+        self._make_room(target)
+        mode = 0o644 if self._request.chmod is None else self._request.chmod
+        parent, name = stage.tree.parent(target)
+        descriptor = _new_file(parent, name)
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            stage.own(descriptor, target, owner)
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+
+    def _open_source(self, item: CopyItem) -> tuple[str, int]:
+        """The real path of a source (links followed inside of its root), and a descriptor of what is there."""
+        path = destination_in_root(self._source, item.source)
+        try:
+            with _readable(item.source):
+                descriptor = open_in_root(self._source, path, os.O_PATH | os.O_NOFOLLOW)
+        except SyscallFailed as failure:
+            if failure.number in {errno.ENOENT, errno.ENOTDIR}:
+                raise _missing(item.source) from failure
+            raise
+        if path != "." and not self._wanted.inside(path):
+            os.close(descriptor)
+            raise SourceNotFound(
+                f"{item.source!r} does not exist in the build context", hint="the ignore file leaves it out"
+            )
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            with _readable(item.source):
+                descriptor = open_in_root(self._source, path, os.O_RDONLY | os.O_NOFOLLOW)
+        return path, descriptor
+
+    def _open_beneath(self, path: str) -> int:
+        return open_in_root(self._source, path, os.O_PATH | os.O_DIRECTORY)
+
+    def _directory(self, source: int, path: str, target: str, *, top: bool) -> None:
+        """Merge a directory into ``target``; what is already there keeps its metadata only at the top."""
+        stage = self._stage
+        with _readable(path):
+            listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source)
+        try:
+            info = os.fstat(listing)
+            existing = stage.kind(target)
+            if existing and existing != "dir":
+                raise InvalidInput(
+                    f"cannot copy the directory {path!r} to {'/' + target!r}: it is not a directory",
+                    hint="remove it in an earlier step, or choose another destination",
+                )
+            if not existing:
+                parent, name = stage.tree.parent(target)
+                os.mkdir(name, 0o700, dir_fd=parent)
+            with os.scandir(listing) as entries:
+                inside = sorted((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
+            for name, below in inside:
+                self._check()
+                place = names.join(path, name)
+                if stat.S_ISDIR(below.st_mode):
+                    if not self._wanted.inside(place):
+                        continue
+                    with _readable(place):
+                        step = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=listing)
+                    try:
+                        self._directory(step, place, names.join(target, name), top=False)
+                    finally:
+                        os.close(step)
+                elif self._wanted.file(place):
+                    self._other(listing, name, place, names.join(target, name), below)
+            place_fd = stage.tree.open(target, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                if existing and top:
+                    os.utime(place_fd, ns=(info.st_atime_ns, info.st_mtime_ns))
+                else:
+                    self._metadata(place_fd, target, path, info, _xattrs_of(listing))
+            finally:
+                os.close(place_fd)
+        finally:
+            os.close(listing)
+
+    def _make_room(self, target: str) -> None:
+        """Take away what a file or link replaces."""
+        existing = self._stage.kind(target)
+        if existing == "dir":
+            raise InvalidInput(
+                f"cannot replace the directory {'/' + target!r} with a file",
+                hint="end the destination in / to copy into the directory",
+            )
+        if existing:
+            parent, name = self._stage.tree.parent(target)
+            os.unlink(name, dir_fd=parent)
+
+    def _other(self, holder: int, name: str, path: str, target: str, info: os.stat_result) -> None:
+        """Copy anything but a directory."""
+        stage = self._stage
+        if stat.S_ISSOCK(info.st_mode) or (stat.S_ISCHR(info.st_mode) and info.st_rdev == 0):
+            return  # a socket means nothing without its process; 0:0 is a whiteout in a layer that is not mounted
+        self._make_room(target)
+        parent, last = stage.tree.parent(target)
+        if stat.S_ISREG(info.st_mode):
+            self._regular(holder, name, path, target, info)
+            return
+        if stat.S_ISLNK(info.st_mode):
+            os.symlink(os.readlink(name, dir_fd=holder), last, dir_fd=parent)
+        else:
+            try:
+                os.mknod(last, stat.S_IFMT(info.st_mode) | 0o600, info.st_rdev, dir_fd=parent)
+            except PermissionError as problem:
+                raise InvalidInput(
+                    f"cannot copy the device {path!r}: devices cannot be made in a user namespace",
+                    hint="leave it out with the ignore file or --exclude; containers have their own /dev",
+                ) from problem
+        owner = self._owner_of(path, info)
+        stage.own(last, target, owner, dir_fd=parent)
+        if not stat.S_ISLNK(info.st_mode):
+            os.chmod(last, self._mode(info), dir_fd=parent)
+        os.utime(last, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
+
+    def _regular(self, holder: int, name: str, path: str, target: str, info: os.stat_result) -> None:
+        stage = self._stage
+        parent, last = stage.tree.parent(target)
+        key = (info.st_dev, info.st_ino)
+        leader = self._links.get(key) if info.st_nlink > 1 else None
+        if leader is not None:
+            holder_of_leader, first = stage.tree.parent(leader)
+            parent, last = stage.tree.parent(target)
+            os.link(first, last, src_dir_fd=holder_of_leader, dst_dir_fd=parent, follow_symlinks=False)
+            owner = stage.owners.get(leader)
+            if owner is not None:
+                stage.owners[target] = owner
+            return
+        if info.st_nlink > 1:
+            self._links[key] = target
+        with _readable(path):
+            source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=holder)
+        try:
+            descriptor = _new_file(parent, last)
+            try:
+                _copy_bytes(source, descriptor, info)
+                self._metadata(descriptor, target, path, info, _xattrs_of(source))
+            finally:
+                os.close(descriptor)
+        finally:
+            os.close(source)
+
+    def _owner_of(self, path: str, info: os.stat_result) -> Owner:
+        if self._owner is not None:
+            return self._owner
+        return self._kept.get(path, (0, 0)) if self._stage.ids.single else (info.st_uid, info.st_gid)
+
+    def _mode(self, info: os.stat_result) -> int:
+        return stat.S_IMODE(info.st_mode) if self._request.chmod is None else self._request.chmod
+
+    def _metadata(
+        self, descriptor: int, target: str, path: str, info: os.stat_result, attributes: Mapping[str, bytes]
+    ) -> None:
+        """Owner, then mode (a change of owner clears setuid), then attributes, then time."""
+        self._stage.own(descriptor, target, self._owner_of(path, info))
+        os.fchmod(descriptor, self._mode(info))
+        set_xattrs(descriptor, attributes)
+        os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+class _Wanted:
+    """Which paths of the source exist for this copy."""
+
+    def __init__(self, request: CopyRequest) -> None:
+        self._excluded = frozenset(request.excludes)
+        self._files: frozenset[str] | None = None
+        self._parents: set[str] = set()
+        if request.includes is not None:
+            self._files = frozenset(request.includes)
+            for path in self._files:
+                parent = names.split(path)[0]
+                while parent != "." and parent not in self._parents:
+                    self._parents.add(parent)
+                    parent = names.split(parent)[0]
+
+    def file(self, path: str) -> bool:
+        """Whether a file is there."""
+        return path not in self._excluded and (self._files is None or path in self._files)
+
+    def inside(self, path: str) -> bool:
+        """Whether a directory (or a source) is there, itself or for something below it."""
+        if path == ".":
+            return True
+        if path in self._excluded:
+            return False
+        return self._files is None or path in self._files or path in self._parents
+
+
+def _base(source: str) -> str:
+    return source.rstrip("/") or "."
+
+
+def _missing(source: str) -> SourceNotFound:
+    return SourceNotFound(f"{source!r} does not exist in the source of the copy")
+
+
+def _new_file(parent: int, name: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, 0o600, dir_fd=parent)
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Say which file of the source may not be read."""
+    try:
+        yield
+    except (PermissionError, SyscallFailed) as problem:
+        if isinstance(problem, SyscallFailed) and problem.number != errno.EACCES:
+            raise
+        raise InvalidInput(
+            f"cannot read {path!r} of the source: permission denied",
+            hint="make it readable, or leave it out with .dockerignore",
+        ) from problem
+
+
+def _xattrs_of(descriptor: int) -> dict[str, bytes]:
+    try:
+        found = os.listxattr(descriptor)
+    except OSError:
+        return {}
+    return {name: os.getxattr(descriptor, name) for name in found if not name.startswith(_SKIPPED_XATTRS)}
+
+
+def _copy_bytes(source: int, target: int, info: os.stat_result) -> None:
+    """Copy a file's content inside of the kernel; holes stay holes."""
+    if info.st_blocks * 512 >= info.st_size:
+        _send(source, target, 0, info.st_size)
+        return
+    at = 0
+    while at < info.st_size:
+        try:
+            start = os.lseek(source, at, os.SEEK_DATA)
+        except OSError as problem:
+            if problem.errno == errno.ENXIO:
+                break  # nothing but a hole from here on
+            raise
+        at = os.lseek(source, start, os.SEEK_HOLE)
+        os.lseek(target, start, os.SEEK_SET)
+        _send(source, target, start, at - start)
+    os.ftruncate(target, info.st_size)
+
+
+def _send(source: int, target: int, start: int, count: int) -> None:
+    at, end = start, start + count
+    while at < end:
+        sent = os.sendfile(target, source, at, min(end - at, _CHUNK))
+        if not sent:
+            break
+        at += sent

@@ -1,0 +1,153 @@
+"""Owners: names in an image's passwd and group files, and the owners that the host cannot store.
+
+Where only one id is mapped every file on disk is 0:0. What a COPY --chown wanted is then kept in ``owners`` beside the
+layer's ``diff`` until the layer is committed; after that the layer index says it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from contextkernel.errors import InvalidInput, StoreProblem, SyscallFailed
+from contextkernel.layer.index import decode_name, encode_name, unpack_index
+from contextkernel.layer.merge import merge
+from contextkernel.linux.openat2 import open_in_root
+from contextkernel.model.layers import Entry
+from contextkernel.store.worker_tree import write_file
+
+_MAX_FILE = 10 << 20  # as BuildKit bounds passwd and group
+_MAX_ID = (1 << 32) - 2
+
+Owner = tuple[int, int]
+
+
+class OwnerTable:
+    """The side table of one layer directory: path to owner."""
+
+    def __init__(self, directory: str) -> None:
+        self._path = f"{directory}/owners"
+        self.owners: dict[str, Owner] = {}
+        try:
+            with open(self._path, "rb") as stream:
+                rows = msgspec.msgpack.decode(stream.read(), type=list[tuple[bytes, int, int]])
+        except FileNotFoundError:
+            return
+        except msgspec.MsgspecError as problem:
+            raise StoreProblem(f"damaged table of owners {self._path!r}") from problem
+        self.owners = {decode_name(name): (uid, gid) for name, uid, gid in rows}
+
+    def save(self) -> None:
+        """Write the table."""
+        rows = [(encode_name(name), *owner) for name, owner in sorted(self.owners.items())]
+        write_file(self._path, msgspec.msgpack.encode(rows))
+
+
+def index_of(diff: str) -> list[Entry]:
+    """Rows of the index that lies beside a ``diff`` directory.
+
+    Raises:
+        StoreProblem: there is none, or it is damaged.
+    """
+    path = f"{os.path.dirname(diff)}/index"
+    try:
+        with open(path, "rb") as stream:
+            return unpack_index(stream.read())
+    except OSError as problem:
+        raise StoreProblem(f"cannot read the layer index {path!r}: {problem.strerror}") from problem
+
+
+def true_owners(lowers: Sequence[str]) -> dict[str, Owner]:
+    """What the indexes of a stack of ``diff`` directories say of every path that is not 0:0."""
+    merged = merge(index_of(lower) for lower in lowers)
+    return {path: (entry.uid, entry.gid) for path, entry in merged.items() if entry.uid or entry.gid}
+
+
+def resolve_owner(text: str, root: int) -> Owner:
+    """The ids that ``user[:group]`` means in an image.
+
+    A number stands for itself, and without a group it is the group too; a name without a group brings its own.
+
+    Args:
+        text: not empty.
+        root: descriptor of the image's root directory.
+
+    Raises:
+        InvalidInput: the image has no such user or group.
+    """
+    user, colon, group = text.partition(":")
+    uid, gid = _user(user, root) if user else (0, 0)
+    if colon and group:
+        gid = _group(group, root)
+    return uid, gid
+
+
+def _number(text: str) -> int | None:
+    if not (text.isascii() and text.isdigit()):
+        return None
+    value = int(text)
+    if value > _MAX_ID:
+        raise InvalidInput(f"id {text} is too large", hint=f"ids go up to {_MAX_ID}")
+    return value
+
+
+def _user(name: str, root: int) -> Owner:
+    number = _number(name)
+    if number is not None:
+        return number, number
+    if name == "root":
+        return 0, 0
+    found = _look_up(root, "etc/passwd", name, lambda fields: (int(fields[2]), int(fields[3])))
+    if found is None:
+        raise InvalidInput(
+            f"the image has no user {name!r}",
+            hint="create it in an earlier RUN, or give a number; names are looked up in the image's /etc/passwd",
+        )
+    return found
+
+
+def _group(name: str, root: int) -> int:
+    number = _number(name)
+    if number is not None:
+        return number
+    if name == "root":
+        return 0
+    found = _look_up(root, "etc/group", name, lambda fields: (int(fields[2]), 0))
+    if found is None:
+        raise InvalidInput(
+            f"the image has no group {name!r}",
+            hint="create it in an earlier RUN, or give a number; names are looked up in the image's /etc/group",
+        )
+    return found[0]
+
+
+def _look_up(root: int, path: str, name: str, ids: Callable[[list[str]], Owner]) -> Owner | None:
+    try:
+        descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+    except SyscallFailed as failure:
+        if failure.number in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            return None
+        raise
+    with open(descriptor, "rb") as stream:
+        data = stream.read(_MAX_FILE + 1)
+    if len(data) > _MAX_FILE:
+        raise InvalidInput(f"/{path} of the image is larger than {_MAX_FILE} bytes")
+    for line in decode_name(data).splitlines():
+        fields = line.strip().split(":")
+        if fields[0] == name:
+            try:
+                return ids(fields)
+            except (ValueError, IndexError):
+                continue
+    return None
+
+
+def owner_for(path: str, sources: Sequence[Mapping[str, Owner]]) -> Owner:
+    """The first owner that a source has for ``path``, else 0:0."""
+    for source in sources:
+        if path in source:
+            return source[path]
+    return 0, 0

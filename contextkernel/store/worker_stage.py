@@ -1,0 +1,226 @@
+"""The merged view of a stage: an overlay that only this worker sees, and that vanishes with its descriptor."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from contextkernel.errors import InvalidInput, SourceNotFound, SyscallFailed
+from contextkernel.layer import names
+from contextkernel.linux import mount
+from contextkernel.linux.fsops import DIRECTORY
+from contextkernel.model.layers import CopyRequest
+from contextkernel.store.worker_owners import Owner, OwnerTable, true_owners
+from contextkernel.store.worker_tree import Ids, Tree
+
+_MAX_LINKS = 40  # as the kernel (path_resolution(7))
+_MOUNTING = threading.Lock()  # mount.overlay changes the working directory of the whole process for a moment
+
+
+class Stage:
+    """A file system that is being changed.
+
+    Attributes:
+        tree: its merged view.
+        root: descriptor of its root.
+        ids: what owners the host can store.
+        owners: with a single id, owners that only the side table can hold, by path.
+    """
+
+    def __init__(self, tree: Tree, upper: str, ids: Ids) -> None:
+        self.tree = tree
+        self.root = tree.root
+        self.ids = ids
+        self._table = OwnerTable(os.path.dirname(upper)) if ids.single else None
+        self.owners: dict[str, Owner] = self._table.owners if self._table else {}
+        self._touched: set[str] = set()
+
+    def own(self, target: int | str, path: str, owner: Owner, *, dir_fd: int | None = None) -> None:
+        """Set the owner of ``path``, given as a descriptor, or as a name in ``dir_fd``."""
+        self.remember(path, owner)
+        self.ids.chown(target, *owner, path, dir_fd=dir_fd)
+
+    def remember(self, path: str, owner: Owner) -> None:
+        """Note an owner, where the host cannot store it."""
+        if self._table is not None:
+            self.owners[path] = owner
+            self._touched.add(names.split(path)[0])
+
+    def kind(self, path: str) -> str:
+        """``dir``, ``other``, or empty if nothing is there; ``path`` has no links in its parents."""
+        info = self.tree.lstat(path)
+        if info is None:
+            return ""
+        return "dir" if stat.S_ISDIR(info.st_mode) else "other"
+
+    def make_dirs(self, path: str, mode: int, owner: Owner) -> None:
+        """Make a directory and its missing parents.
+
+        Raises:
+            InvalidInput: something on the way is not a directory.
+        """
+        if path == "." or self.kind(path) == "dir":
+            return
+        here = "."
+        for part in path.split("/"):
+            here = names.join(here, part)
+            existing = self.kind(here)
+            if existing == "dir":
+                continue
+            if existing:
+                raise InvalidInput(
+                    f"cannot make the directory {'/' + path!r}: {'/' + here!r} is not a directory",
+                    hint="remove it in an earlier step, or choose another destination",
+                )
+            parent, name = self.tree.parent(here)
+            os.mkdir(name, 0o700, dir_fd=parent)
+            descriptor = self.tree.open(here, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                self.own(descriptor, here, owner)
+                os.fchmod(descriptor, mode)
+            finally:
+                os.close(descriptor)
+
+    def finish(self, lowers: Sequence[str]) -> None:
+        """Keep the owners that the host could not store, also those of directories that were only passed through."""
+        if self._table is None or not self._touched:
+            return
+        below = true_owners(lowers) if lowers else {}
+        for touched in self._touched:
+            path = touched
+            while path != ".":
+                if path in below:
+                    self.owners.setdefault(path, below[path])
+                path = names.split(path)[0]
+        self._table.save()
+
+
+@contextmanager
+def open_stage(lowers: Sequence[str], upper: str, work: str, ids: Ids) -> Iterator[Stage]:
+    """The merged view of ``lowers`` (base first) with changes going to ``upper``."""
+    _inherit_root(lowers, upper, ids)
+    root = _overlay(lowers, upper, work, ids) if lowers else os.open(upper, DIRECTORY | os.O_CLOEXEC)
+    with Tree(root) as tree:
+        yield Stage(tree, upper, ids)
+
+
+@contextmanager
+def open_source_root(request: CopyRequest, ids: Ids) -> Iterator[int]:
+    """A descriptor of the root that a copy's sources are in; ``-1`` where there is none."""
+    if request.source_root is not None:
+        try:
+            root = os.open(request.source_root, DIRECTORY | os.O_CLOEXEC)
+        except OSError as problem:
+            if problem.errno in {errno.ENOENT, errno.ENOTDIR}:
+                raise SourceNotFound(f"the build context {request.source_root!r} is not a directory") from problem
+            raise InvalidInput(
+                f"cannot read the build context {request.source_root!r}: {os.strerror(problem.errno or 0).lower()}"
+            ) from problem
+    elif request.source_lowers:
+        root = _overlay(request.source_lowers, "", os.path.dirname(request.upper), ids)
+    else:
+        yield -1
+        return
+    try:
+        yield root
+    finally:
+        os.close(root)
+
+
+def _inherit_root(lowers: Sequence[str], upper: str, ids: Ids) -> None:
+    """Give a fresh upper directory the mode and owner that the root directory has so far: the topmost layer's count."""
+    with os.scandir(upper) as listing:
+        if next(listing, None) is not None:
+            return
+    if not lowers:
+        os.chmod(upper, 0o755)  # noqa: S103  (the root directory of an image)
+        return
+    info = os.stat(lowers[-1], follow_symlinks=False)
+    ids.chown(upper, info.st_uid, info.st_gid, "/")
+    os.chmod(upper, stat.S_IMODE(info.st_mode))
+
+
+def _overlay(lowers: Sequence[str], upper: str, work: str, ids: Ids) -> int:
+    """Mount an overlay nowhere, and return a descriptor of its root, with which it ends.
+
+    Args:
+        lowers: base first.
+        upper: empty for a read-only view.
+        work: overlay's work directory; without ``upper`` any directory that a mount point can be made in.
+        ids: says where overlay keeps its marks.
+    """
+    place = f"{os.path.dirname(work) if upper else work}/mount-{os.urandom(6).hex()}"
+    os.mkdir(place, 0o700)
+    try:
+        stack = list(lowers)
+        if not upper and len(stack) == 1:
+            stack.insert(0, place)  # overlay wants two; the mount point is empty
+        with _MOUNTING:
+            _mount(place, stack, upper, work if upper else "", ids)
+            try:
+                return os.open(place, DIRECTORY | os.O_CLOEXEC)
+            finally:
+                mount.umount(place, mount.MNT_DETACH)
+    finally:
+        os.rmdir(place)
+
+
+def _mount(place: str, stack: Sequence[str], upper: str, work: str, ids: Ids) -> None:
+    """Mount without overlay's sync at the end, which would write out all that any container has written lately."""
+    if upper:
+        with contextlib.suppress(FileNotFoundError):
+            # overlay's reminder that an earlier mount was not synced, left for those who reuse an upper directory
+            # after a crash of the machine; here it is one COPY after another
+            os.rmdir(f"{work}/work/incompat/volatile")
+        with contextlib.suppress(SyscallFailed):  # before Linux 5.10
+            mount.overlay(place, lowers=stack, upper=upper, work=work, userxattr=ids.userns, volatile=True)
+            return
+    mount.overlay(place, lowers=stack, upper=upper, work=work, userxattr=ids.userns)
+
+
+def destination_in_root(root: int, path: str) -> str:
+    """The clean relative path that ``path`` leads to when every link is followed inside of ``root``.
+
+    The last component is followed too. What does not exist is taken as written.
+
+    Args:
+        root: descriptor of the directory that counts as ``/``.
+        path: absolute or relative, counts from there; ``..`` stops there.
+
+    Raises:
+        InvalidInput: the links go round in circles, or the name is impossible.
+    """
+    if "\0" in path:
+        raise InvalidInput(f"path {path!r} contains a NUL byte")
+    todo = [part for part in path.split("/") if part not in {"", "."}][::-1]
+    here, links = ".", 0
+    while todo:
+        part = todo.pop()
+        if part in {"", "."}:
+            continue
+        if part == "..":
+            here = names.split(here)[0] if here != "." else "."
+            continue
+        step = names.join(here, part)
+        try:
+            # every component of `here` is known not to be a link, and nobody else changes this tree
+            target = os.readlink(step, dir_fd=root)
+        except OSError as problem:
+            if problem.errno in {errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.EACCES}:
+                here = step
+                continue
+            if problem.errno == errno.ENAMETOOLONG:
+                raise InvalidInput(f"path {path[:100]!r}... is too long") from problem
+            raise SyscallFailed("readlink", problem.errno or 0, step) from problem
+        links += 1
+        if links > _MAX_LINKS:
+            raise InvalidInput(f"{path!r} leads through too many symbolic links")
+        if target.startswith("/"):
+            here = "."
+        todo.extend(target.split("/")[::-1])
+    return here

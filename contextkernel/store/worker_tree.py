@@ -1,0 +1,236 @@
+"""Directory trees as the layer worker handles them: by clean relative paths, below an open root.
+
+Parents are opened with openat2 so that no symbolic link is ever followed; the last component is only used in ``*at``
+calls that do not follow.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from types import TracebackType
+
+from contextkernel.errors import HostUnsupported, StoreProblem, SyscallFailed
+from contextkernel.layer import names
+from contextkernel.linux.fsops import DIRECTORY, open_strictly
+from contextkernel.model.ids import IdMap
+
+_KEPT = 16  # parents that stay open
+_DEEP = 100  # levels of directories that removal keeps open at once
+
+
+class Ids:
+    """What the worker's ids allow.
+
+    Attributes:
+        userns: it works in a user namespace.
+        single: the host can store one owner only.
+        xattr: prefix of overlay's attributes.
+    """
+
+    def __init__(self, idmap: IdMap) -> None:
+        self.userns = not idmap.identity
+        self.single = idmap.single
+        self.xattr = "user.overlay." if self.userns else "trusted.overlay."
+
+    def chown(self, target: int | str, uid: int, gid: int, path: str, *, dir_fd: int | None = None) -> None:
+        """Set an owner, unless it is what a new file has anyway; never follows.
+
+        Args:
+            target: descriptor, or name in ``dir_fd``.
+            uid, gid: as the image says.
+            path: for the message.
+            dir_fd: directory of a name.
+
+        Raises:
+            HostUnsupported: the id is not mapped here. With a single id that is so for all others, and no error:
+                the layer index knows better.
+        """
+        if self.single:
+            return
+        try:
+            if isinstance(target, int):
+                os.fchown(target, uid, gid)
+            else:
+                os.chown(target, uid, gid, dir_fd=dir_fd, follow_symlinks=False)
+        except OSError as problem:
+            if problem.errno == errno.EPERM and not self.userns and os.geteuid() != 0:
+                return  # analysis only: an ordinary user without any namespace
+            if problem.errno == errno.EINVAL and self.userns:
+                raise HostUnsupported(
+                    f"{path!r} belongs to {uid}:{gid}, which is outside of the ids that are mapped here",
+                    hint="give this user more ids in /etc/subuid and /etc/subgid",
+                ) from problem
+            raise
+
+
+class Tree:
+    """An open directory tree.
+
+    Args:
+        root: absolute path of its root, or an open descriptor that it takes over.
+    """
+
+    def __init__(self, root: str | int) -> None:
+        self.root = os.open(root, DIRECTORY | os.O_CLOEXEC) if isinstance(root, str) else root
+        self._open: dict[str, int] = {}
+
+    def __enter__(self) -> Tree:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all descriptors."""
+        self.forget()
+        os.close(self.root)
+
+    def forget(self) -> None:
+        """Close the parents that were kept open: needed after directories were moved or removed."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def directory(self, path: str) -> int:
+        """A descriptor (``O_PATH``) of a directory; it belongs to the tree.
+
+        Raises:
+            SyscallFailed: there is no such directory, or a link on the way to it.
+        """
+        if path == ".":
+            return self.root
+        found = self._open.pop(path, -1)
+        if found < 0:
+            found = open_strictly(self.root, path)
+            if len(self._open) >= _KEPT:
+                os.close(self._open.pop(next(iter(self._open))))
+        self._open[path] = found  # last in order: the one used last is closed last
+        return found
+
+    def parent(self, path: str) -> tuple[int, str]:
+        """Descriptor of the directory of ``path``, and the last component."""
+        directory, name = names.split(path)
+        return self.directory(directory), name
+
+    def lstat(self, path: str) -> os.stat_result | None:
+        """What is at ``path``, ``None`` if nothing is."""
+        try:
+            directory, name = self.parent(path)
+            return os.stat(name or ".", dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except SyscallFailed as failure:
+            if failure.number in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                return None
+            raise
+
+    def open(self, path: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file or directory itself for reading; a link at the end is an error."""
+        directory, name = self.parent(path)
+        return os.open(name or ".", flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+
+    def link_path(self, path: str) -> str:
+        """A name of the entry itself for calls that take no directory descriptor."""
+        directory, name = self.parent(path)
+        return f"/proc/self/fd/{directory}/{name}"
+
+    def remove(self, path: str) -> None:
+        """Remove whatever is at ``path``."""
+        directory, name = self.parent(path)
+        remove_at(directory, name)
+        self.forget()
+
+
+def _never() -> None:
+    pass
+
+
+def remove_at(directory: int, name: str, check: Callable[[], None] = _never) -> None:
+    """Remove a file or a whole tree; nothing there is fine. Links are removed, never followed.
+
+    Directories that forbid it are opened up first. A tree of any depth takes a bounded number of descriptors: what
+    lies too deep is moved up to the top of the tree and removed from there.
+
+    Args:
+        directory: descriptor of the parent.
+        name: last component.
+        check: called now and then; may raise to stop.
+    """
+    try:
+        os.unlink(name, dir_fd=directory)
+        return
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        pass
+    except OSError as problem:
+        # EPERM: what POSIX says of a directory, and some file systems do
+        if problem.errno != errno.EPERM or not stat.S_ISDIR(_mode(directory, name)):
+            raise
+    top = _open_for_removal(directory, name)
+    try:
+        while _empty(top, top, 0, check):
+            pass  # what was too deep lies at the top now
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=directory)
+
+
+def _mode(directory: int, name: str) -> int:
+    return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+
+
+def _open_for_removal(directory: int, name: str) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        here = os.open(name, flags, dir_fd=directory)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=directory)  # not a link: the open above would have said ELOOP
+        return os.open(name, flags, dir_fd=directory)
+    if os.geteuid() != 0 and os.fstat(here).st_mode & 0o700 != 0o700:
+        os.fchmod(here, 0o700)
+    return here
+
+
+def _empty(here: int, top: int, depth: int, check: Callable[[], None]) -> bool:
+    """Remove what is in ``here``; returns whether something was moved up to ``top`` instead."""
+    moved = False
+    with os.scandir(here) as listing:
+        inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
+    for name, is_directory in inside:
+        check()
+        if not is_directory:
+            os.unlink(name, dir_fd=here)
+            continue
+        below = _open_for_removal(here, name)
+        try:
+            if depth >= _DEEP:
+                os.rename(name, f".too-deep-{os.urandom(12).hex()}", src_dir_fd=here, dst_dir_fd=top)
+                moved = True
+                continue
+            moved |= _empty(below, top, depth + 1, check)
+        finally:
+            os.close(below)
+        os.rmdir(name, dir_fd=here)
+    return moved
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Replace a small file as a whole.
+
+    Not synced to the disk: a killed process loses nothing by that, and after a power failure the unpacked tree
+    beside it could not be trusted either.
+    """
+    temporary = f"{path}.new"
+    try:
+        with open(temporary, "wb") as stream:
+            stream.write(data)
+        os.replace(temporary, path)
+    except OSError as problem:
+        if problem.errno == errno.ENOSPC:
+            raise
+        raise StoreProblem(f"cannot write {path!r}: {problem.strerror}") from problem

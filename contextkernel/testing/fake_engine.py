@@ -1,0 +1,444 @@
+"""An engine without containers: canned rows, recorded calls; for tests of the faces and of programs that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from contextkernel.errors import (
+    CommandNotFound,
+    ContainerNotFound,
+    ContextKernelError,
+    ImageInUse,
+    ImageNotFound,
+    NameInUse,
+    NotFound,
+)
+from contextkernel.model.digest import Digest
+from contextkernel.model.events import StepBroke, StepDone, StepStarted
+from contextkernel.model.results import (
+    BaseRow,
+    BuildResult,
+    BuildStep,
+    CheckFinding,
+    CompareRow,
+    ContainerRow,
+    Fact,
+    HistoryRow,
+    HostReport,
+    ImageRow,
+    RunResult,
+)
+from contextkernel.testing.samples import (
+    BOZO,
+    DANGLING,
+    GREET,
+    UBUNTU,
+    WEB,
+    build_events,
+    container_document,
+    container_rows,
+    history_rows,
+    image_document,
+    image_rows,
+)
+
+if TYPE_CHECKING:
+    import os
+
+    from contextkernel.model.container import Bind, Network, Tmpfs
+    from contextkernel.model.ports import Reporter
+
+_DEFAULTS: tuple[Any, ...] = (None, False, (), {}, "")
+
+
+class FakeEngine:
+    """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
+
+    Attributes:
+        calls: every call as ``(method, keyword and positional arguments that differ from the defaults)``.
+        stdout, stderr: what a container writes.
+        exit_code: what a container exits with.
+        failure: raised by the next build, run, pull or ensure_bases instead of its result.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        self.root = str(root or "/var/lib/contextkernel")
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.image_rows = image_rows()
+        self.container_rows = container_rows()
+        self.findings: tuple[CheckFinding, ...] = ()
+        self.stdout = b"from the container!\n"
+        self.stderr = b""
+        self.exit_code = 0
+        self.failure: BaseException | None = None
+        self.closed = False
+
+    def _note(self, method: str, **arguments: Any) -> None:
+        self.calls.append((method, {key: value for key, value in arguments.items() if value not in _DEFAULTS}))
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+
+    def _image(self, name: str) -> ImageRow:
+        wanted = name.removeprefix("sha256:")
+        for row in self.image_rows:
+            names = {f"{row.repository}:{row.tag}"} | ({row.repository} if row.tag == "latest" else set())
+            if name in names or (len(wanted) > 3 and row.id.hex.startswith(wanted)):
+                return row
+        raise ImageNotFound(f"no such image: {name}")
+
+    def _container(self, name: str) -> ContainerRow:
+        for row in self.container_rows:
+            if row.name == name or (len(name) > 1 and row.id.startswith(name)):
+                return row
+        raise ContainerNotFound(f"no such container: {name}")
+
+    def close(self) -> None:
+        """Remember that it was called."""
+        self.closed = True
+
+    def __enter__(self) -> FakeEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def build(
+        self,
+        context: str | None = ".",
+        *,
+        dockerfile: str | None = None,
+        text: str | None = None,
+        tags: Sequence[str] = (),
+        build_args: Mapping[str, str | None] | None = None,
+        target: str | None = None,
+        no_cache: bool = False,
+        pull: bool = False,
+        labels: Mapping[str, str] | None = None,
+        network: str = "default",
+        report: Reporter | None = None,
+    ) -> BuildResult:
+        """Report the events of a two-step build; :attr:`failure` breaks its last step."""
+        self._note(
+            "build",
+            context=context,
+            dockerfile=dockerfile,
+            text=text,
+            tags=tuple(tags),
+            build_args=dict(build_args or {}),
+            target=target,
+            no_cache=no_cache,
+            pull=pull,
+            labels=dict(labels or {}),
+            network="" if network == "default" else network,
+        )
+        events = build_events(tags)
+        if self.failure is not None:
+            problem = self.failure.problem if isinstance(self.failure, ContextKernelError) else "canceled"
+            events = (*events[:11], StepBroke(step=3, seconds=1.24, problem=problem))
+        for event in events:
+            if report is not None:
+                report(event)
+        self._fail()
+        return BuildResult(
+            image=GREET,
+            names=tuple(f"docker.io/library/{tag}" for tag in tags),
+            steps=(
+                BuildStep(step=2, name="[1/2] FROM ubuntu:20.04", state="cached", seconds=0.2, line=1),
+                BuildStep(step=3, name="[2/2] RUN apt-get update", state="done", seconds=1.24, line=2),
+            ),
+            seconds=1.5,
+            warnings=("JSONArgsRecommended: use JSON arguments for CMD",),
+        )
+
+    def images(self, name: str | None = None, *, all: bool = False) -> tuple[ImageRow, ...]:
+        """The rows, limited to ``name``."""
+        self._note("images", name=name, all=all)
+        if name is None:
+            return self.image_rows
+        return tuple(r for r in self.image_rows if name in (r.repository, f"{r.repository}:{r.tag}"))
+
+    def history(self, image: str) -> tuple[HistoryRow, ...]:
+        """The rows of ``greet``, whatever the image."""
+        self._note("history", image=image)
+        self._image(image)
+        return history_rows()
+
+    def inspect(self, names: Sequence[str], kind: str | None = None) -> list[dict[str, Any]]:
+        """Documents made from the rows."""
+        self._note("inspect", names=tuple(names), kind=kind)
+        return [self._inspect(name, kind) for name in names]
+
+    def _inspect(self, name: str, kind: str | None) -> dict[str, Any]:
+        if kind != "image":
+            try:
+                return container_document(self._container(name))
+            except ContainerNotFound:
+                if kind:
+                    raise
+        try:
+            return image_document(self._image(name))
+        except ImageNotFound:
+            if kind:
+                raise
+            raise NotFound(f"no such object: {name}") from None
+
+    def tag(self, source: str, target: str) -> None:
+        """Check that the image is there."""
+        self._note("tag", source=source, target=target)
+        self._image(source)
+
+    def remove_image(self, name: str, *, force: bool = False) -> tuple[str, ...]:
+        """Docker's lines; refused while a container row uses the image."""
+        self._note("remove_image", name=name, force=force)
+        row = self._image(name)
+        users = [c for c in self.container_rows if c.image in (row.repository, f"{row.repository}:{row.tag}")]
+        if users and not force:
+            raise ImageInUse(
+                f"image {name} is used by container {users[0].name} ({users[0].id[:12]})",
+                hint=f"remove the container first: rm {users[0].name}",
+            )
+        return (f"Untagged: {row.repository}:{row.tag}", f"Deleted: {row.id}")
+
+    def prune_images(self, *, all: bool = False) -> tuple[str, ...]:
+        """Docker's line of the dangling row."""
+        self._note("prune_images", all=all)
+        return (f"Deleted: {DANGLING}",)
+
+    def compare(self, images: Sequence[str]) -> tuple[CompareRow, ...]:
+        """Sizes from the rows, all of them shared by ubuntu's children."""
+        self._note("compare", images=tuple(images))
+        rows = [(name, self._image(name)) for name in images]
+        largest = max(row.size for _, row in rows)
+        shared = 72_776_453 if len(rows) > 1 else 0
+        return tuple(
+            CompareRow(
+                image=name,
+                size=row.size,
+                layers=row.layers,
+                shared=min(shared, row.size),
+                unique=row.size - min(shared, row.size),
+                factor=largest / row.size,
+            )
+            for name, row in rows
+        )
+
+    def save(self, names: Sequence[str], output: str | int) -> None:
+        """Check that the images are there."""
+        self._note("save", names=tuple(names), output=output)
+        for name in names:
+            self._image(name)
+
+    def load(self, source: str | int) -> tuple[str, ...]:
+        """``greet:latest``."""
+        self._note("load", source=source)
+        return ("greet:latest",)
+
+    def import_image(self, path: str, name: str, *, message: str = "") -> Digest:
+        """The id of ``greet``."""
+        self._note("import_image", path=path, name=name, message=message)
+        return GREET
+
+    def pull(self, name: str, *, report: Reporter | None = None) -> Digest:
+        """The id of ``ubuntu``, after the events of one layer."""
+        self._note("pull", name=name)
+        self._fail()
+        for event in build_events()[3:7]:
+            if report is not None:
+                report(event)
+        return UBUNTU
+
+    def ensure_bases(self, names: Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
+        """A stand-in for each name."""
+        self._note("ensure_bases", names=tuple(names))
+        self._fail()
+        if report is not None:
+            report(StepStarted(step=1, name=f"base {names[0]}"))
+            report(StepDone(step=1, seconds=3.0))
+        detail = "built with mmdebstrap; docker.io cannot be reached"
+        return tuple(
+            BaseRow(image=name, action="bootstrapped", stand_in=True, size=72_776_453, detail=detail) for name in names
+        )
+
+    def run(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        name: str | None = None,
+        detach: bool = False,
+        remove: bool = False,
+        environment: Mapping[str, str] | Sequence[str] = (),
+        working_dir: str | None = None,
+        user: str = "",
+        hostname: str | None = None,
+        network: Network = "default",
+        read_only: bool = False,
+        volumes: Sequence[Bind] = (),
+        tmpfs: Sequence[Tmpfs] = (),
+        init: bool = False,
+        entrypoint: Sequence[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        stop_signal: str | None = None,
+        stop_timeout: int = 10,
+        stdin: bytes | int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        on_output: Callable[[str, bytes], None] | None = None,
+        forward_signals: bool = False,
+        pull: str = "missing",
+        report: Reporter | None = None,
+        on_created: Callable[[str], None] | None = None,
+    ) -> RunResult | str:
+        """Hand out :attr:`stdout` and :attr:`stderr`; descriptors are only recorded, never written to."""
+        del report
+        self._note(
+            "run",
+            image=image,
+            command=tuple(command),
+            name=name,
+            detach=detach,
+            remove=remove,
+            environment=tuple(environment) if not isinstance(environment, Mapping) else dict(environment),
+            working_dir=working_dir,
+            user=user,
+            hostname=hostname,
+            network="" if network == "default" else network,
+            read_only=read_only,
+            volumes=tuple(volumes),
+            tmpfs=tuple(tmpfs),
+            init=init,
+            entrypoint=None if entrypoint is None else list(entrypoint),
+            labels=dict(labels or {}),
+            stop_signal=stop_signal,
+            stop_timeout=None if stop_timeout == 10 else stop_timeout,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            forward_signals=forward_signals,
+            pull="" if pull == "missing" else pull,
+        )
+        self._fail()
+        if name is not None and any(row.name == name for row in self.container_rows):
+            raise NameInUse(f'the container name "/{name}" is already in use by container "{BOZO}"')
+        self._image(image)
+        if "nosuchprogram" in command:
+            raise CommandNotFound('exec: "nosuchprogram": executable file not found in $PATH')
+        if on_created is not None:
+            on_created(WEB)
+        return WEB if detach else self._output(WEB, name or "vigilant_curie", stdout, stderr, on_output)
+
+    def _output(
+        self,
+        container: str,
+        name: str,
+        stdout: int | None,
+        stderr: int | None,
+        on_output: Callable[[str, bytes], None] | None,
+    ) -> RunResult:
+        out = self.stdout if stdout is None else b""
+        err = self.stderr if stderr is None else b""
+        for stream, data in (("stdout", out), ("stderr", err)):
+            if data and on_output is not None:
+                on_output(stream, data)
+        return RunResult(id=container, name=name, exit_code=self.exit_code, stdout=out, stderr=err)
+
+    def start(
+        self,
+        container: str,
+        *,
+        attach: bool = False,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        on_output: Callable[[str, bytes], None] | None = None,
+    ) -> RunResult | str:
+        """The container's id, or with ``attach`` the canned output."""
+        self._note("start", container=container, attach=attach)
+        row = self._container(container)
+        return self._output(row.id, row.name, stdout, stderr, on_output) if attach else row.id
+
+    def containers(
+        self,
+        *,
+        all: bool = False,
+        latest: bool = False,
+        limit: int | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+    ) -> tuple[ContainerRow, ...]:
+        """The rows: running ones, or all; filters by ``status`` and ``name`` only."""
+        self._note("containers", all=all, latest=latest, limit=limit, filters=dict(filters or {}))
+        filters = filters or {}
+        everything = all or latest or limit is not None or "status" in filters
+        rows = [row for row in self.container_rows if everything or row.state == "running"]
+        if "status" in filters:
+            rows = [row for row in rows if row.state in filters["status"]]
+        if "name" in filters:
+            rows = [row for row in rows if any(part in row.name for part in filters["name"])]
+        return tuple(rows[: 1 if latest else limit])
+
+    def logs(
+        self, container: str, *, tail: int | None = None, follow: bool = False, timestamps: bool = False
+    ) -> Iterator[tuple[str, bytes]]:
+        """:attr:`stdout` and :attr:`stderr`, line by line."""
+        self._note("logs", container=container, tail=tail, follow=follow, timestamps=timestamps)
+        self._container(container)
+        lines = [
+            (s, line)
+            for s, d in (("stdout", self.stdout), ("stderr", self.stderr))
+            for line in d.splitlines(keepends=True)
+        ]
+        when = b"2026-11-23T11:59:03.000000000Z " if timestamps else b""
+        for stream, line in lines if tail is None else lines[max(0, len(lines) - tail) :]:
+            yield stream, when + line
+
+    def stop(self, container: str, *, timeout: int | None = None) -> None:
+        """Check that the container is there."""
+        self._note("stop", container=container, timeout=timeout)
+        self._container(container)
+
+    def kill(self, container: str, *, signal: str = "KILL") -> None:
+        """Check that the container is there."""
+        self._note("kill", container=container, signal=signal)
+        self._container(container)
+
+    def wait(self, container: str) -> int:
+        """The row's exit code."""
+        self._note("wait", container=container)
+        return self._container(container).exit_code
+
+    def remove_container(self, container: str, *, force: bool = False) -> None:
+        """Take the row away."""
+        self._note("remove_container", container=container, force=force)
+        row = self._container(container)
+        self.container_rows = tuple(other for other in self.container_rows if other is not row)
+
+    def check_store(self, *, repair: bool = False) -> tuple[CheckFinding, ...]:
+        """:attr:`findings`, repaired when asked to."""
+        self._note("check_store", repair=repair)
+        return tuple(msgspec.structs.replace(finding, repaired=repair) for finding in self.findings)
+
+    def host_report(self) -> HostReport:
+        """A rootless host."""
+        self._note("host_report")
+        return HostReport(
+            tier="rootless",
+            facts=(
+                Fact(name="user namespace", verdict="works", milliseconds=1.5),
+                Fact(name="overlay", verdict="limited", reason="no index option", remedy="Linux 5.13", milliseconds=2),
+                Fact(
+                    name="bridged network",
+                    verdict="refused",
+                    reason="EPERM: no CAP_NET_ADMIN outside",
+                    remedy="run as root",
+                ),
+            ),
+            remedies=("run as root for bridged networks",),
+        )

@@ -1,0 +1,264 @@
+"""Rows as DataFrames: pinned dtypes, humanised display."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from contextkernel.commands.outcome import Table
+from contextkernel.model.digest import Digest
+from contextkernel.model.results import BaseRow, CheckFinding, CompareRow, ContainerRow, Fact, HistoryRow, ImageRow
+from contextkernel.notebook.display import frame_html, frame_text
+from contextkernel.notebook.frames import DTYPES, ContainerFrame, fact_record, make_frame, to_frame
+from contextkernel.testing.samples import BOZO, GREET, container_rows, history_rows, image_rows
+
+ROWS = {
+    "images": image_rows(),
+    "history": history_rows(),
+    "containers": container_rows(),
+    "compare": (
+        CompareRow(image="greet", size=72_776_453, layers=1, shared=72_776_453, unique=0, factor=4.74),
+        CompareRow(image="greeting-scratch", size=872_000, layers=2, shared=0, unique=872_000, factor=395.4),
+    ),
+    "bases": (BaseRow(image="alpine:3.15.0", action="assembled", stand_in=True, size=5_000_000, detail="no registry"),),
+    "findings": (CheckFinding(what="blob without a row", where="blobs/sha256/00"),),
+}
+
+
+def frame(kind):
+    return to_frame(Table(kind, ROWS[kind]))
+
+
+@pytest.mark.parametrize("kind", list(ROWS))
+def test_dtypes_are_the_same_whether_empty_or_full(kind):
+    full, empty = frame(kind), to_frame(Table(kind, ()))
+    assert {name: str(dtype) for name, dtype in full.dtypes.items()} == DTYPES[kind]
+    assert list(full.dtypes) == list(empty.dtypes)
+    assert list(full.columns) == list(empty.columns)
+    assert len(full) == len(ROWS[kind])
+    assert len(empty) == 0
+
+
+@pytest.mark.parametrize("kind", list(ROWS))
+def test_empty_tables_show_their_headings(kind):
+    empty = to_frame(Table(kind, ()))
+    first = next(iter(DTYPES[kind]))
+    assert repr(empty).split()[0] == first
+    assert "no rows" in empty._repr_html_()
+
+
+def test_docker_s_columns_come_first_and_in_its_order():
+    assert list(DTYPES["images"])[:5] == ["repository", "tag", "image_id", "created", "size"]
+    assert list(DTYPES["containers"])[:7] == [
+        "container_id",
+        "image",
+        "command",
+        "created",
+        "status",
+        "ports",
+        "names",
+    ]
+    assert list(DTYPES["history"]) == ["image", "created", "created_by", "size", "comment"]
+
+
+def test_values_are_exact():
+    images = frame("images")
+    row = images[images.repository == "greet"].iloc[0]
+    assert (row["size"], row["image_id"], row["origin"]) == (72_776_453, str(GREET), "build")
+    assert row["created"] == pd.Timestamp("2026-11-02T12:00:00Z")
+    assert frame("history").image.isna().tolist() == [False, True, True]
+    containers = frame("containers")
+    assert containers.container_id[1] == BOZO
+    assert containers.finished.isna().tolist() == [True, False, False]
+
+
+def old_images(age=timedelta(weeks=3)):
+    created = datetime.now(UTC) - age
+    return to_frame(
+        Table(
+            "images",
+            (
+                ImageRow(
+                    repository="greet",
+                    tag="latest",
+                    id=GREET,
+                    created=created,
+                    size=72_776_453,
+                    origin="build",
+                    layers=1,
+                ),
+                ImageRow(
+                    repository="ubuntu",
+                    tag="20.04",
+                    id=GREET,
+                    created=created,
+                    size=999,
+                    origin="stand-in: host files",
+                    layers=1,
+                ),
+            ),
+        )
+    )
+
+
+def test_text_is_humanised_in_docker_s_layout():
+    assert repr(old_images()) == (
+        "repository   tag      image_id       created         size   origin                 layers\n"
+        "greet        latest   da62877a7ead   3 weeks ago   72.8MB   build                       1\n"
+        "ubuntu       20.04    da62877a7ead   3 weeks ago     999B   stand-in: host files        1"
+    )
+
+
+def test_html_is_humanised_with_the_exact_values_in_tooltips():
+    page = old_images()._repr_html_()
+    assert ">72.8MB</td>" in page
+    assert 'title="72776453"' in page
+    assert ">3 weeks ago</td>" in page
+    assert f'title="{GREET}"' in page
+    assert '<span class="ck-warn">stand-in: host files</span>' in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame[frame["size"] > 1_000],
+        lambda frame: frame.sort_values("size", ascending=False).head(1),
+        lambda frame: frame[["repository", "size"]].iloc[:1],
+        lambda frame: frame.query("repository == 'greet'"),
+        lambda frame: frame.assign(mega=frame["size"] / 1e6).iloc[:1],
+        lambda frame: frame.copy().drop(columns=["origin"]).iloc[:1],
+        lambda frame: pd.concat([frame, frame]).drop_duplicates().iloc[:1],
+    ],
+)
+def test_what_pandas_makes_of_a_table_is_still_humanised(change):
+    changed = change(old_images())
+    assert isinstance(changed, ContainerFrame)
+    assert "72.8MB" in repr(changed)
+    assert "72.8MB" in changed._repr_html_()
+    assert "999B" not in repr(changed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame[["repository"]],
+        lambda frame: frame.set_index("repository")[["tag"]],
+        lambda frame: frame.groupby("repository").agg({"size": ["sum", "max"]}),
+        lambda frame: frame.T,
+        lambda frame: frame.describe(),
+        lambda frame: frame.assign(size=["a", "b"])[["size"]],
+    ],
+)
+def test_what_we_do_not_know_is_pandas_to_show(change):
+    changed = change(old_images())
+    if "created" not in changed.columns and "image_id" not in changed.columns:
+        assert repr(changed) == repr(pd.DataFrame(changed))
+    changed._repr_html_()
+
+
+def test_computing_uses_bytes():
+    assert old_images()["size"].sum() == 72_777_452
+    assert str(old_images().size) == "16"
+
+
+def test_ps_hides_what_status_says_already():
+    containers = frame("containers")
+    heads = repr(containers).splitlines()[0].split()
+    assert heads == ["container_id", "image", "command", "created", "status", "ports", "names", "size"]
+    assert "state" in repr(containers[["names", "state"]])
+    shown = repr(containers.assign(size=0))
+    assert "size" not in shown
+
+
+def test_long_commands_are_cut_and_whole_in_the_tooltip():
+    history = frame("history")
+    assert "/bin/sh -c #(nop) ADD file:122ad323412c2e70b…" in repr(history)
+    assert "in /" in history._repr_html_()
+    assert repr(history).count("<missing>") == 2
+    assert "&lt;missing&gt;" in history._repr_html_()
+
+
+def test_compare_has_bars():
+    page = frame("compare")._repr_html_()
+    assert 'class="ck-bar ck-bar-shared" style="width:260px"' in page
+    assert 'class="ck-bar ck-bar-unique" style="width:3px"' in page
+    assert ">4.7x<" in page
+    assert ">395x<" in page
+    assert "ck-bar" not in frame("compare")[["image", "size"]]._repr_html_().partition("</style>")[2]
+    assert "395x" in repr(frame("compare"))
+
+
+def test_times_that_cannot_be_held_are_not_dated():
+    row = HistoryRow(id=None, created=datetime(1, 1, 1, tzinfo=UTC), created_by="x", size=0, comment="")
+    table = to_frame(Table("history", (row,)))
+    assert table.created.isna().all()
+    assert "N/A" in repr(table)
+    epoch = to_frame(
+        Table(
+            "history",
+            (HistoryRow(id=None, created=datetime(1970, 1, 1, tzinfo=UTC), created_by="x", size=0, comment=""),),
+        )
+    )
+    assert epoch.created[0] == pd.Timestamp(0, tz="UTC")
+    assert "N/A" in repr(epoch)
+
+
+def test_text_from_images_cannot_be_markup():
+    evil = "<script>alert(1)</script>\"'"
+    row = HistoryRow(id=None, created=datetime(2022, 1, 1, tzinfo=UTC), created_by=evil, size=0, comment=evil)
+    page = to_frame(Table("history", (row,)))._repr_html_()
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#x27;") == 2
+
+
+def test_a_column_name_cannot_be_markup():
+    assert "<b>x" not in old_images().assign(**{"<b>x": 1})._repr_html_()
+
+
+def test_long_tables_show_their_ends():
+    many = to_frame(Table("containers", container_rows() * 100))
+    assert "… 240 rows left out" in frame_text(many)
+    assert "… 240 rows left out" in frame_html(many)
+    assert len(frame_text(many).splitlines()) == 62
+
+
+def test_wide_letters_keep_columns_in_line():
+    rows = [
+        ImageRow(
+            repository=name,
+            tag="x",
+            id=Digest.of(b"x"),
+            created=datetime(2026, 1, 1, tzinfo=UTC),
+            size=1,
+            origin="build",
+            layers=1,
+        )
+        for name in ("漢字", "abcd")
+    ]
+    lines = repr(to_frame(Table("images", tuple(rows)))).splitlines()
+    assert lines[1].index("x") == lines[2].index("x") - 2
+
+
+def test_facts():
+    table = make_frame("facts", [fact_record(Fact(name="overlay", verdict="refused", reason="EPERM"))])
+    assert '<span class="ck-bad">refused</span>' in frame_html(table[["name", "verdict", "reason"]])
+
+
+def test_rows_with_no_finish_have_no_time():
+    row = ContainerRow(
+        id=BOZO,
+        image="x",
+        command="x",
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        state="created",
+        exit_code=0,
+        started=None,
+        finished=None,
+        ports="",
+        name="x",
+    )
+    table = to_frame(Table("containers", (row,)))
+    assert table.status[0] == "Created"
+    assert table.started.isna().all()

@@ -1,0 +1,73 @@
+import os
+
+import pytest
+
+from contextkernel.errors import StoreProblem
+from contextkernel.model.digest import Digest
+from contextkernel.store import StepRecord
+from contextkernel.testing.stores import random_layer
+
+KEY = Digest.of(b"step")
+
+
+def test_a_step_is_remembered_and_replaced(store, worker):
+    assert store.step(KEY) is None
+    one, two = random_layer(store, worker, 1), random_layer(store, worker, 2)
+    store.add_step(KEY, StepRecord(diff_id=one, created=5))
+    store.add_step(KEY, StepRecord(diff_id=two, created=6))
+    assert store.step(KEY) == StepRecord(diff_id=two, created=6)
+    # nothing needs the first layer any more
+    assert store.trash() != ()
+    assert not store.has_layer(one)
+    assert store.has_layer(two)
+
+
+def test_a_step_needs_its_layer(store):
+    with pytest.raises(StoreProblem, match="of a build step is not in the store"):
+        store.add_step(KEY, StepRecord(diff_id=KEY, created=5))
+
+
+def settled(path, content=b"x"):
+    with open(path, "wb") as sink:
+        sink.write(content)
+    facts = os.stat(path)
+    # as it is once it has not been changed for a while
+    values = list(facts)
+    return os.stat_result(
+        values, {"st_mtime_ns": facts.st_mtime_ns - 10**10, "st_ctime_ns": facts.st_ctime_ns - 10**10}
+    )
+
+
+def test_file_digests_hold_while_nothing_changed(store, tmp_path):
+    path = str(tmp_path / "file")
+    facts = settled(path)
+    assert store.file_digest(path, facts) is None
+    store.remember_file_digest(path, facts, "abc")
+    assert store.file_digest(path, facts) == "abc"
+    assert store.file_digest(path + "2", facts) is None
+    assert store.file_digest(path, settled(path, b"longer")) is None
+    store.remember_file_digests([(path, facts, "def")])
+    assert store.file_digest(path, facts) == "def"
+
+
+def test_a_file_that_has_just_changed_is_not_trusted(store, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    store.remember_file_digest(str(path), path.stat(), "abc")
+    assert store.file_digest(str(path), path.stat()) is None
+
+
+def test_file_digests_do_not_grow_for_ever(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("contextkernel.store.steps._MAX_FILES", 10)
+    facts = settled(str(tmp_path / "file"))
+    for number in range(30):
+        store.remember_file_digest(f"/file{number}", facts, "abc")
+    assert store._database.one("SELECT count(*) FROM files") == (10,)
+    assert store.file_digest("/file29", facts) == "abc"
+
+
+def test_any_file_name_will_do(store, tmp_path):
+    facts = settled(str(tmp_path / "file"))
+    name = os.fsdecode(b"/caf\xe9")
+    store.remember_file_digest(name, facts, "abc")
+    assert store.file_digest(name, facts) == "abc"
