@@ -7,10 +7,11 @@ the images table shows its origin, and the row that :func:`ensure` returns says 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,7 @@ def _bootstrap(store: Store, worker: LayerWorker, ref: ImageRef, idmap: IdMap, r
     recipe = recipe_for(ref)
     if recipe is None:
         raise _NotPossible(f"no bootstrap: {ref.familiar_name} is not made of Debian packages")
-    if _which("mmdebstrap") is None:
+    if shutil.which("mmdebstrap") is None:
         raise _NotPossible("no bootstrap: mmdebstrap is not installed")
     if idmap.single:
         raise _NotPossible("no bootstrap: mmdebstrap needs an id range (uidmap and /etc/subuid)")
@@ -121,7 +122,7 @@ def _bootstrap(store: Store, worker: LayerWorker, ref: ImageRef, idmap: IdMap, r
     for candidate in recipe.candidates():
         why = candidate.unusable()
         if why is None:
-            with tempfile.TemporaryDirectory(prefix="bootstrap-", dir=os.path.join(store.root, "tmp")) as folder:
+            with _folder(store) as folder:
                 tar = os.path.join(folder, "root.tar")
                 report(StepNote(step, f"bootstrapping {candidate.suite} with mmdebstrap"))
                 problem = _mmdebstrap(candidate, tar, idmap, report, step)
@@ -179,7 +180,7 @@ def _mmdebstrap(candidate: Recipe, tar: str, idmap: IdMap, report: Reporter, ste
 
 
 def _assemble(store: Store, worker: LayerWorker, ref: ImageRef) -> str:
-    with tempfile.TemporaryDirectory(prefix="assemble-", dir=os.path.join(store.root, "tmp")) as folder:
+    with _folder(store) as folder:
         tar = os.path.join(folder, "root.tar")
         try:
             tools = hostfiles.write_root(tar, ref.familiar)
@@ -212,7 +213,13 @@ def _import(
     import_tar(store, worker, tar, ref, config=config, origin=f"stand-in: {way}")
 
 
-def _which(program: str) -> str | None:
-    from shutil import which
-
-    return which(program)
+@contextmanager
+def _folder(store: Store) -> Iterator[str]:
+    """A temporary directory that goes even if this process is killed; mmdebstrap's own ids may look in."""
+    path = store.temporary_path()
+    os.mkdir(path)
+    os.chmod(path, 0o755)  # noqa: S103 - holds nothing secret
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

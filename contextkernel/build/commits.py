@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from contextkernel.build.ports import BuildStore
+from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import LayerFacts
-from contextkernel.model.ports import LayerWorker
 from contextkernel.plan.image import MadeLayer
 from contextkernel.plan.keys import chain
 
@@ -29,6 +28,16 @@ class StackLayer:
     diff_id: Digest
     directory: str
     made: MadeLayer | None = None
+
+
+def overlay_lowers(directories: Iterable[str]) -> tuple[str, ...]:
+    """``diff`` directories of layers, base first, each once.
+
+    The kernel refuses an overlay that has a directory twice (equal layers, often empty ones, share one). All of what
+    the lower one has is hidden by the upper one, so the upper one is enough.
+    """
+    once = dict.fromkeys(reversed(list(directories)))
+    return tuple(f"{directory}/diff" for directory in reversed(once))
 
 
 @dataclass(slots=True)
@@ -54,8 +63,9 @@ class Stack:
     @property
     def lowers(self) -> tuple[str, ...]:
         """Overlay directories, base first."""
-        directories = [layer.directory for layer in self.known] + [layer.directory for layer in self.pending]
-        return tuple(f"{directory}/diff" for directory in directories)
+        return overlay_lowers(
+            [*(layer.directory for layer in self.known), *(layer.directory for layer in self.pending)]
+        )
 
     @property
     def identity(self) -> Digest:
@@ -74,16 +84,20 @@ class Committer:
         record: makes a cache entry of a diff id and a time.
 
     Attributes:
+        added: layers that were recorded; the store keeps them for this session until they are released.
         wakes: a descriptor that becomes readable when a layer has been hashed.
     """
 
-    def __init__(self, store: BuildStore, worker: LayerWorker, record: Callable[[Digest, int], StepRecord]) -> None:
+    def __init__(
+        self, store: BuildStore, worker: OwnerKeepingWorker, record: Callable[[Digest, int], StepRecord]
+    ) -> None:
         self._store = store
         self._worker = worker
         self._record = record
         # one thread: where owners cannot be stored on the host, a layer is indexed with those below it at hand
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
         self._open: list[str] = []
+        self.added: list[Digest] = []
         self.wakes, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
 
@@ -100,7 +114,8 @@ class Committer:
     def submit(self, stack: Stack, directory: str, key: KeyMaker, created: int) -> None:
         """Put a finished layer directory on top of ``stack`` and begin to hash it."""
         self._open.append(directory)
-        future = self._pool.submit(self._worker.commit, directory)
+        lowers = stack.lowers
+        future = self._pool.submit(lambda: self._worker.commit(directory, lowers=lowers))
         future.add_done_callback(self._ring)
         stack.pending.append(_Pending(directory, key, created, future))
 
@@ -129,6 +144,7 @@ class Committer:
             layer = self._store.add_layer(first.directory, facts)
             self._store.add_step(key, self._record(layer.diff_id, first.created))
             self._open.remove(first.directory)
+            self.added.append(layer.diff_id)
             made = MadeLayer(layer.diff_id, first.created)
             stack.known.append(StackLayer(layer.diff_id, layer.directory, made))
             del stack.pending[0]

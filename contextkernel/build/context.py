@@ -53,8 +53,11 @@ class DirectoryContext:
         transferred: bytes of the files that have been looked into.
     """
 
+    label = "the build context"
+
     def __init__(self, root: str | None, matcher: IgnoreMatcher, store: BuildStore) -> None:
         self.root = root
+        self._prefix = "/nonexistent" if root is None else os.path.abspath(root)
         self.transferred = 0
         self._matcher = matcher
         self._store = store
@@ -103,10 +106,18 @@ class DirectoryContext:
         facts = self._facts(path)
         if facts is None:
             return
-        yield self._node(path, facts)
-        if stat.S_ISDIR(facts.st_mode):
-            for name in self._list(path).seen:
-                yield from self.below(_join(path, name))
+        # one walk for a whole context: a stack of open directories costs less than a generator for each
+        todo = [iter([(path, facts)])]
+        while todo:
+            found = next(todo[-1], None)
+            if found is None:
+                todo.pop()
+                continue
+            here, facts = found
+            yield self._node(here, facts)
+            if stat.S_ISDIR(facts.st_mode):
+                prefix = "" if here == "." else f"{here}/"
+                todo.append(iter([(prefix + name, inside) for name, inside in self._list(here).seen.items()]))
 
     def digest(self, node: Node) -> str:
         """See ``SourceTree``; remembered within this build, and for unchanged files by the store."""
@@ -160,7 +171,7 @@ class DirectoryContext:
             self._fresh = []
 
     def _absolute(self, path: str) -> str:
-        return os.path.normpath(os.path.join(self.root or "/nonexistent", path))
+        return self._prefix if path == "." else f"{self._prefix}/{path}"
 
     def _facts(self, path: str) -> os.stat_result | None:
         if path == ".":

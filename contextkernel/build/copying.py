@@ -141,20 +141,17 @@ def _not_found(tree: SourceTree, path: str) -> SourceNotFound | InvalidInput:
             return InvalidInput(
                 f"{path!r} cannot be copied: this build has no context", hint="give the build a directory, often ."
             )
-        where = "in the build context"
-        for end in range(path.count("/") + 1, 0, -1):
+        for end in range(1, path.count("/") + 2):
             part = "/".join(path.split("/")[:end])
             if tree.is_ignored(part):
                 return SourceNotFound(
-                    f"{path!r} is not {where}: .dockerignore leaves out {part!r}",
+                    f"{path!r} is not in {tree.label}: .dockerignore leaves out {part!r}",
                     hint=f"take it back with a line !{part} at the end of .dockerignore",
                 )
-    else:
-        where = "in what is copied from"
-    return SourceNotFound(f"{path!r} is not {where}", hint=_near(tree, path, where))
+    return SourceNotFound(f"{path!r} is not in {tree.label}", hint=_near(tree, path))
 
 
-def _near(tree: SourceTree, path: str, where: str) -> str | None:
+def _near(tree: SourceTree, path: str) -> str | None:
     """The nearest path that exists, or where the path breaks off."""
     directory = "."
     for part in path.split("/"):
@@ -171,7 +168,7 @@ def _near(tree: SourceTree, path: str, where: str) -> str | None:
             return f"did you mean {candidate}?" if tree.resolve(candidate) is not None else None
         if directory == "." and isinstance(tree, DirectoryContext):
             return f"paths of COPY start at {tree.root}"
-        return f"{directory!r} is {where}, {part!r} is not in it" if directory != "." else None
+        return f"{directory!r} is there, {part!r} is not in it" if directory != "." else None
     return None
 
 

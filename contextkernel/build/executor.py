@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from contextkernel.build.commits import Committer, StackLayer
+from contextkernel.build.commits import Committer, StackLayer, overlay_lowers
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
-from contextkernel.build.ports import BaseResolver, BuildStore
+from contextkernel.build.ports import BaseResolver, BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport, bytes_text
 from contextkernel.build.request import BuildRequest
 from contextkernel.build.sources import read_ignore
@@ -20,7 +20,7 @@ from contextkernel.dockerfile.ignore import IgnoreMatcher, parse_ignore
 from contextkernel.dockerfile.instructions import Dockerfile
 from contextkernel.dockerfile.parse import parse
 from contextkernel.dockerfile.suggest import nearest
-from contextkernel.errors import ImageNotFound, InvalidInput
+from contextkernel.errors import ImageNotFound, InvalidInput, StoreProblem
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import BuildFinished
@@ -190,9 +190,17 @@ class _Build:
             if step.transferred:
                 self._pulled.add(image)
             layers = self._store.layers_of(found)
-            self._stack.enter_context(self._store.hold(layer.diff_id for layer in layers))
+            self._stack.enter_context(self._store.hold([layer.diff_id for layer in layers]))
             self._configs[image] = self._store.config(found)
             self._layers[image] = tuple(StackLayer(layer.diff_id, layer.directory) for layer in layers)
+
+    def _keep(self, layer: Digest) -> bool:
+        """Keep a cached layer until the build ends; false if somebody removed it just now."""
+        try:
+            self._stack.enter_context(self._store.hold([layer]))
+        except StoreProblem:
+            return False
+        return True
 
     def _plan(self, dockerfile: Dockerfile, graph: StageGraph, scope: Mapping[str, str]) -> dict[int, StagePlan]:
         facts = Facts(
@@ -238,8 +246,7 @@ class _Build:
                 context.remember()
                 report.note(f"transferring context: {bytes_text(context.transferred)}")
         for step, copy in found.items():
-            for pattern in copy.unmatched:
-                self._report.warn(f"{step.original.split()[0].upper()}: nothing matches {pattern!r}", step.span)
+            self._report.unmatched(step, copy.unmatched)
         return found
 
     # -- doing ------------------------------------------------------------------------------------
@@ -250,7 +257,11 @@ class _Build:
         def record(diff_id: Digest, created: int) -> StepRecord:
             return StepRecord(diff_id=diff_id, created=created)
 
-        with Committer(self._store, self._builder._worker, record) as committer:
+        # every worker takes what lies below a layer; the port will say so once all of them are known to
+        worker = cast("OwnerKeepingWorker", self._builder._worker)
+        with Committer(self._store, worker, record) as committer:
+            # after the image refers to them: until then another builder's equal step could make them unused
+            self._stack.callback(lambda: self._store.release(committer.added) if committer.added else None)
             tools = Tools(
                 store=self._store,
                 worker=self._builder._worker,
@@ -262,8 +273,9 @@ class _Build:
                 source=source,
                 context=self._request.context,
                 copies=copies,
-                resolve=lambda step: resolve_copy(step, self._tree(step.origin)),
-                lowers=lambda step: tuple(f"{layer.directory}/diff" for layer in self._layers[step.origin]),
+                resolve=lambda step: resolve_copy(step, self._tree(step.origin, plans)),
+                lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers[step.origin]),
+                keep=self._keep,
                 now=self._builder._now,
             )
             for index, plan in plans.items():
@@ -274,7 +286,7 @@ class _Build:
                             step.cached()
                 self._layers[StageOrigin(index)] = run_stage(plan, self._layers[plan.node.base], tools)
 
-    def _tree(self, origin: Origin) -> MergedTree:
+    def _tree(self, origin: Origin, plans: Mapping[int, StagePlan]) -> MergedTree:
         """What an image or stage looks like, from the indexes of its layers."""
         found = self._trees.get(origin)
         if found is None:
@@ -282,7 +294,7 @@ class _Build:
 
             read = self._builder._read_index
             found = self._trees[origin] = MergedTree(
-                merge(read(f"{layer.directory}/index") for layer in self._layers[origin])
+                merge(read(f"{layer.directory}/index") for layer in self._layers[origin]), _label(origin, plans)
             )
         return found
 
@@ -325,6 +337,16 @@ class _Build:
         while isinstance(base, StageOrigin):
             base = graph.stages[base.index].base
         return self._configs[base] if isinstance(base, ImageOrigin) else None
+
+
+def _label(origin: Origin, plans: Mapping[int, StagePlan]) -> str:
+    match origin:
+        case StageOrigin(index=index):
+            return f"stage {plans[index].node.name or index}"
+        case ImageOrigin(ref=ref):
+            return f"image {ref.familiar}"
+        case _:
+            return "scratch, which is empty"
 
 
 def _shown(tag: ImageRef) -> str:

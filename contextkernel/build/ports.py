@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +11,7 @@ from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Layer, LayerFacts
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
-from contextkernel.model.ports import Reporter
+from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class BuildStore(Protocol):
         """Keep layers from being removed meanwhile."""
         ...
 
+    def release(self, digests: Iterable[Digest]) -> None:
+        """Give up this session's leases on layers it added: from now on they stay only if something refers to them."""
+        ...
+
     def config(self, image: Digest) -> ImageConfig:
         """Configuration of an image."""
         ...
@@ -75,6 +79,20 @@ class BuildStore(Protocol):
 
     def temporary_path(self) -> str:
         """A path that goes when this session ends."""
+        ...
+
+
+class OwnerKeepingWorker(LayerWorker, Protocol):
+    """A layer worker that is told what lies below a layer."""
+
+    def commit(self, directory: str, *, lowers: Sequence[str] = ()) -> LayerFacts:
+        """See ``ports.LayerWorker``.
+
+        Args:
+            directory: the layer's directory.
+            lowers: ``diff`` directories below it, base first. Where the host can store one id only, a file that was
+                copied up has the owner that their indexes say.
+        """
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -21,6 +21,7 @@ from contextkernel.model.events import (
 )
 from contextkernel.model.ports import Reporter
 from contextkernel.model.results import BuildStep
+from contextkernel.plan.steps import CopyStep
 
 
 class StepReport:
@@ -86,6 +87,11 @@ class BuildReport:
         """Say something that does not change the result."""
         self.warnings.append(text)
         self._report(BuildWarning(text, span.line if span else 0))
+
+    def unmatched(self, step: CopyStep, patterns: Iterable[str]) -> None:
+        """Say that wildcards of a COPY matched nothing, which copies nothing and is no error."""
+        for pattern in patterns:
+            self.warn(f"{step.original.split()[0].upper()}: nothing matches {pattern!r}", step.span)
 
     def emit(self, event: object) -> None:
         """Pass an event on."""

@@ -56,6 +56,7 @@ class Tools:
         copies: sources found beforehand, for copies from the context.
         resolve: finds the sources of any other copy.
         lowers: layer directories of an origin.
+        keep: keeps a layer from being removed until the build ends; false if it is gone already.
         now: nanoseconds since the epoch.
     """
 
@@ -71,6 +72,7 @@ class Tools:
     copies: Mapping[CopyStep, ResolvedCopy]
     resolve: Callable[[CopyStep], ResolvedCopy]
     lowers: Callable[[CopyStep], tuple[str, ...]]
+    keep: Callable[[Digest], bool]
     now: Callable[[], int] = time.time_ns
 
 
@@ -123,19 +125,24 @@ class _StageRun:
                 report.cached()
                 return
             self._use_cache = False
-            self._tools.committer.gather(self._stack)
+            # where the host can store one id only, the worker reads owners from the indexes of all layers below
+            owners_needed = self._tools.fake_ids and not isinstance(step, RunStep)
+            self._tools.committer.gather(self._stack, wait=owners_needed)
             self._make(step, copy, key, report)
 
     def _resolved(self, step: LayerStep) -> ResolvedCopy | None:
         if not isinstance(step, CopyStep):
             return None
         found = self._tools.copies.get(step)
-        return found if found is not None else self._tools.resolve(step)
+        if found is None:
+            found = self._tools.resolve(step)
+            self._tools.report.unmatched(step, found.unmatched)
+        return found
 
     def _cached(self, key: KeyMaker) -> bool:
         store = self._tools.store
         record = store.step(key(self._stack.identity))
-        if record is None or not store.has_layer(record.diff_id):
+        if record is None or not self._tools.keep(record.diff_id):
             return False
         directory = store.layer(record.diff_id).directory
         made = MadeLayer(record.diff_id, record.created)

@@ -42,6 +42,11 @@ class Node:
 class SourceTree(Protocol):
     """Files to copy from. Paths are relative with ``/``, the root is ``"."``; what is ignored is not there."""
 
+    @property
+    def label(self) -> str:
+        """What it is, for messages."""
+        ...
+
     def get(self, path: str) -> Node | None:
         """What is at ``path``, links in its parents not followed; ``None`` if nothing is."""
         ...
@@ -76,9 +81,11 @@ class MergedTree:
 
     Args:
         entries: from :func:`contextkernel.layer.merge.merge`.
+        label: what it is, for messages: ``stage build``.
     """
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, entries: Mapping[str, Entry], label: str) -> None:
+        self.label = label
         self._entries = entries
         self._order = [_order(path) for path in entries]
         self._paths = list(entries)

@@ -5,462 +5,29 @@ Names, letters and meanings are docker's; where a command is our own, its descri
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_containers import CONTAINERS
+from contextkernel.commands.declared_images import IMAGES
+from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
 from contextkernel.commands.grammar import Command, Grammar, Group, Option
-
-FORMAT = Option(
-    name="format",
-    kind="string",
-    metavar="string",
-    help="Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template",
-)
-INSPECT_FORMAT = Option(
-    name="format",
-    short="f",
-    kind="string",
-    metavar="string",
-    help="Format output using a custom template: 'json', or a Go template",
-)
-QUIET_IDS = Option(name="quiet", short="q", help="Only display IDs")
-NO_TRUNC = Option(name="no-trunc", help="Don't truncate output")
-FORCE = Option(name="force", short="f", help="Do not prompt for confirmation")
-FILTER = Option(name="filter", kind="list", metavar="filter", help="Filter output based on conditions provided")
-PLATFORM = Option(name="platform", kind="string", metavar="string", hidden=True)
-
-_BUILD_OPTIONS = (
-    Option(name="build-arg", kind="list", metavar="stringArray", help="Set build-time variables"),
-    Option(
-        name="file",
-        short="f",
-        kind="string",
-        metavar="string",
-        help='Name of the Dockerfile (default: "PATH/Dockerfile"); "-" reads it from standard input',
-    ),
-    Option(name="iidfile", kind="string", metavar="string", help="Write the image ID to a file"),
-    Option(name="label", kind="list", metavar="stringArray", help="Set metadata for an image"),
-    Option(name="load", hidden=True),
-    Option(
-        name="network",
-        kind="string",
-        metavar="string",
-        default="default",
-        choices=("default", "none", "host"),
-        help="Set the networking mode for the RUN instructions: default, none, host",
-    ),
-    Option(name="no-cache", help="Do not use cache when building the image"),
-    Option(
-        name="progress",
-        kind="string",
-        metavar="string",
-        default="auto",
-        choices=("auto", "plain", "tty", "json", "rawjson", "quiet"),
-        help="Set type of progress output: auto, plain, tty, json, quiet",
-    ),
-    Option(name="pull", help="Always attempt to pull all referenced images"),
-    Option(name="quiet", short="q", help="Suppress the build output and print image ID on success"),
-    Option(name="tag", short="t", kind="list", metavar="stringArray", help='Name and optionally a tag ("name:tag")'),
-    Option(name="target", kind="string", metavar="string", help="Set the target build stage to build"),
-)
-
-_RUN_OPTIONS = (
-    Option(name="detach", short="d", help="Run container in background and print container ID"),
-    Option(name="entrypoint", kind="string", metavar="string", help="Overwrite the default ENTRYPOINT of the image"),
-    Option(name="env", short="e", kind="list", metavar="list", help="Set environment variables"),
-    Option(name="env-file", kind="list", metavar="list", help="Read in a file of environment variables"),
-    Option(name="hostname", short="h", kind="string", metavar="string", help="Container host name"),
-    Option(name="init", help="Run an init inside the container that forwards signals and reaps processes"),
-    Option(name="interactive", short="i", help="Keep STDIN open even if not attached"),
-    Option(name="label", short="l", kind="list", metavar="list", help="Set meta data on a container"),
-    Option(name="label-file", kind="list", metavar="list", help="Read in a line delimited file of labels"),
-    Option(name="name", kind="string", metavar="string", help="Assign a name to the container"),
-    Option(
-        name="network",
-        kind="string",
-        metavar="network",
-        default="default",
-        help="Connect a container to a network: default, none, host",
-    ),
-    Option(name="net", kind="string", metavar="network", hidden=True),
-    PLATFORM,
-    Option(
-        name="pull",
-        kind="string",
-        metavar="string",
-        default="missing",
-        choices=("always", "missing", "never"),
-        help="Pull image before running: always, missing, never",
-    ),
-    Option(name="quiet", short="q", help="Suppress the pull output"),
-    Option(name="read-only", help="Mount the container's root filesystem as read only"),
-    Option(name="rm", help="Automatically remove the container when it exits"),
-    Option(name="sig-proxy", default="true", help="Proxy received signals to the process"),
-    Option(name="stop-signal", kind="string", metavar="string", help="Signal to stop the container"),
-    Option(
-        name="stop-timeout",
-        kind="int",
-        metavar="int",
-        help="Seconds to wait between the stop signal and SIGKILL (default 10)",
-    ),
-    Option(name="tmpfs", kind="list", metavar="list", help="Mount a tmpfs directory: PATH[:OPTIONS]"),
-    Option(name="tty", short="t", help="Allocate a pseudo-TTY (not in this version)"),
-    Option(
-        name="user",
-        short="u",
-        kind="string",
-        metavar="string",
-        help="Username or UID (format: <name|uid>[:<group|gid>])",
-    ),
-    Option(name="volume", short="v", kind="list", metavar="list", help="Bind mount a directory: HOST:CONTAINER[:ro]"),
-    Option(name="workdir", short="w", kind="string", metavar="string", help="Working directory inside the container"),
-)
-
-_IMAGES = (
-    Command(
-        path=("image", "build"),
-        aliases=(("build",), ("builder", "build"), ("buildx", "build"), ("buildx", "b")),
-        arguments="PATH | -",
-        summary="Build an image from a Dockerfile",
-        description="PATH is the directory that COPY and ADD take files from; `-` reads the Dockerfile from standard "
-        "input and has no such directory. In a notebook `%%dockerfile` takes the Dockerfile from the cell.",
-        options=_BUILD_OPTIONS,
-        minimum=1,
-        maximum=1,
-        subjects=("directory",),
-        verb="verbs_build:build",
-        group="Common Commands",
-    ),
-    Command(
-        path=("image", "ls"),
-        aliases=(("images",), ("image", "list")),
-        arguments="[REPOSITORY[:TAG]]",
-        summary="List images",
-        description="Filters: `reference=PATTERN`, `dangling=true|false`, `label=KEY[=VALUE]`, `before=IMAGE`, "
-        "`since=IMAGE`.",
-        options=(
-            Option(name="all", short="a", help="Show all images (default hides dangling images)"),
-            Option(name="digests", help="Show digests"),
-            Option(name="filter", short="f", kind="list", metavar="filter", help=FILTER.help),
-            FORMAT,
-            NO_TRUNC,
-            Option(name="quiet", short="q", help="Only show image IDs"),
-        ),
-        maximum=1,
-        subjects=("image",),
-        verb="verbs_image:images",
-        group="Common Commands",
-    ),
-    Command(
-        path=("image", "history"),
-        aliases=(("history",),),
-        arguments="IMAGE",
-        summary="Show the history of an image",
-        options=(
-            FORMAT,
-            Option(name="human", short="H", default="true", help="Print sizes and dates in human readable format"),
-            NO_TRUNC,
-            PLATFORM,
-            Option(name="quiet", short="q", help="Only show image IDs"),
-        ),
-        minimum=1,
-        maximum=1,
-        subjects=("image",),
-        verb="verbs_image:history",
-    ),
-    Command(
-        path=("image", "inspect"),
-        arguments="IMAGE [IMAGE...]",
-        summary="Display detailed information on one or more images",
-        options=(INSPECT_FORMAT, PLATFORM),
-        minimum=1,
-        subjects=("image",),
-        verb="verbs_image:inspect_images",
-    ),
-    Command(
-        path=("image", "rm"),
-        aliases=(("rmi",), ("image", "rmi"), ("image", "remove")),
-        arguments="IMAGE [IMAGE...]",
-        summary="Remove one or more images",
-        options=(
-            Option(name="force", short="f", help="Force removal of the image"),
-            Option(name="no-prune", hidden=True),
-        ),
-        minimum=1,
-        subjects=("image",),
-        verb="verbs_image:remove",
-    ),
-    Command(
-        path=("image", "tag"),
-        aliases=(("tag",),),
-        arguments="SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
-        summary="Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
-        minimum=2,
-        maximum=2,
-        subjects=("image", "image"),
-        verb="verbs_image:tag",
-    ),
-    Command(
-        path=("image", "compare"),
-        aliases=(("compare",),),
-        arguments="IMAGE IMAGE [IMAGE...]",
-        summary="Compare sizes, layers and shared bytes of images",
-        description="Our own command. FACTOR is the size of the largest image divided by this one's.",
-        options=(FORMAT,),
-        minimum=2,
-        subjects=("image",),
-        verb="verbs_image:compare",
-    ),
-    Command(
-        path=("image", "save"),
-        aliases=(("save",),),
-        arguments="IMAGE [IMAGE...]",
-        summary="Save one or more images to a tar archive",
-        description="The archive is a docker-archive and an OCI layout at once. Without `-o` it goes "
-        "to standard output.",
-        options=(
-            Option(
-                name="output", short="o", kind="string", metavar="string", help="Write to a file, instead of STDOUT"
-            ),
-            PLATFORM,
-        ),
-        minimum=1,
-        subjects=("image",),
-        verb="verbs_transfer:save",
-    ),
-    Command(
-        path=("image", "load"),
-        aliases=(("load",),),
-        summary="Load an image from a tar archive or STDIN",
-        description="Reads docker-archives and OCI layouts, as docker, podman, skopeo and `save` write them.",
-        options=(
-            Option(
-                name="input",
-                short="i",
-                kind="string",
-                metavar="string",
-                help="Read from tar archive file, instead of STDIN",
-            ),
-            PLATFORM,
-            Option(name="quiet", short="q", help="Suppress the load output"),
-        ),
-        maximum=0,
-        verb="verbs_transfer:load",
-    ),
-    Command(
-        path=("image", "import"),
-        aliases=(("import",),),
-        arguments="FILE|- REPOSITORY[:TAG]",
-        summary="Import the contents from a tarball to create a filesystem image",
-        options=(
-            Option(
-                name="message",
-                short="m",
-                kind="string",
-                metavar="string",
-                help="Set commit message for imported image",
-            ),
-            PLATFORM,
-        ),
-        minimum=2,
-        maximum=2,
-        subjects=("file", "image"),
-        verb="verbs_transfer:import_",
-    ),
-    Command(
-        path=("image", "pull"),
-        aliases=(("pull",),),
-        arguments="NAME[:TAG|@DIGEST]",
-        summary="Download an image from a registry",
-        options=(PLATFORM, Option(name="quiet", short="q", help="Suppress verbose output")),
-        minimum=1,
-        maximum=1,
-        subjects=("base",),
-        verb="verbs_transfer:pull",
-        group="Common Commands",
-    ),
-    Command(
-        path=("image", "prune"),
-        summary="Remove unused images",
-        options=(
-            Option(name="all", short="a", help="Remove all unused images, not just dangling ones"),
-            FORCE,
-        ),
-        maximum=0,
-        verb="verbs_image:prune",
-    ),
-)
-
-_CONTAINERS = (
-    Command(
-        path=("container", "run"),
-        aliases=(("run",),),
-        arguments="IMAGE [COMMAND] [ARG...]",
-        summary="Create and run a new container from an image",
-        description="Exit codes: 125 the container could not be set up, 126 the command cannot be executed, 127 it "
-        "does not exist, else the command's own, 128+n when signal n ended it. In a notebook `%%container run` gives "
-        "the cell to the command's standard input.",
-        options=_RUN_OPTIONS,
-        minimum=1,
-        interspersed=False,
-        subjects=("image", "command"),
-        verb="verbs_container:run",
-        group="Common Commands",
-    ),
-    Command(
-        path=("container", "ls"),
-        aliases=(("ps",), ("container", "list"), ("container", "ps")),
-        summary="List containers",
-        description="Filters: `status=created|running|exited|dead`, `name=`, `id=`, `label=KEY[=VALUE]`, "
-        "`exited=CODE`, `ancestor=IMAGE`.",
-        options=(
-            Option(name="all", short="a", help="Show all containers (default shows just running)"),
-            Option(name="filter", short="f", kind="list", metavar="filter", help=FILTER.help),
-            FORMAT,
-            Option(
-                name="last",
-                short="n",
-                kind="int",
-                metavar="int",
-                help="Show n last created containers (includes all states)",
-            ),
-            Option(name="latest", short="l", help="Show the latest created container (includes all states)"),
-            NO_TRUNC,
-            Option(name="quiet", short="q", help="Only display container IDs"),
-            Option(name="size", short="s", help="Display total file sizes"),
-        ),
-        maximum=0,
-        verb="verbs_container:ps",
-        group="Common Commands",
-    ),
-    Command(
-        path=("container", "inspect"),
-        arguments="CONTAINER [CONTAINER...]",
-        summary="Display detailed information on one or more containers",
-        options=(INSPECT_FORMAT, Option(name="size", short="s", help="Display total file sizes")),
-        minimum=1,
-        subjects=("container",),
-        verb="verbs_image:inspect_containers",
-    ),
-    Command(
-        path=("container", "logs"),
-        aliases=(("logs",),),
-        arguments="CONTAINER",
-        summary="Fetch the logs of a container",
-        options=(
-            Option(name="follow", short="f", help="Follow log output"),
-            Option(
-                name="tail",
-                short="n",
-                kind="string",
-                metavar="string",
-                default="all",
-                help="Number of lines to show from the end of the logs",
-            ),
-            Option(name="timestamps", short="t", help="Show timestamps"),
-        ),
-        minimum=1,
-        maximum=1,
-        subjects=("container",),
-        verb="verbs_container:logs",
-    ),
-    Command(
-        path=("container", "start"),
-        aliases=(("start",),),
-        arguments="CONTAINER [CONTAINER...]",
-        summary="Start one or more stopped containers",
-        options=(
-            Option(name="attach", short="a", help="Attach STDOUT/STDERR and wait for the exit"),
-            Option(name="interactive", short="i", hidden=True),
-        ),
-        minimum=1,
-        subjects=("container",),
-        verb="verbs_container:start",
-    ),
-    Command(
-        path=("container", "stop"),
-        aliases=(("stop",),),
-        arguments="CONTAINER [CONTAINER...]",
-        summary="Stop one or more running containers",
-        options=(
-            Option(
-                name="timeout",
-                short="t",
-                kind="int",
-                metavar="int",
-                help="Seconds to wait before killing the container",
-            ),
-            Option(name="time", kind="int", metavar="int", hidden=True),
-        ),
-        minimum=1,
-        subjects=("running",),
-        verb="verbs_container:stop",
-    ),
-    Command(
-        path=("container", "kill"),
-        aliases=(("kill",),),
-        arguments="CONTAINER [CONTAINER...]",
-        summary="Kill one or more running containers",
-        options=(
-            Option(
-                name="signal",
-                short="s",
-                kind="string",
-                metavar="string",
-                default="KILL",
-                help="Signal to send to the container",
-            ),
-        ),
-        minimum=1,
-        subjects=("running",),
-        verb="verbs_container:kill",
-    ),
-    Command(
-        path=("container", "wait"),
-        aliases=(("wait",),),
-        arguments="CONTAINER [CONTAINER...]",
-        summary="Block until one or more containers stop, then print their exit codes",
-        minimum=1,
-        subjects=("container",),
-        verb="verbs_container:wait",
-    ),
-    Command(
-        path=("container", "rm"),
-        aliases=(("rm",), ("container", "remove")),
-        arguments="CONTAINER [CONTAINER...]",
-        summary="Remove one or more containers",
-        options=(
-            Option(name="force", short="f", help="Force the removal of a running container (uses SIGKILL)"),
-            Option(name="volumes", short="v", hidden=True),
-        ),
-        minimum=1,
-        subjects=("container",),
-        verb="verbs_container:remove",
-    ),
-    Command(
-        path=("container", "prune"),
-        summary="Remove all stopped containers",
-        options=(FORCE,),
-        maximum=0,
-        verb="verbs_container:prune",
-    ),
-)
 
 _OTHERS = (
     Command(
         path=("inspect",),
         arguments="NAME|ID [NAME|ID...]",
-        summary="Return low-level information on containers and images",
+        summary="Show all there is to know of containers and images",
         options=(
             INSPECT_FORMAT,
-            Option(name="size", short="s", help="Display total file sizes if the type is container"),
+            Option(name="size", short="s", help="Add what containers have written (SizeRw)"),
             Option(
                 name="type",
                 kind="string",
                 metavar="string",
                 choices=("container", "image"),
-                help="Only inspect objects of the given type: container, image",
+                help="Look only among these: container, image",
             ),
         ),
         minimum=1,
-        subjects=("image",),
+        subjects=("object",),
         verb="verbs_image:inspect",
     ),
     Command(
@@ -470,7 +37,7 @@ _OTHERS = (
         description="Our own command. In this order: the image is there already; pull; bootstrap from the "
         "distribution's package mirror with mmdebstrap; assemble from this host's files. "
         "Says what it did; stand-ins stay marked.",
-        options=(FORMAT, Option(name="quiet", short="q", help="Suppress the progress output")),
+        options=(FORMAT, Option(name="quiet", short="q", help="Show no progress")),
         minimum=1,
         subjects=("base",),
         verb="verbs_transfer:ensure",
@@ -486,7 +53,7 @@ _OTHERS = (
     Command(
         path=("system", "info"),
         aliases=(("info",),),
-        summary="Display system-wide information",
+        summary="Show what the store holds and what this host is",
         options=(INSPECT_FORMAT,),
         maximum=0,
         verb="verbs_system:info",
@@ -502,7 +69,7 @@ _OTHERS = (
     ),
     Command(
         path=("version",),
-        summary="Show the version information",
+        summary="Show versions",
         options=(INSPECT_FORMAT,),
         maximum=0,
         verb="verbs_system:version",
@@ -510,7 +77,7 @@ _OTHERS = (
 )
 
 GRAMMAR = Grammar(
-    (*_IMAGES, *_CONTAINERS, *_OTHERS),
+    (*IMAGES, *CONTAINERS, *_OTHERS),
     (
         Group(name="base", summary="Manage base images"),
         Group(name="builder", summary="Manage builds"),
@@ -522,6 +89,6 @@ GRAMMAR = Grammar(
     (
         Option(name="debug", short="D", help="Show the traceback of an error"),
         Option(name="root", kind="string", metavar="string", help="Directory of the store ($CONTEXTKERNEL_ROOT)"),
-        Option(name="version", short="v", help="Print version information and quit"),
+        Option(name="version", short="v", help="Print the version"),
     ),
 )

@@ -13,7 +13,7 @@ from msgspec import Struct
 from contextkernel.errors import UsageProblem
 
 OptionKind = Literal["bool", "string", "int", "list"]
-Subject = Literal["image", "container", "running", "file", "directory", "archive", "base", "command", ""]
+Subject = Literal["image", "container", "running", "object", "file", "directory", "base", "command", ""]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -277,7 +277,7 @@ def _check_arguments(command: Command, arguments: tuple[str, ...], path: str, mi
         wanted = f"requires at least {minimum} argument{'s' if minimum != 1 else ''}"
     else:
         wanted = f"requires at most {maximum} argument{'s' if maximum != 1 else ''}"
-    got = f", not {count}: {' '.join(arguments)}" if count else ""
+    got = f", got {count}: {' '.join(arguments)}" if count else ""
     usage = usage_line(command, path, ("",)).replace("  ", " ")
     raise usage_problem(f'"{path}" {wanted}{got}', more=f"usage: {usage}", exit_code=1)
 

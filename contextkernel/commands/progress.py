@@ -175,7 +175,7 @@ class PlainView:
         finished = bool(total) and current >= total
         if item in step.items and not finished:
             when, before = step.items[item]
-            if share - before < _LEAST_SHARE and now - when < _LEAST_SECONDS:
+            if share - before < _LEAST_SHARE - 1e-9 and now - when < _LEAST_SECONDS:
                 return
         if finished and step.items.get(item, (0.0, 0.0))[1] >= 1.0:
             return

@@ -130,7 +130,7 @@ class TerminalView:
     def _row(self, text: str, right: str, colour: str) -> str:
         """One line that never wraps, with ``right`` at the edge."""
         width = max(20, self._width() - 1)
-        text = ellipsis(_clean(text), width - len(right) - 1)
+        text = ellipsis(_clean(text), width - (len(right) + 1 if right else 0))
         line = text + " " * (width - len(right) - display_width(text)) + right if right else text
         return f"\x1b[{colour}m{line}\x1b[0m\n" if colour and self._colour else line + "\n"
 

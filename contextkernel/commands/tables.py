@@ -111,6 +111,11 @@ HEADERS: dict[TableKind, dict[str, str]] = {
 """Field names of templates and JSON for each kind, with their column headings; docker's where docker has the table."""
 
 
+def utc_now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
 def text_of(value: Value, *, now: datetime | None = None) -> str:
     """What the command line prints for a value.
 
@@ -198,12 +203,12 @@ def fields(kind: TableKind, row: Any, options: TableOptions, *, now: datetime | 
         options: ``no_trunc`` and ``human`` matter.
         now: as for :func:`text_of`.
     """
-    return _FIELDS[kind](row, options, now or datetime.now(UTC))
+    return _FIELDS[kind](row, options, now or utc_now())
 
 
 def status_text(row: ContainerRow, now: datetime | None = None) -> str:
     """``Up 5 seconds``, ``Exited (0) 3 minutes ago``, ``Created``, ``Dead``."""
-    now = now or datetime.now(UTC)
+    now = now or utc_now()
     if row.state == "running":
         return f"Up {human_duration(now - (row.started or row.created))}"
     if row.state == "exited":

@@ -352,7 +352,7 @@ class _Parser:
                 number = int(code[1:], 16)
                 return chr(number) if number < 0x110000 else "\ufffd"
             if code not in simple and code not in "\\\"'":
-                self._fail(token.column + found.start(), f"unknown escape \\{code}")
+                self._fail(token.column + 1 + found.start(), f"unknown escape \\{code}")
             return simple.get(code, code)
 
         return re.sub(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", unescape, text[1:-1], flags=re.DOTALL)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.call import Call, LateReporter, for_each
+from contextkernel.commands.declared_options import CONTAINER_FILTERS
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.humanize import human_size
 from contextkernel.commands.outcome import Nothing, Outcome, Ran, Table, TableOptions, Text
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from contextkernel.model.container import Bind
     from contextkernel.model.results import RunResult
 
-_FILTERS = ("id", "name", "label", "status", "exited", "ancestor", "network")
 _STATES = ("created", "running", "exited", "dead")
 _ENGINE_FAILED = 125
 _STOP_TIMEOUT = 10
@@ -115,7 +115,7 @@ def _volumes(parsed: Parsed) -> tuple[Bind, ...]:
 def ps(call: Call) -> Outcome:
     """List containers."""
     parsed = call.parsed
-    filters = parse_filters(parsed.texts("filter"), _FILTERS)
+    filters = parse_filters(parsed.texts("filter"), CONTAINER_FILTERS)
     for status in filters.get("status", ()):
         if status not in _STATES:
             raise usage_problem(f"invalid status {status!r}", more=f"one of {', '.join(_STATES)}", exit_code=1)
@@ -207,7 +207,7 @@ def remove(call: Call) -> Outcome:
 
 def prune(call: Call) -> Outcome:
     """Remove all containers that do not run."""
-    question = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
+    question = "This removes all containers that do not run. Go on?"
     if not call.parsed.flag("force") and not call.face.confirm(question):
         return Outcome(value=Nothing())
     rows = [row for row in call.engine.containers(all=True) if row.state != "running"]

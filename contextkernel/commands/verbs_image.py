@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from contextkernel.commands.call import Call, for_each
+from contextkernel.commands.declared_options import IMAGE_FILTERS
 from contextkernel.commands.outcome import Document, Nothing, Outcome, Table, TableOptions, Text
 from contextkernel.commands.tables import documents_formatted, formatted, identifiers
 from contextkernel.commands.values import parse_filters
@@ -13,7 +14,6 @@ from contextkernel.errors import ContextKernelError, ImageNotFound
 if TYPE_CHECKING:
     from contextkernel.model.results import ImageRow
 
-_FILTERS = ("reference", "dangling", "label", "before", "since")
 _NONE = "<none>"
 _TRUE = frozenset({"1", "t", "true"})
 
@@ -31,7 +31,7 @@ def shown(call: Call, table: Table) -> Outcome:
 def images(call: Call) -> Outcome:
     """List images; without ``-a`` untagged ones are hidden unless a filter asks for them."""
     parsed = call.parsed
-    filters = parse_filters(parsed.texts("filter"), _FILTERS)
+    filters = parse_filters(parsed.texts("filter"), IMAGE_FILTERS)
     names = (*parsed.arguments, *filters.get("reference", ()))
     all_ = parsed.flag("all")
     if names:
@@ -142,10 +142,8 @@ def compare(call: Call) -> Outcome:
 def prune(call: Call) -> Outcome:
     """Remove images that nothing needs."""
     all_ = call.parsed.flag("all")
-    what = "all images without at least one container associated to them" if all_ else "all dangling images"
-    if not call.parsed.flag("force"):
-        question = f"WARNING! This will remove {what}.\nAre you sure you want to continue?"
-        if not call.face.confirm(question):
-            return Outcome(value=Nothing())
+    what = "all images without a container" if all_ else "all images without a name"
+    if not call.parsed.flag("force") and not call.face.confirm(f"This removes {what}. Go on?"):
+        return Outcome(value=Nothing())
     lines = call.engine.prune_images(all=all_)
     return Outcome(value=Text("".join(f"{line}\n" for line in ("Deleted Images:", *lines))) if lines else Nothing())

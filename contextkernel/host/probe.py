@@ -29,7 +29,7 @@ from contextkernel.model.ids import IdMap, IdRange
 _PREFIX = "probe-"
 _STALE_SECONDS = 3600
 #: where else an overlay's upper directory is tried when the store's root does not carry one
-_ELSEWHERE = ("/dev/shm", "/tmp", "/var/tmp")  # noqa: S108 - only asked whether an overlay works there
+_ELSEWHERE = ("/var/tmp", "/tmp", "/dev/shm")  # noqa: S108 - only asked whether an overlay works there
 
 _TUNSETIFF = 0x4004_54CA  # <linux/if_tun.h>
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
@@ -278,7 +278,8 @@ def try_overlay(place: str, *, userxattr: bool) -> str:
         with open(os.path.join(lower, name), "w", encoding="ascii") as file:
             file.write("below")
     try:
-        mounts.overlay(merged, lowers=(lower,), upper=upper, work=work, userxattr=userxattr)
+        # volatile: unmounting would otherwise wait until the whole file system is synced
+        mounts.overlay(merged, lowers=(lower,), upper=upper, work=work, userxattr=userxattr, volatile=True)
         try:
             os.unlink(os.path.join(merged, "file"))
             shutil.rmtree(os.path.join(merged, "directory"))

@@ -148,6 +148,8 @@ class Member:
         """
         at = 0
         for offset, size in self._map:
+            if size == 0:
+                continue  # marks the end of the file, or of the map
             if offset < at or size < 0 or offset + size > self._size:
                 raise InvalidArchive(f"entry {self.entry.path!r} has a damaged map of holes")
             at, end = offset, offset + size
@@ -285,7 +287,7 @@ def _entry(member: tarfile.TarInfo) -> Entry:
     return Entry(
         path=path,
         kind=kind,
-        mode=member.mode & 0o7777,
+        mode=0o777 if kind == "symlink" else member.mode & 0o7777,  # as on every disk
         uid=member.uid,
         gid=member.gid,
         size=member.size if kind == "file" else 0,

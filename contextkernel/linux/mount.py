@@ -169,7 +169,7 @@ def overlay(
     tail = ""
     if upper:
         tail += f",upperdir={overlay_escape(upper)},workdir={overlay_escape(work)}"
-    tail += ",redirect_dir=off,index=off,metacopy=off"
+    tail += ",redirect_dir=nofollow,index=off,metacopy=off"
     if userxattr:
         tail += ",userxattr"
     if volatile:

@@ -91,11 +91,12 @@ def _row(step: StepView, now: float, *, final: bool) -> str:
     spent = step.seconds if step.seconds is not None else max(0.0, now - step.started)
     time = "" if step.state == "cached" else seconds(spent)
     colour = _COLOURS[step.state]
-    state = f'<span class="ck-badge ck-{colour}">{_word(step)}</span>' if step.state != "done" else ""
+    state = f'<span class="ck-badge ck-{colour}">{_word(step)}</span> ' if step.state != "done" else ""
+    detail = _detail(step, final=final)
+    more = f'<tr class="ck-more"><td></td><td></td><td colspan="2">{detail}</td></tr>' if detail else ""
     return (
         f'<tr><td class="ck-mark ck-{colour}">{_MARKS[step.state]}</td><td class="ck-num">{escape(label)}</td>'
-        f"<td><code>{code}</code>{_detail(step, final=final)}</td>"
-        f'<td class="ck-state">{state}</td><td class="ck-time">{time}</td></tr>'
+        f'<td><code>{code}</code></td><td class="ck-time">{state}{time}</td></tr>{more}'
     )
 
 
@@ -111,10 +112,11 @@ def _detail(step: StepView, *, final: bool) -> str:
         place = f" (Dockerfile line {step.line})" if step.line else ""
         if step.problem:
             out.append(f'<div class="ck-bad">{escape(step.problem)}{place}</div>')
-        lines = step.tail(FAILED_LINES)
+        count = FAILED_LINES if step.state == "failed" else RUNNING_LINES
+        lines = step.tail(count)
         if lines:
             out.append(_pre(lines))
-        if len(step.log) > FAILED_LINES:
+        if len(step.log) > count:
             out.append(_fold(step))
     elif _is_internal(step):
         out += [f'<div class="ck-muted">{escape(line)}</div>' for line in step.tail(RUNNING_LINES)]

@@ -28,7 +28,7 @@ _SIZES = {"size", "shared", "unique"}
 _TIMES = {"created", "started", "finished"}
 _RIGHT = _SIZES | {"layers", "factor", "exit_code", "milliseconds"}
 _MONO = {"created_by", "command"}
-_WRAP = {"detail", "reason", "remedy", "what", "where"}
+_WRAP = {"created_by", "detail", "reason", "remedy", "what", "where"}
 # What another column says already: shown only where that one is not (df[["names", "state"]] shows both).
 _SAID_BY = {
     "state": "status",

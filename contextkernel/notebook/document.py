@@ -8,8 +8,8 @@ from typing import Any
 from contextkernel.commands.template_values import to_json
 from contextkernel.notebook.style import escape, wrap
 
-_OPEN_LEVELS = 2
-"""Levels that are unfolded from the start: the list, and the document's own keys."""
+_OPEN_LEVELS = 3
+"""Levels that are unfolded from the start: the list, the document, and what stands directly in it (``Config``)."""
 
 
 class Documents(list[dict[str, Any]]):

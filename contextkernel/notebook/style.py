@@ -20,7 +20,8 @@ _GROUND = "rgba(128, 128, 128, .09)"
 
 STYLE = f"""<style>
 .ck {{ font-size: var(--jp-ui-font-size1, 13px); line-height: 1.45; }}
-.ck code, .ck pre {{ font-family: {_MONO}; font-size: .95em; background: none; padding: 0; color: inherit; }}
+div.ck :not(pre) > code, div.ck pre {{ font-family: {_MONO}; font-size: .95em; background: none; padding: 0;
+  color: inherit; }}
 .ck-muted {{ color: {_MUTED}; }}
 .ck-box {{ border: 1px solid {_LINE}; border-left: 3px solid {_BUSY}; border-radius: 4px; margin: 2px 0; }}
 .ck-box.ck-done {{ border-left-color: {_OK}; }} .ck-box.ck-failed {{ border-left-color: {_BAD}; }}
@@ -36,13 +37,13 @@ STYLE = f"""<style>
 .ck table.ck-steps td {{ text-align: left; vertical-align: top; padding: 3px 10px; border: 0; white-space: normal;
   max-width: none; background: none; }}
 .ck table.ck-steps tr {{ background: none; }}
-.ck table.ck-steps tr + tr td {{ border-top: 1px solid {_LINE}; }}
+.ck table.ck-steps tr + tr:not(.ck-more) td {{ border-top: 1px solid {_LINE}; }}
+.ck table.ck-steps tr.ck-more td {{ padding-top: 0; }}
 .ck table.ck-steps td.ck-mark {{ width: 1em; padding-right: 0; text-align: center; }}
 .ck table.ck-steps td.ck-num {{ white-space: nowrap; width: 1%; color: {_MUTED}; }}
-.ck table.ck-steps td.ck-state {{ white-space: nowrap; width: 1%; text-align: right; }}
 .ck table.ck-steps td.ck-time {{ white-space: nowrap; width: 1%; text-align: right; font-family: {_MONO}; }}
 .ck table.ck-steps code {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
-.ck pre.ck-log {{ margin: 4px 0 2px; padding: 5px 8px; max-height: 24em; overflow: auto; background: {_GROUND};
+div.ck pre.ck-log {{ margin: 2px 0; padding: 5px 8px; max-height: 24em; overflow: auto; background: {_GROUND}; font-size: .9em;
   border-radius: 3px; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.35; }}
 .ck summary {{ cursor: pointer; color: {_MUTED}; }}
 .ck-bar {{ display: inline-block; height: .75em; vertical-align: baseline; }}
@@ -53,11 +54,11 @@ STYLE = f"""<style>
   white-space: nowrap; max-width: none; }}
 .ck table.ck-table th {{ border-bottom: 1px solid {_LINE}; font-weight: 600; }}
 .ck table.ck-table .ck-r {{ text-align: right; }}
-.ck table.ck-table td.ck-wrap {{ white-space: normal; overflow-wrap: anywhere; min-width: 14em; max-width: 48em; }}
+.ck table.ck-table td.ck-wrap {{ white-space: normal; overflow-wrap: anywhere; min-width: 16em; max-width: 44em; }}
 .ck table.ck-table td.ck-mono {{ font-family: {_MONO}; font-size: .95em; }}
 .ck details.ck-doc {{ margin-left: 1.2em; }} .ck-doc > summary {{ margin-left: -1.2em; }}
-.ck-key {{ color: var(--jp-mirror-editor-property-color, {_BUSY}); }}
-.ck-str {{ color: var(--jp-mirror-editor-string-color, {_OK}); }}
+div.ck code.ck-key {{ color: var(--jp-mirror-editor-property-color, {_BUSY}) !important; }}
+div.ck code.ck-str {{ color: var(--jp-mirror-editor-string-color, {_OK}) !important; }}
 .ck-leaf {{ overflow-wrap: anywhere; }}
 </style>"""
 """About 3 kB; part of every view, because a saved output must stand alone."""

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import msgspec
 
-from contextkernel.errors import DigestMismatch, ImageNotFound, RegistryProblem, RegistryRefused, RegistryUnreachable
+from contextkernel.errors import (
+    DigestMismatch,
+    ImageNotFound,
+    RegistryProblem,
+    RegistryRefused,
+    RegistryUnreachable,
+    StoreProblem,
+)
 from contextkernel.model import codec, oci
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepProgress
@@ -14,6 +23,7 @@ from contextkernel.model.reference import ImageRef
 from contextkernel.registry.client import Repository
 from contextkernel.registry.settings import endpoints
 from contextkernel.store import Store
+from contextkernel.store.archive_load import add_unpacked
 
 _INDEXES = (oci.MEDIA_INDEX, oci.MEDIA_DOCKER_LIST)
 
@@ -67,17 +77,35 @@ def _pull_from(
     step: int,
 ) -> Digest:
     manifest = _manifest(repository, str(ref.digest or ref.tag), platform)
-    with repository.blob(manifest.config.digest) as stream:
-        store.write_blob(stream, manifest.config.digest, manifest.config.size)
-    config = store.open_blob(manifest.config.digest).read()
-    diff_ids = _decode(config, oci.ImageConfig, "config").rootfs.diff_ids
-    if len(diff_ids) != len(manifest.layers):
-        raise RegistryRefused(f"{ref}: {len(manifest.layers)} layers but {len(diff_ids)} diff ids")
-    for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
-        if not store.has_layer(diff_id):
-            _fetch_layer(repository, store, worker, layer, diff_id, report, step)
-    names = [ref] if ref.tag else []
-    return store.add_image(config, origin="pull", names=names)
+    leased: list[Digest] = [manifest.config.digest]
+    with ExitStack() as stack:
+        try:
+            with repository.blob(manifest.config.digest) as stream:
+                store.write_blob(stream, manifest.config.digest, manifest.config.size)
+            with store.open_blob(manifest.config.digest) as file:
+                config = file.read()
+            diff_ids = _decode(config, oci.ImageConfig, "config").rootfs.diff_ids
+            if len(diff_ids) != len(manifest.layers):
+                raise RegistryRefused(f"{ref}: {len(manifest.layers)} layers but {len(diff_ids)} diff ids")
+            for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+                if not _held(store, diff_id, stack):
+                    leased += [layer.digest, diff_id]
+                    _fetch_layer(repository, store, worker, layer, diff_id, report, step)
+            return store.add_image(config, origin="pull", names=[ref] if ref.tag else [])
+        except BaseException:
+            store.release(leased)
+            raise
+
+
+def _held(store: Store, diff_id: Digest, stack: ExitStack) -> bool:
+    """Keep a layer that is here already until ``stack`` ends; false if it is not here."""
+    if not store.has_layer(diff_id):
+        return False
+    try:
+        stack.enter_context(store.hold([diff_id]))
+    except StoreProblem:  # removed by somebody just now
+        return False
+    return True
 
 
 def _manifest(repository: Repository, reference: str, platform: Platform) -> oci.Manifest:
@@ -125,11 +153,7 @@ def _fetch_layer(
     report(StepProgress(step, name, 0, layer.size))
     with repository.blob(layer.digest) as stream:
         store.write_blob(stream, layer.digest, layer.size)
-    directory = store.new_layer_dir()
-    facts = worker.unpack(store.blob_path(layer.digest), directory)
-    if facts.diff_id != diff_id:
-        raise DigestMismatch(f"layer {layer.digest} unpacks to {facts.diff_id}, its config says {diff_id}")
-    store.add_layer(directory, facts, blob=layer.digest, media_type=layer.media_type)
+    add_unpacked(store, worker, layer.digest, diff_id)
     report(StepProgress(step, name, layer.size, layer.size))
 
 

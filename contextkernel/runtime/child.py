@@ -47,6 +47,14 @@ _FLAGS = {
     "sync": mounts.MS_SYNCHRONOUS,
     "strictatime": mounts.MS_STRICTATIME,
 }
+#: signals that launcher or monitor handle in their own way; the launcher puts all others to their default
+CHANGED_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGPIPE,
+    signal.SIGCHLD,
+)
 _REPORT = 3  # the report pipe's descriptor in the child
 _MAX_USER_FILE = 10 << 20
 _NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
@@ -114,10 +122,8 @@ def _settle(streams: Streams) -> None:
     if poll.poll(0):  # the reader, our monitor, was gone before it could be watched
         os._exit(1)
     os.setsid()
-    for number in signal.valid_signals():
-        if number not in (signal.SIGKILL, signal.SIGSTOP):
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in CHANGED_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
 
 

@@ -225,7 +225,7 @@ class Containers:
 
         try:
             same = self._store.resolve(spec.image) == spec.image_id
-        except ImageNotFound:
+        except (ImageNotFound, InvalidInput):  # gone, or by now a prefix of several ids
             same = False
         return spec.image if same else spec.image_id.short
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from contextkernel.model.ids import IdMap
+if TYPE_CHECKING:
+    from contextkernel.model.ids import IdMap
+    from contextkernel.model.results import HostReport
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,21 @@ def gather(
         throttle_paths=_throttle_paths(),
         resolv_conf=_text("/etc/resolv.conf"),
         hosts=_text("/etc/hosts"),
+    )
+
+
+def from_report(idmap: IdMap, report: HostReport) -> HostFacts:
+    """The facts for launch plans out of what was found by trying.
+
+    Args:
+        idmap: the ids containers have.
+        report: facts ``fresh_proc`` and ``fresh_sys``; one that was not tried is taken to work.
+    """
+    refused = {fact.name for fact in report.facts if fact.verdict == "refused"}
+    return gather(
+        idmap,
+        proc="bind" if "fresh_proc" in refused else "fresh",
+        sysfs="bind" if "fresh_sys" in refused else "fresh",
     )
 
 

@@ -16,6 +16,9 @@ def run_as_init(report: int) -> None:
     Args:
         report: descriptor of the pipe that tells the monitor of a failed start; init itself must not hold it.
     """
+    # this process runs the engine's interpreter, a file of the host: nobody inside may look at it. Said before there is
+    # anybody who could; for the program, exec takes it back.
+    set_dumpable(False)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     program = os.fork()
     if program == 0:
@@ -24,8 +27,6 @@ def run_as_init(report: int) -> None:
         return
     status = 1
     try:
-        # this process runs the engine's interpreter, a file of the host: nobody inside may look at it
-        set_dumpable(False)
         os.close(report)
         status = _serve(program)
     finally:

@@ -17,6 +17,7 @@ from contextkernel.linux.caps import read_capabilities
 from contextkernel.linux.descriptors import close_all_but, null_standard_streams
 from contextkernel.linux.namespaces import set_process_name
 from contextkernel.linux.seccomp import default_filter, fake_ids_filter
+from contextkernel.linux.signals import reset_signals
 from contextkernel.linux.userns import enter
 from contextkernel.runtime import messages
 from contextkernel.runtime.messages import Decoder, Hello, Launch, Refused, ToLauncher, Welcome
@@ -47,9 +48,9 @@ def _settle(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)  # noqa: FBT003 - takes no keyword
     null_standard_streams()
     close_all_but(descriptor)
+    reset_signals()
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     set_process_name("ck-launcher")
 
 

@@ -72,8 +72,6 @@ def run_monitor(launch: Launch, connection: socket.socket, streams: list[int], p
     """
     status = 1
     try:
-        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         ns.set_process_name("ck-monitor")

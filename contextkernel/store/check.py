@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from contextkernel.errors import ContextKernelError
+from contextkernel.errors import ContextKernelError, StoreProblem
 from contextkernel.model.codec import from_json
 from contextkernel.model.container import ContainerSpec
 from contextkernel.model.digest import Digest
@@ -37,7 +37,9 @@ class Checker:
         """Check all, in an order in which each repair finds what the earlier ones left."""
         self._repair = repair
         self._findings = []
-        self._check_database()
+        if self._damaged():
+            return tuple(self._findings)  # its rows cannot be relied on, least of all for repairs
+        self._check_pointers()
         self._check_layers()
         self._check_images()
         self._check_containers()
@@ -58,10 +60,17 @@ class Checker:
 
     # ---- database
 
-    def _check_database(self) -> None:
-        for (text,) in self._database.all("PRAGMA integrity_check"):
+    def _damaged(self) -> bool:
+        try:
+            texts = [row[0] for row in self._database.all("PRAGMA integrity_check")]
+        except StoreProblem as problem:
+            texts = [problem.problem]
+        for text in texts:
             if text != "ok":
                 self._found(f"the database is damaged: {text}", self._paths.database)
+        return bool(self._findings)
+
+    def _check_pointers(self) -> None:
         for table, rowid, parent, _ in self._database.all("PRAGMA foreign_key_check"):
             self._found(f"row {rowid} of table {table} points to nothing in {parent}", self._paths.database)
         for key, diff_id in self._database.all(

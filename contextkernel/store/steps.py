@@ -42,10 +42,12 @@ class Steps:
     def add(self, key: Digest, record: StepRecord) -> None:
         """Remember a result; a later one replaces an earlier one.
 
+        The session keeps its lease on the layer: another builder may replace the record while this one still
+        stands on the layer.
+
         Raises:
             StoreProblem: the layer is not in the store.
         """
-        session = self._session.id
         with self._database.transaction() as sql:
             if not sql.execute("SELECT 1 FROM layers WHERE diff_id = ?", (str(record.diff_id),)).fetchone():
                 raise StoreProblem(
@@ -56,7 +58,6 @@ class Steps:
                 "INSERT OR REPLACE INTO steps (key, diff_id, created) VALUES (?, ?, ?)",
                 (str(key), str(record.diff_id), record.created),
             )
-            leases.end(sql, session, leases.LAYER, [record.diff_id])
 
     def file_digest(self, path: str, facts: os.stat_result) -> str | None:
         """The remembered content digest of the file, if its identity, size and times are those of then."""

@@ -165,13 +165,14 @@ class _Helper:
     def _await(self, mine: _Waiting) -> None:
         """Wait for an answer: read the socket if nobody else does, else wait for whoever does."""
         while True:
-            with self._turn:
-                while self._reading and mine.answer is None and not self.gone:
-                    self._turn.wait()
-                if mine.answer is not None or self.gone:
-                    return
-                self._reading = True
+            mine_to_read = False
             try:
+                with self._turn:
+                    while self._reading and mine.answer is None and not self.gone:
+                        self._turn.wait()
+                    if mine.answer is not None or self.gone:
+                        return
+                    self._reading = mine_to_read = True
                 answer: Answer | None = self._channel.receive(Answer)
                 with self._turn:
                     if answer is None:
@@ -179,9 +180,10 @@ class _Helper:
                     elif not isinstance(answer, messages.Ready) and answer.id in self._waiting:
                         self._waiting[answer.id].answer = answer
             finally:
-                with self._turn:
-                    self._reading = False
-                    self._turn.notify_all()
+                if mine_to_read:
+                    with self._turn:
+                        self._reading = False
+                        self._turn.notify_all()
 
     def _give_up(self, job: Job, mine: _Waiting) -> None:
         """After an interrupt: nothing may go on working on the caller's directories once the call is over."""

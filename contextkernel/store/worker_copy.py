@@ -90,7 +90,7 @@ class _Copy:
         self._links.clear()  # BuildKit keeps hard links within one source
         request, stage = self._request, self._stage
         made_owner = self._owner or (0, 0)
-        made_mode = 0o755 if request.chmod is None else request.chmod
+        made_mode = 0o755 if request.chmod is None else request.chmod & 0o777  # BuildKit: without setuid and the like
         target = destination_in_root(stage.root, request.destination)
         if item.data is not None:
             self._heredoc(item, item.data, target, made_owner, made_mode)
@@ -160,7 +160,11 @@ class _Copy:
             raise SourceNotFound(
                 f"{item.source!r} does not exist in the build context", hint="the ignore file leaves it out"
             )
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        info = os.fstat(descriptor)
+        if _is_whiteout(info):
+            os.close(descriptor)
+            raise _missing(item.source)
+        if stat.S_ISREG(info.st_mode):
             os.close(descriptor)
             with _readable(item.source):
                 descriptor = open_in_root(self._source, path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -227,8 +231,8 @@ class _Copy:
     def _other(self, holder: int, name: str, path: str, target: str, info: os.stat_result) -> None:
         """Copy anything but a directory."""
         stage = self._stage
-        if stat.S_ISSOCK(info.st_mode) or (stat.S_ISCHR(info.st_mode) and info.st_rdev == 0):
-            return  # a socket means nothing without its process; 0:0 is a whiteout in a layer that is not mounted
+        if stat.S_ISSOCK(info.st_mode) or _is_whiteout(info):
+            return  # a socket means nothing without its process
         self._make_room(target)
         parent, last = stage.tree.parent(target)
         if stat.S_ISREG(info.st_mode):
@@ -321,6 +325,11 @@ class _Wanted:
         if path in self._excluded:
             return False
         return self._files is None or path in self._files or path in self._parents
+
+
+def _is_whiteout(info: os.stat_result) -> bool:
+    """Whether this is a whiteout, seen in a layer that is not mounted as part of an overlay."""
+    return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
 
 
 def _base(source: str) -> str:

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from contextkernel.errors import InvalidArchive, SyscallFailed
 from contextkernel.layer.untar import Member, Source
@@ -33,7 +33,8 @@ def _decompressor(stream: BinaryIO) -> Callable[[int], bytes]:
     if head.startswith(b"\x1f\x8b"):
         from isal import igzip
 
-        return igzip.IGzipFile(fileobj=stream).read  # type: ignore[no-any-return]
+        opener: Any = igzip.IGzipFile
+        return cast("Callable[[int], bytes]", opener(fileobj=stream).read)
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         import zstandard
 

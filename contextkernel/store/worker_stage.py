@@ -122,7 +122,11 @@ def open_source_root(request: CopyRequest, ids: Ids) -> Iterator[int]:
                 f"cannot read the build context {request.source_root!r}: {os.strerror(problem.errno or 0).lower()}"
             ) from problem
     elif request.source_lowers:
-        root = _overlay(request.source_lowers, "", os.path.dirname(request.upper), ids)
+        if len(request.source_lowers) == 1:
+            # overlay wants two lower directories; a single one is the merged view but for whiteouts, of nothing
+            root = os.open(request.source_lowers[0], DIRECTORY | os.O_CLOEXEC)
+        else:
+            root = _overlay(request.source_lowers, "", os.path.dirname(request.upper), ids)
     else:
         yield -1
         return
@@ -157,11 +161,8 @@ def _overlay(lowers: Sequence[str], upper: str, work: str, ids: Ids) -> int:
     place = f"{os.path.dirname(work) if upper else work}/mount-{os.urandom(6).hex()}"
     os.mkdir(place, 0o700)
     try:
-        stack = list(lowers)
-        if not upper and len(stack) == 1:
-            stack.insert(0, place)  # overlay wants two; the mount point is empty
         with _MOUNTING:
-            _mount(place, stack, upper, work if upper else "", ids)
+            _mount(place, lowers, upper, work if upper else "", ids)
             try:
                 return os.open(place, DIRECTORY | os.O_CLOEXEC)
             finally:
@@ -173,10 +174,10 @@ def _overlay(lowers: Sequence[str], upper: str, work: str, ids: Ids) -> int:
 def _mount(place: str, stack: Sequence[str], upper: str, work: str, ids: Ids) -> None:
     """Mount without overlay's sync at the end, which would write out all that any container has written lately."""
     if upper:
-        with contextlib.suppress(FileNotFoundError):
-            # overlay's reminder that an earlier mount was not synced, left for those who reuse an upper directory
-            # after a crash of the machine; here it is one COPY after another
-            os.rmdir(f"{work}/work/incompat/volatile")
+        # overlay's reminder that an earlier mount was not synced, left for those who reuse an upper directory
+        # after a crash of the machine; here it is one COPY after another
+        with contextlib.suppress(FileNotFoundError), Tree(f"{work}/work/incompat") as tree:
+            tree.remove("volatile")
         with contextlib.suppress(SyscallFailed):  # before Linux 5.10
             mount.overlay(place, lowers=stack, upper=upper, work=work, userxattr=ids.userns, volatile=True)
             return

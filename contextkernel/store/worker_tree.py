@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 from contextkernel.errors import HostUnsupported, StoreProblem, SyscallFailed
@@ -171,13 +172,17 @@ def remove_at(directory: int, name: str, check: Callable[[], None] = _never) -> 
         # EPERM: what POSIX says of a directory, and some file systems do
         if problem.errno != errno.EPERM or not stat.S_ISDIR(_mode(directory, name)):
             raise
-    top = _open_for_removal(directory, name)
+    try:
+        top = _open_for_removal(directory, name)
+    except FileNotFoundError:  # another process removes the same tree: here and below
+        return
     try:
         while _empty(top, top, 0, check):
             pass  # what was too deep lies at the top now
     finally:
         os.close(top)
-    os.rmdir(name, dir_fd=directory)
+    with suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=directory)
 
 
 def _mode(directory: int, name: str) -> int:
@@ -204,9 +209,13 @@ def _empty(here: int, top: int, depth: int, check: Callable[[], None]) -> bool:
     for name, is_directory in inside:
         check()
         if not is_directory:
-            os.unlink(name, dir_fd=here)
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=here)
             continue
-        below = _open_for_removal(here, name)
+        try:
+            below = _open_for_removal(here, name)
+        except FileNotFoundError:
+            continue
         try:
             if depth >= _DEEP:
                 os.rename(name, f".too-deep-{os.urandom(12).hex()}", src_dir_fd=here, dst_dir_fd=top)
@@ -215,7 +224,8 @@ def _empty(here: int, top: int, depth: int, check: Callable[[], None]) -> bool:
             moved |= _empty(below, top, depth + 1, check)
         finally:
             os.close(below)
-        os.rmdir(name, dir_fd=here)
+        with suppress(FileNotFoundError):
+            os.rmdir(name, dir_fd=here)
     return moved
 
 

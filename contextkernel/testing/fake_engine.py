@@ -55,6 +55,11 @@ if TYPE_CHECKING:
 _DEFAULTS: tuple[Any, ...] = (None, False, (), {}, "")
 
 
+def _same(left: object, right: object) -> bool:
+    """Equal and of one type: descriptor 0 is not ``False``."""
+    return type(left) is type(right) and left == right
+
+
 class FakeEngine:
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
@@ -78,7 +83,8 @@ class FakeEngine:
         self.closed = False
 
     def _note(self, method: str, **arguments: Any) -> None:
-        self.calls.append((method, {key: value for key, value in arguments.items() if value not in _DEFAULTS}))
+        given = {key: value for key, value in arguments.items() if not any(_same(value, other) for other in _DEFAULTS)}
+        self.calls.append((method, given))
 
     def _fail(self) -> None:
         if self.failure is not None:

@@ -45,7 +45,9 @@ class Lab:
 
 
 @contextmanager
-def running_lab(root: Path, home: Path, *, theme: str = "light", environment: dict[str, str] | None = None) -> Iterator[Lab]:
+def running_lab(
+    root: Path, home: Path, *, theme: str = "light", environment: dict[str, str] | None = None
+) -> Iterator[Lab]:
     """JupyterLab over the notebooks in ``root``; all its own files go below ``home``.
 
     Args:
@@ -58,24 +60,50 @@ def running_lab(root: Path, home: Path, *, theme: str = "light", environment: di
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     token = secrets.token_hex(16)
-    dirs = {name: home / name.lower() for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
+    dirs = {
+        name: home / name.lower()
+        for name in (
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_DATA_DIR",
+            "JUPYTER_RUNTIME_DIR",
+            "IPYTHONDIR",
+            "JUPYTERLAB_SETTINGS_DIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+        )
+    }
     for path in dirs.values():
         path.mkdir(parents=True)
     settings = dirs["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": _THEMES[theme], "adaptive-theme": False}))
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+    (settings / "notification.jupyterlab-settings").write_text(
+        json.dumps({"fetchNews": "false", "checkForUpdates": False})
+    )
+    tracker = dirs["JUPYTERLAB_SETTINGS_DIR"] / "@jupyterlab" / "notebook-extension"
+    tracker.mkdir(parents=True)
+    (tracker / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))  # draw every cell
     log = (home / "server.log").open("wb")
     server = subprocess.Popen(
         [
-            sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-            "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}",
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--ip=127.0.0.1",
+            f"--port={port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={token}",
+            f"--ServerApp.root_dir={root}",
+            "--LabApp.expose_app_in_browser=True",
             "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
             f"--LabApp.user_settings_dir={dirs['JUPYTERLAB_SETTINGS_DIR']}",
             f"--LabApp.workspaces_dir={dirs['JUPYTERLAB_WORKSPACES_DIR']}",
         ],
         env={**os.environ, **{name: str(path) for name, path in dirs.items()}, **(environment or {})},
-        stdout=log, stderr=log, cwd=root,
+        stdout=log,
+        stderr=log,
+        cwd=root,
     )
     try:
         _wait_until_up(server, f"http://127.0.0.1:{port}/api/status?token={token}", home / "server.log")
@@ -127,8 +155,8 @@ def open_notebook(page: Any, lab: Lab, notebook: str) -> None:
 
 def run_all(page: Any, *, seconds: int) -> None:
     """Run every cell and wait for the last one."""
-    page.click("text=Run >> nth=0")
-    page.click("text=Run All Cells")
+    page.wait_for_function("() => window.jupyterapp.commands.isEnabled('notebook:run-all-cells')", timeout=60_000)
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')", None)
     page.wait_for_function(
         """() => {
             const busy = document.querySelector('.jp-Notebook-ExecutionIndicator');
@@ -141,9 +169,12 @@ def run_all(page: Any, *, seconds: int) -> None:
 
 def tall(page: Any) -> int:
     """Make the window as tall as the notebook, so that one picture shows all of it; returns the height."""
-    height = page.evaluate(
-        """() => Math.max(...[...document.querySelectorAll('.jp-WindowedPanel-outer, .jp-Notebook')].map(e => e.scrollHeight))"""
+    cells = page.evaluate(
+        "() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].reduce((sum, cell) => sum + cell.offsetHeight, 0)"
     )
-    height = min(int(height) + 140, 15_000)
+    height = min(int(cells) + 220, 15_000)
     page.set_viewport_size({"width": page.viewport_size["width"], "height": height})
+    page.evaluate(
+        "() => document.querySelectorAll('.jp-WindowedPanel-outer').forEach(panel => { panel.scrollTop = 0; })"
+    )
     return height

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tarfile
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,19 @@ def _entry(layer: tarfile.TarFile, member: tarfile.TarInfo, fresh: dict[str, dic
     return entry
 
 
+def _any_frontend(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """History without what newer Dockerfile frontends write otherwise than the recorded one.
+
+    Newer ones repeat COPY's flags, and print HEALTHCHECK's fields by name.
+    """
+    out = []
+    for item in history:
+        text = re.sub(r"^(COPY|ADD)( --\S+)+", r"\1", item.get("created_by", ""))
+        text = re.sub(r"^HEALTHCHECK .*", "HEALTHCHECK ...", text)
+        out.append({**item, "created_by": text})
+    return out
+
+
 def beyond(image: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     """The image as a difference to its base: what was added, changed or removed."""
     files, old = image["files"], base["files"]
@@ -137,9 +152,12 @@ def differences(ours: dict[str, Any], docker: dict[str, Any]) -> list[str]:
     """Every difference between two descriptions, one line each."""
     out = [
         f"{key}: ours {ours[key]!r}, docker {docker[key]!r}"
-        for key in ("config", "history", "layers", "removed")
+        for key in ("config", "layers", "removed")
         if ours.get(key) != docker.get(key)
     ]
+    for mine, theirs in zip_longest(_any_frontend(ours["history"]), _any_frontend(docker["history"])):
+        if mine != theirs:
+            out.append(f"history: ours {mine}, docker {theirs}")
     for path in sorted(set(ours["files"]) | set(docker["files"])):
         mine, theirs = without_link(ours["files"].get(path)), without_link(docker["files"].get(path))
         if mine != theirs:

@@ -82,7 +82,8 @@ def test_killed_builds_leave_a_sound_store(root: Path) -> None:
     chance = random.Random(2026)  # noqa: S311 - moments to kill at, not secrets
     began = time.monotonic()
     whole = start_build(root, context(root / "context", "measure"), "killed")
-    assert whole.wait() == 0, whole.stderr.read() if whole.stderr else ""
+    _, errors = whole.communicate()
+    assert whole.returncode == 0, errors.decode()
     duration = time.monotonic() - began  # only spreads the kills over a build's life; nothing is asserted on it
     survived = 0
     for number in range(KILLS):
@@ -110,9 +111,8 @@ def test_four_builders_share_one_store(root: Path) -> None:
     for turn in range(3):
         folders = [context(root / f"context{number % 2}", f"turn-{turn}-{number % 2}") for number in range(4)]
         builders = [start_build(root, folder, f"shared{number}") for number, folder in enumerate(folders)]
-        for builder in builders:
-            _, errors = builder.communicate()
-            assert builder.returncode == 0, errors.decode()
+        errors = [builder.communicate()[1].decode() for builder in builders]
+        assert [builder.returncode for builder in builders] == [0, 0, 0, 0], "\n".join(errors)
     with Engine(root / "store") as engine:
         assert engine.check_store() == ()
         for number in range(4):

@@ -16,6 +16,8 @@ def test_a_step_is_remembered_and_replaced(store, worker):
     store.add_step(KEY, StepRecord(diff_id=one, created=5))
     store.add_step(KEY, StepRecord(diff_id=two, created=6))
     assert store.step(KEY) == StepRecord(diff_id=two, created=6)
+    assert store.trash() == ()  # the session that made the layers may still build on them
+    store.release([one, two])
     # nothing needs the first layer any more
     assert store.trash() != ()
     assert not store.has_layer(one)

@@ -1,0 +1,183 @@
+"""What may stand where the cursor is: commands, options, their values, names of images and containers, paths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from contextkernel.commands.declaration import GRAMMAR
+from contextkernel.commands.declared_options import CONTAINER_FILTERS, IMAGE_FILTERS
+from contextkernel.errors import ContextKernelError
+
+if TYPE_CHECKING:
+    from contextkernel.commands.grammar import Command, Option, Subject
+    from contextkernel.engine import Engine
+
+_PATH_OPTIONS = frozenset({"file", "iidfile", "env-file", "label-file", "input", "output"})
+_SIGNALS = ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2")
+_NETWORKS = ("default", "host", "none")
+
+
+def complete(words: Sequence[str], engine: Engine | Callable[[], Engine]) -> list[str]:
+    """Candidates for the last word.
+
+    Args:
+        words: the command so far without the program's name; the last one is being typed and may be empty.
+        engine: the engine, or a function that makes it: called only where names are wanted.
+
+    Returns:
+        Whole words that begin with the last one, sorted; an engine that fails offers nothing.
+    """
+    *before, current = words or [""]
+    while before and before[0].startswith("-"):
+        before = before[2:] if before[0] == "--root" else before[1:]
+    if before[:1] == ["help"]:
+        before = before[1:]
+    found = GRAMMAR.lookup(before)
+    if found is None or (len(before) == 1 and GRAMMAR.group(before[0])):
+        if current.startswith("-") and not before:
+            return _begin(current, _flags(GRAMMAR.globals, current))
+        if len(before) > 1 or (before and not GRAMMAR.group(before[0])):
+            return []
+        return _begin(current, [*GRAMMAR.words_after(tuple(before)), *(() if before else ("help",))])
+    command, length = found
+    return _begin(current, _after(command, before[length:], current, engine))
+
+
+def _begin(current: str, words: Iterable[str]) -> list[str]:
+    return sorted({word for word in words if word.startswith(current)})
+
+
+def _after(
+    command: Command, before: Sequence[str], current: str, engine: Engine | Callable[[], Engine]
+) -> Iterable[str]:
+    """Candidates after the command's own words."""
+    waiting: Option | None = None
+    positionals, literal = 0, False
+    for word in before:
+        if waiting is not None:
+            waiting = None
+        elif literal or not word.startswith("-") or word == "-":
+            positionals += 1
+            literal = literal or not command.interspersed
+        elif word == "--":
+            literal = True
+        else:
+            waiting = _waits(command, word)
+    if waiting is not None:
+        return _values(command, waiting, current, engine)
+    if current.startswith("-") and not literal:
+        name, equals, value = current[2:].partition("=")
+        option = command.option(name) if equals else None
+        if option is not None:
+            return [f"--{name}={word}" for word in _values(command, option, value, engine)]
+        return _flags(command.options, current)
+    if command.maximum is not None and positionals >= command.maximum:
+        return []
+    subjects = command.subjects
+    subject = subjects[min(positionals, len(subjects) - 1)] if subjects else ""
+    return _subjects(subject, current, engine)
+
+
+def _waits(command: Command, word: str) -> Option | None:
+    """The option whose value comes after ``word``."""
+    if word.startswith("--"):
+        option = command.option(word[2:]) if "=" not in word else None
+        return option if option is not None and option.kind != "bool" else None
+    by_letter = {option.short: option for option in command.options if option.short}
+    for place, letter in enumerate(word[1:], start=1):
+        option = by_letter.get(letter)
+        if option is None:
+            return None
+        if option.kind != "bool":
+            return option if place == len(word) - 1 else None
+    return None
+
+
+def _flags(options: Iterable[Option], current: str) -> list[str]:
+    """Long names; letters only while a single dash stands there."""
+    shown = [option for option in options if not option.hidden]
+    letters = [f"-{option.short}" for option in shown if option.short] if current == "-" else []
+    return [*(f"--{option.name}" for option in shown), "--help", *letters]
+
+
+def _values(command: Command, option: Option, current: str, engine: Engine | Callable[[], Engine]) -> Iterable[str]:
+    if option.choices:
+        return option.choices
+    match option.name:
+        case "filter":
+            return [f"{key}=" for key in (IMAGE_FILTERS if command.path[0] == "image" else CONTAINER_FILTERS)]
+        case "network":
+            return _NETWORKS
+        case "signal" | "stop-signal":
+            return _SIGNALS
+        case "tag":
+            return _images(engine)
+        case "format":
+            return ("json", "table")
+        case name if name in _PATH_OPTIONS:
+            return _paths(current, directories=False)
+        case _:
+            return ()
+
+
+def _subjects(subject: Subject, current: str, engine: Engine | Callable[[], Engine]) -> Iterable[str]:
+    match subject:
+        case "image" | "base":
+            return _images(engine)
+        case "container":
+            return _containers(engine, running=False)
+        case "running":
+            return _containers(engine, running=True)
+        case "object":
+            return [*_images(engine), *_containers(engine, running=False)]
+        case "directory" | "file":
+            return _paths(current, directories=subject == "directory")
+        case _:
+            return ()
+
+
+def _images(engine: Engine | Callable[[], Engine]) -> list[str]:
+    try:
+        rows = _made(engine).images()
+    except (ContextKernelError, OSError):
+        return []
+    names = []
+    for row in rows:
+        if row.repository == "<none>":
+            names.append(row.id.short)
+        else:
+            names += [row.repository] if row.tag == "latest" else []
+            names += [f"{row.repository}:{row.tag}"]
+    return names
+
+
+def _containers(engine: Engine | Callable[[], Engine], *, running: bool) -> list[str]:
+    try:
+        rows = _made(engine).containers(all=not running)
+    except (ContextKernelError, OSError):
+        return []
+    return [row.name for row in rows]
+
+
+def _made(engine: Engine | Callable[[], Engine]) -> Engine:
+    return engine() if callable(engine) else engine
+
+
+def _paths(current: str, *, directories: bool) -> list[str]:
+    """Files and directories (with ``/``) in the directory that ``current`` points into."""
+    head, _, _ = current.rpartition("/")
+    directory = head + "/" if "/" in current else ""
+    try:
+        with os.scandir(directory or ".") as entries:
+            found = [(entry.name, entry.is_dir()) for entry in entries]
+    except OSError:
+        return []
+    hidden = current.rpartition("/")[2].startswith(".")
+    names = [
+        directory + name + ("/" if is_directory else "")
+        for name, is_directory in found
+        if (is_directory or not directories) and (hidden or not name.startswith("."))
+    ]
+    return [*names, "."] if directories and not directory else names

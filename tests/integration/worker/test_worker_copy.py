@@ -1,0 +1,337 @@
+"""COPY and ADD by BuildKit's rules, on a real overlay, with every id map."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from contextkernel.errors import InvalidInput, SourceNotFound
+from contextkernel.model.layers import CopyItem
+from tests.integration.worker.conftest import Bench, archive, diffs
+from tests.unit.layer.conftest import Archive
+
+PASSWD = b"root:x:0:0::/:/bin/sh\nbad line\nweb:x:33:34::/:/bin/sh\n"
+GROUP = b"staff:x:50:\n"
+
+
+def fill(bench: Bench, **files: str) -> None:
+    for name, text in files.items():
+        path = bench.context / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (1_500_000_000, 1_500_000_000))
+        path.chmod(0o640)
+
+
+def kinds(rows: dict) -> dict[str, str]:
+    return {path: entry.kind for path, entry in rows.items()}
+
+
+def test_a_file_to_a_new_name(bench: Bench) -> None:
+    fill(bench, a="hello")
+    row = bench.rows(bench.copy("a", to="/opt/b"))
+    assert kinds(row) == {"opt": "dir", "opt/b": "file"}
+    assert (row["opt"].mode, row["opt/b"].mode, row["opt/b"].uid, row["opt/b"].gid) == (0o755, 0o640, 0, 0)
+    assert row["opt/b"].mtime == 1_500_000_000 * 10**9
+
+
+def test_a_file_to_a_directory_that_the_slash_announces(bench: Bench) -> None:
+    fill(bench, a="hello")
+    assert kinds(bench.rows(bench.copy("a", to="/opt/"))) == {"opt": "dir", "opt/a": "file"}
+
+
+def test_a_file_to_a_directory_that_exists(bench: Bench) -> None:
+    fill(bench, a="hello")
+    base = bench.base(opt=0o700)
+    row = bench.rows(bench.copy("a", to="/opt", lowers=(base,)))
+    assert kinds(row) == {"opt": "dir", "opt/a": "file"}
+    assert row["opt"].mode == 0o700
+
+
+def test_a_file_replaces_a_file_and_a_link(bench: Bench) -> None:
+    fill(bench, a="new")
+    base = bench.base(d=0o755, **{"d/a": "elsewhere", "elsewhere": b"untouched"})
+    merged = bench.merged(base, bench.copy("a", to="/d/", lowers=(base,)))
+    assert (merged["d/a"].kind, merged["d/a"].size) == ("file", 3)
+    assert merged["elsewhere"].size == 9
+
+
+def test_a_destination_that_is_a_link_is_followed_inside(bench: Bench) -> None:
+    fill(bench, a="new")
+    base = bench.base(usr=0o755, **{"usr/lib": 0o755, "lib": "/usr/lib", "file": "../../usr/lib/made"})
+    assert "usr/lib/a" in bench.rows(bench.copy("a", to="/lib/", lowers=(base,)))
+    assert "usr/lib/made" in bench.rows(bench.copy("a", to="/file", lowers=(base,)))
+
+
+def test_a_destination_link_to_the_outside_stays_inside(bench: Bench) -> None:
+    fill(bench, a="new")
+    base = bench.base(out="/../../../var/tmp/contextkernel-escape")
+    assert "var/tmp/contextkernel-escape" in bench.rows(bench.copy("a", to="/out", lowers=(base,)))
+    assert not os.path.lexists("/var/tmp/contextkernel-escape")
+
+
+def test_a_directory_gives_its_contents(bench: Bench) -> None:
+    fill(bench, src__a="1", src__sub__b="2")
+    (bench.context / "src" / "empty").mkdir()
+    rows = bench.rows(bench.copy("src", to="/app"))
+    assert kinds(rows) == {
+        "app": "dir", "app/a": "file", "app/empty": "dir", "app/sub": "dir", "app/sub/b": "file",
+    }  # fmt: skip
+
+
+def test_a_directory_under_its_own_name(bench: Bench) -> None:
+    fill(bench, src__a="1")
+    base = bench.base(app=0o755)
+    rows = bench.rows(bench.copy(CopyItem(source="src"), to="/app/", lowers=(base,)))
+    assert kinds(rows) == {"app": "dir", "app/src": "dir", "app/src/a": "file"}
+
+
+def test_directories_merge_and_keep_their_metadata_only_at_the_top(bench: Bench) -> None:
+    fill(bench, src__sub__new="1")
+    (bench.context / "src").chmod(0o750)
+    (bench.context / "src" / "sub").chmod(0o711)
+    base = bench.base(app=0o700, **{"app/sub": 0o700, "app/sub/old": b"old"})
+    merged = bench.merged(base, bench.copy("src", to="/app", lowers=(base,)))
+    assert (merged["app"].mode, merged["app/sub"].mode) == (0o700, 0o711)
+    assert {"app/sub/old", "app/sub/new"} <= set(merged)
+
+
+def test_several_sources(bench: Bench) -> None:
+    fill(bench, a="1", b="2")
+    assert kinds(bench.rows(bench.copy("a", "b", to="/x"))) == {"x": "dir", "x/a": "file", "x/b": "file"}
+
+
+def test_a_file_over_a_directory_is_an_error(bench: Bench) -> None:
+    fill(bench, src__name="1")
+    base = bench.base(app=0o755, **{"app/name": 0o755})
+    with pytest.raises(InvalidInput, match="cannot replace the directory '/app/name'"):
+        bench.copy("src", to="/app", lowers=(base,))
+
+
+def test_a_directory_over_a_file_is_an_error(bench: Bench) -> None:
+    fill(bench, src__name__x="1")
+    base = bench.base(app=0o755, **{"app/name": b"file"})
+    with pytest.raises(InvalidInput, match="'/app/name': it is not a directory"):
+        bench.copy("src", to="/app", lowers=(base,))
+
+
+def test_a_destination_below_a_file_is_an_error(bench: Bench) -> None:
+    fill(bench, a="1")
+    base = bench.base(file=b"x")
+    with pytest.raises(InvalidInput, match="'/file' is not a directory"):
+        bench.copy("a", to="/file/x", lowers=(base,))
+    with pytest.raises(InvalidInput, match="is not a directory"):
+        bench.copy("a", to="/file/", lowers=(base,))
+
+
+def test_a_missing_source_is_named(bench: Bench) -> None:
+    with pytest.raises(SourceNotFound, match="'nothing/here'"):
+        bench.copy("nothing/here", to="/x")
+
+
+def test_a_source_that_leaves_the_context_stays_inside(bench: Bench) -> None:
+    (bench.root / "secret").write_text("s")
+    (bench.context / "link").symlink_to("../secret")
+    for source in ("../secret", "link"):
+        with pytest.raises(SourceNotFound):
+            bench.copy(source, to="/x")
+
+
+def test_a_link_as_the_source_is_followed_and_inside_of_a_directory_copied(bench: Bench) -> None:
+    fill(bench, src__real="1")
+    (bench.context / "src" / "link").symlink_to("real")
+    (bench.context / "direct").symlink_to("src/real")
+    rows = bench.rows(bench.copy("src", "direct", to="/x/"))
+    assert kinds(rows) == {"x": "dir", "x/direct": "file", "x/link": "symlink", "x/real": "file"}
+    assert rows["x/link"].link == "real"
+
+
+def test_owner_by_name_and_number(bench: Bench) -> None:
+    fill(bench, a="1")
+    base = bench.base(etc=0o755, **{"etc/passwd": PASSWD, "etc/group": GROUP})
+    for text, owner in {
+        "web": (33, 34), "web:staff": (33, 50), "7": (7, 7), "7:staff": (7, 50), "root:9": (0, 9), ":8": (0, 8),
+    }.items():  # fmt: skip
+        rows = bench.rows(bench.copy("a", to="/new/a", lowers=(base,), chown=text))
+        assert [(rows[p].uid, rows[p].gid) for p in ("new", "new/a")] == [owner] * 2, text
+
+
+@pytest.mark.parametrize("text", ["nobody", "web:nogroup", "99999999999"])
+def test_an_owner_that_the_image_does_not_have(bench: Bench, text: str) -> None:
+    fill(bench, a="1")
+    base = bench.base(etc=0o755, **{"etc/passwd": PASSWD})
+    with pytest.raises(InvalidInput) as caught:
+        bench.copy("a", to="/x", lowers=(base,), chown=text)
+    assert caught.value.hint
+
+
+def test_mode_for_everything(bench: Bench) -> None:
+    fill(bench, src__a="1", src__sub__b="1")
+    rows = bench.rows(bench.copy("src", to="/p/x", chmod=0o4711))
+    assert {path: row.mode for path, row in rows.items()} == {
+        "p": 0o711, "p/x": 0o711, "p/x/a": 0o4711, "p/x/sub": 0o4711, "p/x/sub/b": 0o4711,
+    }  # fmt: skip
+
+
+def test_hard_links_stay_together_within_one_source(bench: Bench) -> None:
+    fill(bench, src__a="1")
+    os.link(bench.context / "src/a", bench.context / "src/b")
+    rows = bench.rows(bench.copy("src", to="/x", chown="5:6"))
+    assert (rows["x/b"].kind, rows["x/b"].link, rows["x/b"].uid) == ("hardlink", "x/a", 5)
+    assert kinds(bench.rows(bench.copy("src/a", "src/b", to="/y/")))["y/b"] == "file"
+
+
+def test_holes_stay_holes(bench: Bench) -> None:
+    path = bench.context / "image"
+    with path.open("wb") as stream:
+        stream.seek(4 << 20)
+        stream.write(b"end")
+        stream.truncate(8 << 20)
+    layer = bench.copy("image", to="/image")
+    info = (layer / "diff" / "image").stat()
+    assert info.st_size == 8 << 20
+    assert info.st_blocks * 512 < 1 << 20
+    assert (layer / "diff" / "image").read_bytes() == path.read_bytes()
+
+
+def test_attributes_and_fifos_are_copied(bench: Bench) -> None:
+    fill(bench, src__a="1")
+    os.setxattr(bench.context / "src/a", "user.note", b"v")
+    os.mkfifo(bench.context / "src/pipe")
+    rows = bench.rows(bench.copy("src", to="/x"))
+    assert rows["x/a"].xattrs == {"user.note": b"v"}
+    assert rows["x/pipe"].kind == "fifo"
+
+
+def test_what_the_ignore_file_leaves_out(bench: Bench) -> None:
+    fill(bench, a="1", skip__x="1", sub__keep="1", sub__drop="1")
+    rows = bench.rows(bench.copy(".", to="/x", excludes=("skip", "sub/drop")))
+    assert kinds(rows) == {"x": "dir", "x/a": "file", "x/sub": "dir", "x/sub/keep": "file"}
+    with pytest.raises(SourceNotFound):
+        bench.copy("skip", to="/x", excludes=("skip",))
+
+
+def test_only_what_is_included(bench: Bench) -> None:
+    fill(bench, a="1", sub__deep__keep="1", sub__drop="1", other__x="1")
+    rows = bench.rows(bench.copy(".", to="/x", includes=("sub/deep/keep", "a")))
+    assert kinds(rows) == {
+        "x": "dir", "x/a": "file", "x/sub": "dir", "x/sub/deep": "dir", "x/sub/deep/keep": "file",
+    }  # fmt: skip
+
+
+def test_from_another_image_owners_are_kept(bench: Bench) -> None:
+    one, _ = bench.unpack(Archive().dir("app").add("app/bin", data=b"old", uid=1, gid=2).add("app/gone").bytes())
+    two, _ = bench.unpack(
+        Archive().dir("app").add("app/bin", data=b"newer", uid=33, gid=34, mode=0o4755).add("app/.wh.gone").bytes()
+    )
+    base = bench.base(etc=0o755)
+    rows = bench.rows(bench.copy("app", to="/out", lowers=(base,), source_lowers=diffs((one, two))))
+    assert kinds(rows) == {"out": "dir", "out/bin": "file"}
+    bin_ = rows["out/bin"]
+    assert (bin_.size, bin_.uid, bin_.gid, bin_.mode) == (5, 33, 34, 0o4755)
+
+
+def test_from_a_single_layer(bench: Bench) -> None:
+    one, _ = bench.unpack(Archive().add("f", data=b"1", uid=4).add(".wh.x").bytes())
+    rows = bench.rows(bench.copy(".", to="/out", source_lowers=diffs((one,))))
+    assert kinds(rows) == {"out": "dir", "out/f": "file"}
+    assert rows["out/f"].uid == 4
+
+
+def test_directories_passed_through_keep_their_owners(bench: Bench) -> None:
+    fill(bench, a="1")
+    base, _ = bench.unpack(Archive().dir("home").add("home/app", b"5", uid=1000, gid=1000, mode=0o700).bytes())
+    rows = bench.rows(bench.copy("a", to="/home/app/", lowers=(base,)))
+    assert (rows["home/app"].uid, rows["home/app"].mode, rows["home/app/a"].uid) == (1000, 0o700, 0)
+
+
+def test_a_heredoc_becomes_a_file(bench: Bench) -> None:
+    item = CopyItem(source="script.sh", data=b"#!/bin/sh\n")
+    rows = bench.rows(bench.copy(item, to="/opt/", chmod=0o755, chown="3:4"))
+    script = rows["opt/script.sh"]
+    assert (script.mode, script.uid, script.gid, script.size) == (0o755, 3, 4, 10)
+    assert bench.rows(bench.copy(item, to="/opt/name"))["opt/name"].mode == 0o644
+
+
+@pytest.mark.parametrize("pack", ["plain", "gzip", "xz"])
+def test_add_unpacks_an_archive(bench: Bench, pack: str) -> None:
+    data = Archive().dir("sub", 0o700).add("sub/f", data=b"1", uid=7, gid=8).add(".wh.keep").add("d/e/x").bytes()
+    if pack == "gzip":
+        import gzip
+
+        data = gzip.compress(data)
+    elif pack == "xz":
+        import lzma
+
+        data = lzma.compress(data)
+    (bench.context / "whatever.bin").write_bytes(data)
+    layer = bench.copy(CopyItem(source="whatever.bin", extract=True), to="/x")
+    assert {path.name for path in (layer / "diff" / "x").iterdir()} == {"sub", ".wh.keep", "d"}
+    (layer / "diff" / "x" / ".wh.keep").unlink()  # a whiteout only in the name
+    rows = bench.rows(layer)
+    assert (rows["x/sub"].mode, rows["x/sub/f"].uid, rows["x/sub/f"].gid, rows["x/d/e"].mode) == (0o700, 7, 8, 0o755)
+
+
+def test_add_copies_what_is_no_archive(bench: Bench) -> None:
+    fill(bench, a="just text")
+    assert kinds(bench.rows(bench.copy(CopyItem(source="a", extract=True), to="/x/"))) == {"x": "dir", "x/a": "file"}
+
+
+def test_add_replaces_and_follows_links_inside_of_the_destination(bench: Bench) -> None:
+    base = bench.base(
+        x=0o755, **{"x/usr": 0o755, "x/bin": "/usr", "x/f": b"old", "x/d": 0o755, "x/d/in": b"1", "usr": 0o755}
+    )
+    data = Archive().add("bin/tool", data=b"t").add("f", data=b"new").add("d", data=b"file now").bytes()
+    (bench.context / "a.tar").write_bytes(data)
+    merged = bench.merged(base, bench.copy(CopyItem(source="a.tar", extract=True), to="/x/", lowers=(base,)))
+    assert merged["x/usr/tool"].size == 1  # the destination counts as the root
+    assert merged["x/bin"].kind == "symlink"
+    assert (merged["x/f"].size, merged["x/d"].kind) == (3, "file")
+    assert "x/d/in" not in merged
+
+
+def test_add_keeps_links_of_an_archive_inside(bench: Bench) -> None:
+    marker = f"contextkernel-escape-{os.getpid()}"
+    (bench.context / "a.tar").write_bytes(Archive().symlink("l", "/").add(f"l/{marker}").bytes())
+    layer = bench.copy(CopyItem(source="a.tar", extract=True), to="/x/")
+    assert not os.path.lexists(f"/{marker}")
+    assert (layer / "diff" / "x" / marker).exists()
+
+
+def test_two_copies_into_one_layer(bench: Bench) -> None:
+    fill(bench, a="1", b="2")
+    base = bench.base(x=0o755)
+    layer = bench.copy("a", to="/x/", lowers=(base,))
+    bench.copy_into(layer, "b", to="/x/", lowers=(base,))
+    assert set(bench.rows(layer)) == {"x", "x/a", "x/b"}
+
+
+def test_forty_layers_and_awkward_directory_names(bench: Bench) -> None:
+    fill(bench, a="1")
+    bench.root = bench.root / "with, comma:and colon"
+    bench.root.mkdir()
+    layers = tuple(bench.unpack(archive(**{f"f{number}": b"x"}))[0] for number in range(40))
+    layer = bench.copy("a", to="/x", lowers=layers)
+    assert len(bench.merged(*layers, layer)) == 42
+
+
+def test_nothing_is_left_beside_the_layer(bench: Bench) -> None:
+    fill(bench, a="1")
+    base = bench.base(x=0o755)
+    layer = bench.copy("a", to="/x/", lowers=(base,), source_root=str(bench.context))
+    assert {path.name for path in layer.iterdir()} <= {"diff", "work", "owners"}
+
+
+def test_a_file_that_may_not_be_read_is_named(bench: Bench) -> None:
+    if bench.ids == "identity":
+        return  # root reads everything
+    fill(bench, src__closed="1")
+    path = bench.context / "src" / "closed"
+    if os.geteuid() == 0:
+        os.chown(path, 70000, 70000)
+        path.chmod(stat.S_IRUSR)
+        with pytest.raises(InvalidInput, match="cannot read 'src/closed'"):
+            bench.copy("src", to="/x")
+        os.chown(path, 0, 0)

@@ -1,0 +1,185 @@
+"""The worker as a process: start, restart, several jobs at once, errors across, interrupts."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from contextkernel import errors
+from contextkernel.errors import InvalidArchive, ProtocolViolation, StoreFull, StoreProblem, SyscallFailed
+from contextkernel.model.ids import IdMap, IdRange
+from contextkernel.model.layers import CopyItem, CopyRequest
+from contextkernel.store import worker_messages as messages
+from contextkernel.store.worker_client import LayerWorkerClient
+from tests.integration.worker.conftest import Bench, archive, idmap
+
+
+def fresh(kind: str) -> LayerWorkerClient:
+    found = idmap(kind)
+    assert found is not None
+    return LayerWorkerClient(found)
+
+
+def children() -> set[int]:
+    tasks = Path(f"/proc/{os.getpid()}/task")
+    return {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+
+
+def test_it_starts_when_it_is_needed_and_ends_when_it_is_closed(ids: str, tmp_path: Path) -> None:
+    before = children()
+    client = fresh(ids)
+    client.remove([])
+    assert children() == before
+    client.remove([str(tmp_path / "nothing")])
+    (pid,) = children() - before
+    client.close()
+    client.close()
+    assert not Path(f"/proc/{pid}").exists()
+    client.remove([str(tmp_path / "nothing")])
+    assert len(children() - before) == 1
+    client.close()
+
+
+def test_a_killed_worker_is_replaced(ids: str, tmp_path: Path) -> None:
+    before = children()
+    client = fresh(ids)
+    client.remove([str(tmp_path / "x")])
+    (pid,) = children() - before
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(StoreProblem, match="ended in the middle"):
+        client.remove([str(tmp_path / "x")])
+    client.remove([str(tmp_path / "x")])
+    client.close()
+
+
+def test_jobs_of_several_threads_run_side_by_side(bench: Bench) -> None:
+    layers = []
+    for number in range(8):
+        layer = bench.layer()
+        for name in range(50):
+            (layer / "diff" / f"f{name}").write_text(f"{number}-{name}")
+        layers.append(layer)
+    with ThreadPoolExecutor(8) as pool:
+        facts = list(pool.map(lambda layer: bench.worker.commit(str(layer)), layers))
+    assert [bench.worker.commit(str(layer)) for layer in layers] == facts
+    assert len({one.diff_id for one in facts}) == 8
+
+
+def test_errors_arrive_as_what_they_are(bench: Bench) -> None:
+    with pytest.raises(InvalidArchive, match="not a tar archive"):
+        bench.unpack(b"x" * 2000)
+    with pytest.raises(SyscallFailed) as caught:
+        bench.worker.commit(str(bench.root / "missing"))
+    assert caught.value.number == 2
+    bench.unpack(archive(f=b"1"))  # and the worker goes on
+
+
+def test_a_relative_path_is_taken_from_here_and_not_from_the_worker(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bench.root)
+    (bench.root / "junk").mkdir()
+    bench.worker.remove(["junk"])
+    assert not (bench.root / "junk").exists()
+
+
+def test_an_interrupted_call_has_its_job_stopped_before_it_returns(bench: Bench) -> None:
+    # a job that cannot finish: unpacking from a pipe that is not fed to the end
+    fifo = bench.root / "fifo"
+    os.mkfifo(fifo)
+    many = bench.root / "many.tar"
+    with tarfile.open(many, "w") as tar:
+        for number in range(20_000):
+            tar.addfile(tarfile.TarInfo(f"d{number % 50}/f{number}"))
+    layer = bench.layer()
+    target = layer / "diff" / "d0"
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        while not target.exists():
+            pass
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        bench.worker.unpack(str(many), str(layer))
+    thread.join()
+    assert not (layer / "index").exists()
+    count = sum(1 for _ in (layer / "diff").rglob("*"))
+    bench.worker.remove([str(layer)])  # nobody works there any more
+    assert not layer.exists()
+    assert count < 20_050
+
+
+def test_an_id_map_that_is_not_allowed_is_reported_at_the_first_call(tmp_path: Path) -> None:
+    before = children()
+    client = LayerWorkerClient(IdMap((IdRange(0, os.geteuid(), 0),), (IdRange(0, os.getegid(), 1),)))
+    with pytest.raises((SyscallFailed, errors.HostUnsupported)):
+        client.remove([str(tmp_path / "x")])
+    assert children() == before
+
+
+def test_every_error_of_the_tree_survives_the_trip() -> None:
+    for error in (
+        InvalidArchive("bad", hint="mend it"),
+        errors.SourceNotFound("none"),
+        errors.HostUnsupported("no", hint="why"),
+        SyscallFailed("mount", 22, "/x", "because"),
+    ):
+        back = messages.to_error(messages.to_problem(error))
+        assert type(back) is type(error)
+        assert str(back) == str(error)
+    assert isinstance(messages.to_error(messages.to_problem(OSError(28, "full", "/x"))), StoreFull)
+    assert isinstance(messages.to_error(messages.to_problem(SyscallFailed("write", 28))), StoreFull)
+    assert "KeyError" in str(messages.to_error(messages.to_problem(KeyError("x"))))
+
+
+def test_messages_carry_names_of_any_bytes() -> None:
+    name = os.fsdecode(b"\xff/\xc3\xa4")
+    request = CopyRequest(
+        lowers=(), upper=name, work="w", destination="/", items=(CopyItem(source=name, data=b"\xff"),)
+    )
+    message = messages.Copy(id=3, request=request)
+    assert messages.decode(messages.encode(message), messages.Request) == message
+
+
+def test_an_unexpected_message_is_a_protocol_violation() -> None:
+    with pytest.raises(ProtocolViolation):
+        messages.decode(messages.encode(messages.Ready()), messages.Request)
+    with pytest.raises(ProtocolViolation):
+        messages.decode(b"\xc1", messages.Request)
+
+
+def test_a_layer_cut_off_by_a_kill_is_safe_to_remove(ids: str, bench: Bench) -> None:
+    before = children()
+    client = fresh(ids)
+    client.remove([str(bench.root / "x")])
+    (pid,) = children() - before
+    layer = bench.layer()
+    source = bench.root / "big.tar.gz"
+    source.write_bytes(gzip.compress(archive(**{f"f{number}": b"x" * 3000 for number in range(3000)}), 1))
+
+    def kill() -> None:
+        while not (layer / "diff" / "f10").exists():
+            pass
+        os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(StoreProblem, match="ended in the middle"):
+        client.unpack(str(source), str(layer))
+    thread.join()
+    assert not (layer / "index").exists()
+    client.remove([str(layer)])
+    assert not layer.exists()
+    client.close()

@@ -1,0 +1,79 @@
+import pytest
+
+from contextkernel.commands.complete import complete
+
+
+def after(line, engine):
+    words = line.split()
+    return complete([*words, ""] if not words or line.endswith(" ") else words, engine)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("im", ["image", "images", "import"]),
+        ("image r", ["remove", "rm", "rmi"]),
+        ("base ", ["ensure"]),
+        ("help imag", ["image", "images"]),
+        ("help image l", ["list", "load", "ls"]),
+        ("run --na", ["--name"]),
+        ("ps --f", ["--filter", "--format"]),
+        ("run --network ", ["default", "host", "none"]),
+        ("run --network=h", ["--network=host"]),
+        ("build --progress=p", ["--progress=plain"]),
+        ("run ", ["0badcafe0bad", "greet", "greet:latest", "greeting-c:v0.1", "ubuntu:20.04"]),
+        ("run --rm greeting", ["greeting-c:v0.1"]),
+        ("run -e A=1 u", ["ubuntu:20.04"]),
+        ("run greet ", []),
+        ("run greet --", []),
+        ("rm ", ["bozo", "gallant_mendeleev", "vigilant_curie"]),
+        ("rm bozo g", ["gallant_mendeleev"]),
+        ("stop ", ["vigilant_curie"]),
+        ("inspect b", ["bozo"]),
+        ("inspect gre", ["greet", "greet:latest", "greeting-c:v0.1"]),
+        ("images greet ", []),
+        ("images -f d", ["dangling="]),
+        ("ps -f a", ["ancestor="]),
+        ("kill -s T", ["TERM"]),
+        ("tag greet ubu", ["ubuntu:20.04"]),
+        ("--roo", ["--root"]),
+        ("--root /x im", ["image", "images", "import"]),
+        ("nosuch ", []),
+        ("nosuch x y", []),
+        ("rm -- g", ["gallant_mendeleev"]),
+    ],
+)
+def test_candidates(engine, line, words):
+    assert after(line, engine) == words
+
+
+def test_letters_are_offered_after_a_dash_alone(engine):
+    assert "-a" in after("ps -", engine)
+    assert "-a" not in after("ps --", engine)
+    assert "--help" in after("ps -", engine)
+    assert "--platform" not in after("run --p", engine)  # hidden
+
+
+def test_paths(engine, tmp_path, monkeypatch):
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "folder" / "Dockerfile.dev").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / ".hidden").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert after("build ", engine) == [".", "folder/"]
+    assert after("build .h", engine) == [".hidden/"]
+    assert after("build -f f", engine) == ["file", "folder/"]
+    assert after("build -f folder/D", engine) == ["folder/Dockerfile.dev"]
+    assert after("build --file=folder/D", engine) == ["--file=folder/Dockerfile.dev"]
+    assert after("build nosuch/", engine) == []
+
+
+def test_a_failing_engine_offers_nothing(engine):
+    from contextkernel.errors import StoreProblem
+
+    def fail():
+        raise StoreProblem("broken")
+
+    assert complete(["run", ""], fail) == []
+    assert complete(["rm", ""], fail) == []
+    assert complete([], engine)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pytest
+
+from contextkernel.host.explain import NAMES, explain
+from contextkernel.host.findings import Findings, Outcome, Surroundings
+from contextkernel.model.ids import IdMap, IdRange
+from contextkernel.model.results import Fact, HostReport
+
+SINGLE = IdMap((IdRange(0, 1000, 1),), (IdRange(0, 1000, 1),))
+RANGE = IdMap((IdRange(0, 1000, 1), IdRange(1, 100000, 65536)), (IdRange(0, 1000, 1), IdRange(1, 100000, 65536)))
+UIDMAP = {"newuidmap": "/usr/bin/newuidmap", "newgidmap": "/usr/bin/newgidmap"}
+
+
+def report(
+    refused: dict[str, int] | None = None, idmap: IdMap | None = SINGLE, missing: tuple[str, ...] = (), **around: Any
+) -> HostReport:
+    """A host where everything works but ``refused`` (name -> errno); ``idmap`` ``None``: no namespaces."""
+    outcomes = {name: Outcome(name=name, verdict="works") for name in NAMES if name not in missing}
+    for name, number in (refused or {}).items():
+        outcomes[name] = Outcome(name=name, verdict="refused", problem=f"no {name}", number=number)
+    if around.pop("elsewhere", False):
+        outcomes["overlay_elsewhere"] = Outcome(name="overlay_elsewhere", verdict="works", detail="/var/tmp")
+    defaults: dict[str, Any] = {"uid": 1000, "gid": 1000, "user": "anna", "root": "/r", "kernel": "6.1", "machine": "m"}
+    return explain(
+        Findings(
+            surroundings=Surroundings(**{**defaults, "subordinate": True, "tools": UIDMAP, **around}),
+            outcomes=outcomes,
+            entered=idmap is not None,
+            idmap=idmap or IdMap(),
+            complete=True,
+        )
+    )
+
+
+def fact(found: HostReport, name: str) -> Fact:
+    return next(fact for fact in found.facts if fact.name == name)
+
+
+NO_NAMESPACES = {"user_namespace": errno.EPERM, "id_range": errno.EPERM}
+
+
+@pytest.mark.parametrize(
+    ("found", "tier"),
+    [
+        (report(idmap=IdMap()), "rootful"),
+        (report(idmap=RANGE), "rootless"),
+        (report(idmap=SINGLE), "rootless-single"),
+        (report(NO_NAMESPACES, idmap=None), "ptrace"),
+        (report({**NO_NAMESPACES, "proot": 0}, idmap=None), "analysis"),
+        (report({**NO_NAMESPACES, "ptrace": 1}, idmap=None), "analysis"),
+        (report({"seccomp": errno.EINVAL, "proot": 0}), "analysis"),
+        (report({"mount_namespace": errno.EACCES}), "ptrace"),
+        (report({"overlay": errno.EINVAL}), "rootless-single"),
+        (report({"fresh_proc": errno.EPERM}, idmap=RANGE), "rootless"),
+    ],
+)
+def test_tiers(found: HostReport, tier: str) -> None:
+    assert found.tier == tier
+
+
+def test_every_fact_is_there_once_and_in_order() -> None:
+    found = report()
+    assert tuple(fact.name for fact in found.facts) == NAMES
+    assert all(fact.verdict == "works" and not fact.remedy for fact in found.facts)
+    assert found.remedies == ()
+    assert found.works("overlay")
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"kernel.unprivileged_userns_clone": "0"}, "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
+        (
+            {"kernel.apparmor_restrict_unprivileged_userns": "1"},
+            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+        ({"user.max_user_namespaces": "0"}, "sudo sysctl -w user.max_user_namespaces=15000"),
+        ({"user.max_user_namespaces": "31000", "kernel.unprivileged_userns_clone": "1"}, ""),
+    ],
+)
+def test_settings_that_forbid_namespaces_are_named(settings: dict[str, str], remedy: str) -> None:
+    found = report(NO_NAMESPACES, idmap=None, settings=settings)
+    assert fact(found, "user_namespace").remedy == remedy
+    assert found.remedies == ((remedy,) if remedy else ())
+    if remedy:
+        assert " is " in fact(found, "user_namespace").reason
+
+
+def test_what_needs_a_user_namespace_says_so() -> None:
+    found = report(NO_NAMESPACES, idmap=None, filtered=True, missing=("overlay", "tun_device", "fresh_proc"))
+    for name in ("id_range", "overlay", "tun_device", "fresh_proc", "mount_namespace"):
+        assert fact(found, name).reason == "needs a user namespace"
+    assert "seccomp" in fact(found, "user_namespace").reason
+    assert fact(found, "user_namespace").remedy == "docker run --security-opt seccomp=unconfined ..."
+    pod = report(NO_NAMESPACES, idmap=None, filtered=True, container=True, kubernetes=True)
+    assert "seccompProfile" in fact(pod, "user_namespace").remedy
+
+
+@pytest.mark.parametrize(
+    ("around", "remedy"),
+    [
+        ({"tools": {}}, "sudo apt-get install uidmap"),
+        ({"subordinate": False}, "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 anna"),
+        ({"no_new_privs": True}, ""),
+        ({"no_new_privs": True, "container": True}, "docker run ...  (without --security-opt no-new-privileges)"),
+        (
+            {"container": True},
+            "sudo setcap cap_setuid+ep /usr/bin/newuidmap && sudo setcap cap_setgid+ep /usr/bin/newgidmap",
+        ),
+        ({}, "sudo chmod u+s /usr/bin/newuidmap /usr/bin/newgidmap"),
+    ],
+)
+def test_the_way_to_a_range_of_ids(around: dict[str, Any], remedy: str) -> None:
+    found = report({"id_range": 0}, **around)
+    assert fact(found, "id_range").remedy == remedy
+    assert (remedy in found.remedies) == bool(remedy)
+
+
+def test_a_user_name_is_quoted_in_commands() -> None:
+    found = report({"id_range": 0}, user="a; rm -rf /", subordinate=False)
+    assert fact(found, "id_range").remedy.endswith("'a; rm -rf /'")
+
+
+def test_overlay_moves_to_where_it_works() -> None:
+    found = report({"overlay": errno.EINVAL}, elsewhere=True)
+    assert fact(found, "overlay").remedy == "export CONTEXTKERNEL_ROOT=/var/tmp/contextkernel-anna"
+    assert found.remedies[0] == fact(found, "overlay").remedy
+    assert fact(report({"overlay": errno.EINVAL}), "overlay").remedy == ""
+
+
+def test_masked_proc() -> None:
+    found = report({"fresh_proc": errno.EPERM}, container=True)
+    assert "masked" in fact(found, "fresh_proc").reason
+    assert "systempaths=unconfined" in fact(found, "fresh_proc").remedy
+
+
+def test_missing_programs_name_their_package() -> None:
+    found = report({"pasta": 0, "mmdebstrap": 0})
+    assert fact(found, "pasta").remedy == "sudo apt-get install passt"
+    assert fact(found, "mmdebstrap").remedy == "sudo apt-get install mmdebstrap"
+
+
+def test_what_was_not_tried_says_why() -> None:
+    found = report({"network_namespace": errno.ENOSPC}, missing=("tun_device", "ptrace"))
+    assert fact(found, "tun_device").reason == "needs a network namespace"
+    assert "did not come to its end" in fact(found, "ptrace").reason

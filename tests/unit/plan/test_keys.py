@@ -1,0 +1,156 @@
+"""What changes a cache key, field by field, and what must not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from contextkernel.errors import Span
+from contextkernel.model.digest import Digest
+from contextkernel.plan import keys
+from contextkernel.plan.steps import (
+    ContextOrigin,
+    CopyStep,
+    InlineFile,
+    RunStep,
+    StageOrigin,
+    TmpfsTarget,
+    WorkdirStep,
+)
+
+PLACE = Span(file="Dockerfile", line=1, end_line=1, end_column=9)
+RUN_KEY = "sha256:bfb0b1428b531312cfc2479d15222bbb5488d662176c4580d9fd42d3ce347f09"
+PARENT = keys.chain([Digest.of(b"base")])
+CONTENT = Digest.of(b"content")
+RUN = RunStep(
+    title="[2/2] RUN true",
+    created_by="RUN /bin/sh -c true # buildkit",
+    span=PLACE,
+    original="RUN true",
+    argv=("/bin/sh", "-c", "true"),
+    env=("A=1", "B=2"),
+)
+COPY = CopyStep(
+    title="[2/2] COPY a /b",
+    created_by="COPY a /b # buildkit",
+    span=PLACE,
+    original="COPY a /b",
+    origin=ContextOrigin(),
+    sources=("/a",),
+    destination="/b",
+)
+WORKDIR = WorkdirStep(title="[2/2] WORKDIR /w", created_by="WORKDIR /w", span=PLACE, original="WORKDIR /w", path="/w")
+
+SHOWN_ONLY = {
+    "title": "[5/9] other",
+    "created_by": "other",
+    "span": Span(file="other", line=9, end_line=9, end_column=2),
+    "original": "other",
+}
+RUN_CHANGES = {
+    "argv": ("/bin/sh", "-c", "false"),
+    "env": ("A=1", "B=3"),
+    "user": "nobody",
+    "cwd": "/srv",
+    "network": "none",
+    "tmpfs": (TmpfsTarget("/tmp"),),
+    "script": InlineFile("EOF", "#!/bin/sh\n"),
+}
+RUN_SAME = {**SHOWN_ONLY, "proxy": ("HTTP_PROXY=http://proxy",), "env": ("B=2", "A=1")}
+COPY_CHANGES = {"destination": "/c", "directory": True, "chown": "1:1", "chmod": 0o600, "unpack": True}
+COPY_SAME = {
+    **SHOWN_ONLY,
+    # what these stand for comes in through the content digest
+    "origin": StageOrigin(0),
+    "sources": ("/elsewhere/a",),
+    "files": (InlineFile("a", "b"),),
+}
+WORKDIR_CHANGES = {"path": "/x", "owner": "nobody"}
+
+
+@pytest.mark.parametrize("field", RUN_CHANGES)
+def test_run_key_changes_with(field: str) -> None:
+    other = dataclasses.replace(RUN, **{field: RUN_CHANGES[field]})
+    assert keys.run_key(other, PARENT) != keys.run_key(RUN, PARENT)
+
+
+@pytest.mark.parametrize("field", RUN_SAME)
+def test_run_key_does_not_change_with(field: str) -> None:
+    other = dataclasses.replace(RUN, **{field: RUN_SAME[field]})
+    assert keys.run_key(other, PARENT) == keys.run_key(RUN, PARENT)
+
+
+@pytest.mark.parametrize("field", COPY_CHANGES)
+def test_copy_key_changes_with(field: str) -> None:
+    other = dataclasses.replace(COPY, **{field: COPY_CHANGES[field]})
+    assert keys.copy_key(other, PARENT, CONTENT) != keys.copy_key(COPY, PARENT, CONTENT)
+
+
+@pytest.mark.parametrize("field", COPY_SAME)
+def test_copy_key_does_not_change_with(field: str) -> None:
+    other = dataclasses.replace(COPY, **{field: COPY_SAME[field]})
+    assert keys.copy_key(other, PARENT, CONTENT) == keys.copy_key(COPY, PARENT, CONTENT)
+
+
+def test_copy_key_changes_with_content() -> None:
+    assert keys.copy_key(COPY, PARENT, Digest.of(b"other")) != keys.copy_key(COPY, PARENT, CONTENT)
+
+
+@pytest.mark.parametrize("field", WORKDIR_CHANGES)
+def test_workdir_key_changes_with(field: str) -> None:
+    other = dataclasses.replace(WORKDIR, **{field: WORKDIR_CHANGES[field]})
+    assert keys.workdir_key(other, PARENT) != keys.workdir_key(WORKDIR, PARENT)
+
+
+@pytest.mark.parametrize("field", SHOWN_ONLY)
+def test_workdir_key_does_not_change_with(field: str) -> None:
+    other = dataclasses.replace(WORKDIR, **{field: SHOWN_ONLY[field]})
+    assert keys.workdir_key(other, PARENT) == keys.workdir_key(WORKDIR, PARENT)
+
+
+def test_every_field_of_the_steps_is_decided_upon() -> None:
+    for step, known in (
+        (RUN, {**RUN_CHANGES, **RUN_SAME}),
+        (COPY, {**COPY_CHANGES, **COPY_SAME}),
+        (WORKDIR, {**WORKDIR_CHANGES, **SHOWN_ONLY}),
+    ):
+        assert {field.name for field in dataclasses.fields(step)} == set(known)
+
+
+def test_all_keys_change_with_what_lies_below() -> None:
+    other = keys.chain([Digest.of(b"base"), Digest.of(b"more")])
+    assert keys.run_key(RUN, other) != keys.run_key(RUN, PARENT)
+    assert keys.copy_key(COPY, other, CONTENT) != keys.copy_key(COPY, PARENT, CONTENT)
+    assert keys.workdir_key(WORKDIR, other) != keys.workdir_key(WORKDIR, PARENT)
+
+
+def test_kinds_of_steps_never_share_a_key() -> None:
+    found = {
+        keys.run_key(RUN, PARENT),
+        keys.copy_key(COPY, PARENT, CONTENT),
+        keys.workdir_key(WORKDIR, PARENT),
+        keys.chain([]),
+        keys.source_digest([]),
+    }
+    assert len(found) == 5
+
+
+def test_chain_depends_on_the_order_of_layers() -> None:
+    one, two = Digest.of(b"1"), Digest.of(b"2")
+    assert keys.chain([one, two]) != keys.chain([two, one])
+
+
+def test_argv_is_not_joined() -> None:
+    split = dataclasses.replace(RUN, argv=("a", "b c"))
+    joined = dataclasses.replace(RUN, argv=("a b", "c"))
+    assert keys.run_key(split, PARENT) != keys.run_key(joined, PARENT)
+
+
+def test_names_that_are_not_utf8_stay_apart() -> None:
+    assert keys.source_digest([("\udc80",)]) != keys.source_digest([("\udc81",)])
+
+
+def test_keys_are_stable_across_versions() -> None:
+    # a change here throws away every user's build cache: only together with the version tag
+    assert keys.run_key(RUN, keys.chain([])) == RUN_KEY
