@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from typing import TextIO
 
     from contextkernel.commands.face import Progress
     from contextkernel.commands.outcome import Outcome
@@ -36,10 +37,6 @@ def main(argv: Sequence[str] | None = None, *, make_engine: Callable[[str | None
     Returns:
         The exit code: the container's for ``run``, else 0 or the error's.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show an ellipsis must not end the command
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
     session = _Session(make_engine or _engine)
     try:
         code = session.run(tuple(sys.argv[1:] if argv is None else argv))
@@ -80,8 +77,7 @@ class _Session:
             if self._debug:
                 raise
             kind = "" if isinstance(problem, OSError) else f"internal error: {type(problem).__name__}: "
-            sys.stdout.flush()
-            sys.stderr.write(f"{PROGRAM}: {kind}{problem}\nhint: {PROGRAM} --debug shows where it happened\n")
+            _write(sys.stderr, f"{PROGRAM}: {kind}{problem}\nhint: {PROGRAM} --debug shows where it happened\n")
             return _INTERNAL
 
     def _execute(self, words: tuple[str, ...]) -> Outcome:
@@ -107,7 +103,7 @@ class _Session:
     def _show(self, outcome: Outcome) -> int:
         from contextkernel.commands.tables import text_of
 
-        sys.stdout.write(text_of(outcome.value))
+        _write(sys.stdout, text_of(outcome.value))
         for problem in outcome.problems:
             _complain(problem)
         return outcome.exit_code
@@ -137,20 +133,15 @@ class TerminalFace:
 
     def write_out(self, text: str) -> None:
         """Print."""
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        _write(sys.stdout, text)
 
     def write_err(self, text: str) -> None:
         """Print on standard error."""
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        _write(sys.stderr, text)
 
     def write_output(self, stream: str, data: bytes) -> None:
         """Pass a container's bytes on as they are."""
-        target = sys.stderr if stream == "stderr" else sys.stdout
-        target.flush()
-        target.buffer.write(data)
-        target.buffer.flush()
+        _write(sys.stderr if stream == "stderr" else sys.stdout, data)
 
     def output_descriptors(self) -> tuple[int | None, int | None]:
         """Descriptors 1 and 2: a container writes there without a detour."""
@@ -181,8 +172,7 @@ def _in_place() -> AbstractContextManager[Reporter]:
     from contextkernel.commands.progress_tty import TerminalView
 
     def write(text: str) -> None:
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        _write(sys.stderr, text)
 
     def width() -> int:
         try:
@@ -201,10 +191,26 @@ def _in_place() -> AbstractContextManager[Reporter]:
     return view()
 
 
+def _write(stream: TextIO, content: str | bytes) -> None:
+    """Write and flush, all of it.
+
+    With ``PYTHONUNBUFFERED`` the text layer writes straight to the descriptor and drops what a short write left over.
+    """
+    stream.flush()
+    if not hasattr(stream, "buffer"):
+        stream.write(content if isinstance(content, str) else content.decode("utf-8", "replace"))
+        return
+    data = content.encode(stream.encoding, "backslashreplace") if isinstance(content, str) else content
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.buffer.write(rest) or 0 :]
+    stream.buffer.flush()
+
+
 def _complain(problem: ContextKernelError) -> None:
     """The error after everything that was printed before it."""
-    sys.stdout.flush()
-    sys.stderr.write("\n".join((f"{PROGRAM}: {problem.lines()[0]}", *problem.lines()[1:])) + "\n")
+    first, *rest = problem.lines()
+    _write(sys.stderr, "\n".join((f"{PROGRAM}: {first}", *rest)) + "\n")
 
 
 def _forget_output() -> None:

@@ -141,14 +141,6 @@ class DirectoryContext:
         self._digests[node.path] = found
         return found
 
-    def head(self, node: Node, count: int) -> bytes:
-        """See ``SourceTree``."""
-        try:
-            with open(self._absolute(node.path), "rb") as stream:
-                return stream.read(count)
-        except OSError as problem:
-            raise _unreadable(node.path, problem) from None
-
     def excluded_below(self, path: str) -> tuple[str, ...]:
         """The outermost entries at or below ``path`` that are left out, sorted."""
         found: list[str] = []

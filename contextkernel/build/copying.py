@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contextkernel.build.archives import is_archive
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.trees import Node, SourceTree
 from contextkernel.dockerfile.ignore import match_glob
@@ -85,8 +84,9 @@ def _item(step: CopyStep, tree: SourceTree, path: str) -> tuple[CopyItem, list[t
         rows = [_row(tree, below, resolved) for below in tree.below(resolved)]
         return CopyItem(source=resolved, contents=True), rows
     name = path.rpartition("/")[2]
-    extract = step.unpack and node.kind == "file" and is_archive(lambda count: tree.head(node, count))
-    return CopyItem(source=resolved, name=name, extract=extract), [(name, extract, *_row(tree, node, resolved))]
+    # whether it is an archive, the worker sees by its content
+    item = CopyItem(source=resolved, name=name, extract=step.unpack and node.kind == "file")
+    return item, [(name, *_row(tree, node, resolved))]
 
 
 def _row(tree: SourceTree, node: Node, top: str) -> tuple[object, ...]:

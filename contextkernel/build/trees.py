@@ -71,10 +71,6 @@ class SourceTree(Protocol):
         """sha256 (hex) of a file's content."""
         ...
 
-    def head(self, node: Node, count: int) -> bytes:
-        """The first bytes of a file."""
-        ...
-
 
 class MergedTree:
     """The merged view of layers, made from their indexes.
@@ -113,10 +109,6 @@ class MergedTree:
     def digest(self, node: Node) -> str:
         """See :class:`SourceTree`."""
         return self._leader(self._entries[node.path]).digest
-
-    def head(self, node: Node, count: int) -> bytes:
-        """Nothing: ADD never takes files from an image."""
-        raise KeyError(node.path, count)
 
     def _inside(self, path: str) -> Iterator[str]:
         """``path`` and what is below it: neighbours, since the entries are sorted depth first."""

@@ -89,10 +89,14 @@ def run_child(operations: tuple[op.Operation, ...], streams: Streams, permitted:
     except ContextKernelError as problem:
         hint, number = problem.hint, getattr(problem, "number", 0)
         _report(Failed("setup", _said(step, problem), hint=hint, operation=type(step).__name__, number=number))
-    except BaseException as problem:
-        number = getattr(problem, "errno", 0) or 0
-        text = f"{type(step).__name__}: {type(problem).__name__}: {problem}"
+    except OSError as problem:
+        number = problem.errno or 0
+        where = f" {problem.filename}" if problem.filename else ""
+        text = f"container set-up failed at {type(step).__name__}:{where} {os.strerror(number).lower()} (errno {number})"
         _report(Failed("setup", text, operation=type(step).__name__, number=number))
+    except BaseException as problem:
+        text = f"container set-up failed at {type(step).__name__}: {type(problem).__name__}: {problem}"
+        _report(Failed("setup", text, operation=type(step).__name__))
     finally:
         os._exit(1)
 

@@ -61,9 +61,21 @@ def index_of(diff: str) -> list[Entry]:
 
 
 def true_owners(lowers: Sequence[str]) -> dict[str, Owner]:
-    """What the indexes of a stack of ``diff`` directories say of every path that is not 0:0."""
-    merged = merge(index_of(lower) for lower in lowers)
+    """What is known of every path in a stack of ``diff`` directories that is not 0:0.
+
+    A layer whose commit is still under way has no index yet; then its side table speaks for it.
+    """
+    merged = merge(_rows_or_owners(lower) for lower in lowers)
     return {path: (entry.uid, entry.gid) for path, entry in merged.items() if entry.uid or entry.gid}
+
+
+def _rows_or_owners(diff: str) -> list[Entry]:
+    directory = os.path.dirname(diff)
+    if os.path.exists(f"{directory}/index"):
+        return index_of(diff)
+    owners = OwnerTable(directory).owners
+    # as directories, which hide nothing: only owners are asked for
+    return [Entry(path=path, kind="dir", uid=uid, gid=gid) for path, (uid, gid) in owners.items()]
 
 
 def resolve_owner(text: str, root: int) -> Owner:

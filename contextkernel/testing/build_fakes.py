@@ -242,8 +242,9 @@ class TreeWorker:
             shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, ignore=ignore)
             return
         path = os.path.join(target, item.name) if into else target
-        os.makedirs(path if item.extract else os.path.dirname(path), exist_ok=True)
-        if item.extract:
+        extract = item.extract and tarfile.is_tarfile(source)
+        os.makedirs(target if extract else os.path.dirname(path), exist_ok=True)
+        if extract:
             _extract(source, target)
         else:
             shutil.copy(source, path, follow_symlinks=False)

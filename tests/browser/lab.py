@@ -156,7 +156,7 @@ def open_notebook(page: Any, lab: Lab, notebook: str) -> None:
 def run_all(page: Any, *, seconds: int) -> None:
     """Run every cell and wait for the last one."""
     page.wait_for_function("() => window.jupyterapp.commands.isEnabled('notebook:run-all-cells')", timeout=60_000)
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')", None)
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.wait_for_function(
         """() => {
             const busy = document.querySelector('.jp-Notebook-ExecutionIndicator');

@@ -118,7 +118,7 @@ def test_client_descriptors_stay_blocking(box):
 
 def test_no_descriptor_of_the_engine_is_inherited(box):
     assert box.sh("ls /proc/self/fd") == "0\n1\n2\n3\n"  # 3 is the directory being listed
-    assert box.sh("ls /proc/$$/fd | wc -l", init=True).strip() == "3"
+    assert box.run("ls", "/proc/self/fd", init=True).out == "0\n1\n2\n3\n"
 
 
 def test_process_one(box):
@@ -228,10 +228,8 @@ def test_working_directory_that_is_a_file(box):
 
 
 def test_devices(box):
-    assert box.sh("ls /dev").split() == sorted(
-        ["core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout"]
-        + ["tty", "urandom", "zero"]
-    )
+    expected = "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    assert box.sh("ls /dev").split() == expected.split()
     assert box.sh(
         "echo x >/dev/null; head -c4 /dev/zero | wc -c; head -c4 /dev/urandom | wc -c; stat -c %a /dev/shm"
     ) == ("4\n4\n1777\n")

@@ -308,6 +308,17 @@ def test_two_copies_into_one_layer(bench: Bench) -> None:
     assert set(bench.rows(layer)) == {"x", "x/a", "x/b"}
 
 
+def test_a_layer_below_may_still_be_without_its_index(bench: Bench) -> None:
+    fill(bench, a="1", b="2")
+    base = bench.base(x=0o755)
+    first = bench.copy("a", to="/x/y/", lowers=(base,), chown="5:6")
+    second = bench.copy("b", to="/x/y/", lowers=(base, first))
+    third = bench.copy("x", to="/z", lowers=(base,), source_lowers=diffs((base, first, second)))
+    assert not (first / "index").exists()
+    assert (bench.rows(second)["x/y"].uid, bench.rows(second)["x/y"].gid) == (5, 6)
+    assert [bench.rows(third)[path].uid for path in ("z/y", "z/y/a", "z/y/b")] == [5, 5, 0]
+
+
 def test_forty_layers_and_awkward_directory_names(bench: Bench) -> None:
     fill(bench, a="1")
     bench.root = bench.root / "with, comma:and colon"

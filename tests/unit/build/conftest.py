@@ -53,6 +53,7 @@ class Bench:
             self.worker,
             self.runtime,
             options.pop("resolve", self.store.resolve_base),
+            fake_ids=options.pop("fake_ids", False),
             platform=Platform("linux", "amd64"),
             now=self.now,
         )

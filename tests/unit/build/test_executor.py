@@ -292,6 +292,20 @@ def test_the_worker_is_told_what_lies_below(bench: Any) -> None:
     assert [len(lowers) for lowers in bench.worker.lowers[-2:]] == [1, 2]
 
 
+def test_with_one_id_the_indexes_below_are_there_when_files_are_made(bench: Any) -> None:
+    complete: list[bool] = []
+
+    class Watching(type(bench.worker)):  # type: ignore[misc]
+        def make_dir(self, request: Any) -> None:
+            complete.append(all(os.path.exists(f"{lower}/../index") for lower in request.lowers))
+            super().make_dir(request)
+
+    bench.worker = Watching()
+    bench.build("FROM base\nRUN a\nWORKDIR /one\nWORKDIR /two\n", fake_ids=True)
+    assert complete == [True, True]
+    assert bench.runtime.launched[0].fake_ids
+
+
 def test_context_problems_are_told_before_anything_runs(bench: Any) -> None:
     bench.write({"src/main.c": "x"})
     with pytest.raises(SourceNotFound) as caught:
@@ -404,10 +418,16 @@ def test_add_unpacks_archives_only(bench: Any) -> None:
         archive.add(bench.context / "inside.txt", "inside.txt")
     bench.build("FROM base\nADD a.tgz plain.tar /x/\nCOPY a.tgz /y/\nADD --unpack=false a.tgz /z/\n")
     assert [[item.extract for item in request.items] for request in bench.worker.copies] == [
-        [True, False],
+        [True, True],
         [False],
         [False],
     ]
+    # which of them is an archive, the worker sees by content
+    made = [
+        sorted(os.listdir(os.path.join(request.upper, name)))
+        for request, name in zip(bench.worker.copies, "xyz", strict=True)
+    ]
+    assert made == [["inside.txt", "plain.tar"], ["a.tgz"], ["a.tgz"]]
 
 
 def test_an_unreadable_ignore_pattern_names_its_file(bench: Any) -> None:

@@ -1,54 +1,18 @@
-"""Small parts: archives by content, relayed output, files of the request."""
+"""Small parts: relayed output, stacked layers, files of the request."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import lzma
 import os
-import tarfile
 import threading
 from pathlib import Path
 
 import pytest
-import zstandard
 
-from contextkernel.build.archives import is_archive
 from contextkernel.build.commits import overlay_lowers
 from contextkernel.build.relay import Tail, relay
 from contextkernel.build.reporting import bytes_text
 from contextkernel.build.sources import read_dockerfile, read_ignore
 from contextkernel.errors import InvalidInput, SourceNotFound
-
-
-def archive() -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        info = tarfile.TarInfo("x")
-        info.size = 3
-        tar.addfile(info, io.BytesIO(b"abc"))
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    "pack",
-    [bytes, gzip.compress, bz2.compress, lzma.compress, zstandard.ZstdCompressor().compress],
-    ids=["plain", "gzip", "bzip2", "xz", "zstd"],
-)
-def test_archives_are_known_by_content(pack: object) -> None:
-    assert callable(pack)
-    data = pack(archive())
-    assert is_archive(lambda count: data[:count])
-    other = pack(b"not an archive " * 100)
-    assert not is_archive(lambda count: other[:count])
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"\x1f\x8b", b"\x1f\x8bgarbage", b"BZhgarbage", b"\xfd7zXZ\0garbage", b"\0" * 512]
-)
-def test_what_is_no_archive(data: bytes) -> None:
-    assert not is_archive(lambda count: data[:count])
 
 
 def test_relay_hands_output_on_until_both_ends_are_closed() -> None:

@@ -1,0 +1,54 @@
+"""The same tests as an ordinary user, with a range of ids and with a single one; run by root, who can become that user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+USER = "cktest"
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[2]
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def user() -> str:
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        # useradd gives the user its ranges in /etc/subuid and /etc/subgid
+        subprocess.run(["useradd", "--create-home", USER], check=True)
+    return USER
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("ids", ["range", "single"])
+def test_everything_as_an_ordinary_user(user, ids):
+    scratch = Path("/tmp") / f"{USER}-{os.getpid()}-{ids}"
+    scratch.mkdir(mode=0o755)
+    shutil.chown(scratch, user)
+    try:
+        done = subprocess.run(
+            [
+                *("runuser", "-u", user, "--", "env", "PYTHONDONTWRITEBYTECODE=1", f"CONTEXTKERNEL_TEST_IDS={ids}"),
+                *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={scratch}/pytest"),
+                *(str(HERE / "test_containers.py"), str(HERE / "test_lifetimes.py")),
+            ],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        # files of the user's subordinate ids may be among them
+        shutil.rmtree(scratch, ignore_errors=True)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
