@@ -181,8 +181,7 @@ class Engine:
         Raises:
             DockerfileError, SourceNotFound, StepFailed, ImageNotFound: see there; finished steps stay cached.
         """
-        from contextkernel.build import Builder, BuildRequest
-        from contextkernel.build import read_dockerfile
+        from contextkernel.build import Builder, BuildRequest, read_dockerfile
 
         self._sweep()
         source, name = read_dockerfile(context, dockerfile, text)

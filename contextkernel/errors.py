@@ -42,11 +42,11 @@ a span points into the text it came from. Decisions are made on types and fields
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, kw_only=True):
     """A place in a text: lines and columns count from 1; ``end_column`` is one past the last character.
 
     Attributes:
@@ -118,7 +118,7 @@ def excerpt(source: str, span: Span, context: int = 2) -> list[str]:
     Returns:
         Lines without line ends.
     """
-    text = source.split("\n")
+    text = source.removesuffix("\n").split("\n") if source else []
     first, last = max(1, span.line - context), min(len(text), span.end_line + context)
     width = len(str(last))
     out = []

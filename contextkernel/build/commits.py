@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.model.digest import Digest
@@ -15,14 +15,15 @@ from contextkernel.plan.image import MadeLayer
 from contextkernel.plan.keys import chain
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from contextkernel.store.steps import StepRecord
 
 KeyMaker = Callable[[Digest], Digest]
 """Makes a step's cache key of the identity of what is below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StackLayer:
+class StackLayer(msgspec.Struct, frozen=True):
     """A layer of a stage that is known in full."""
 
     diff_id: Digest
@@ -40,16 +41,14 @@ def overlay_lowers(directories: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{directory}/diff" for directory in reversed(once))
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(msgspec.Struct):
     directory: str
     key: KeyMaker
     created: int
     facts: Future[LayerFacts]
 
 
-@dataclass(slots=True)
-class Stack:
+class Stack(msgspec.Struct):
     """The layers of a stage so far: known ones, then ones that are still being hashed.
 
     Attributes:
@@ -57,8 +56,8 @@ class Stack:
         pending: on top of them.
     """
 
-    known: list[StackLayer] = field(default_factory=list)
-    pending: list[_Pending] = field(default_factory=list)
+    known: list[StackLayer] = msgspec.field(default_factory=list)
+    pending: list[_Pending] = msgspec.field(default_factory=list)
 
     @property
     def lowers(self) -> tuple[str, ...]:
@@ -94,8 +93,7 @@ class Committer:
         self._store = store
         self._worker = worker
         self._record = record
-        # one thread: where owners cannot be stored on the host, a layer is indexed with those below it at hand
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
+        self._pool: ThreadPoolExecutor | None = None
         self._open: list[str] = []
         self.added: list[Digest] = []
         self.wakes, self._wake = os.pipe()
@@ -105,7 +103,8 @@ class Committer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
         os.close(self.wakes)
         os.close(self._wake)
         for directory in self._open:
@@ -115,9 +114,17 @@ class Committer:
         """Put a finished layer directory on top of ``stack`` and begin to hash it."""
         self._open.append(directory)
         lowers = stack.lowers
-        future = self._pool.submit(lambda: self._worker.commit(directory, lowers=lowers))
+        future = self._workshop().submit(lambda: self._worker.commit(directory, lowers=lowers))
         future.add_done_callback(self._ring)
         stack.pending.append(_Pending(directory, key, created, future))
+
+    def _workshop(self) -> ThreadPoolExecutor:
+        if self._pool is None:  # a build that finds all in the cache does without the import
+            from concurrent.futures import ThreadPoolExecutor
+
+            # one thread: where owners cannot be stored on the host, a layer is indexed with those below it at hand
+            self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
+        return self._pool
 
     def _ring(self, _future: object) -> None:
         try:

@@ -11,7 +11,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from contextkernel.build.ports import BuildStore
 from contextkernel.build.trees import Node, NodeKind
@@ -30,8 +31,7 @@ _KINDS: dict[int, NodeKind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
+class _Listing(msgspec.Struct, frozen=True):
     """A directory: what is to be seen by name (sorted), and the names that are left out."""
 
     seen: dict[str, os.stat_result]

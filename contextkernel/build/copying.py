@@ -7,7 +7,7 @@ copies nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.trees import Node, SourceTree
@@ -22,8 +22,7 @@ from contextkernel.plan.steps import CopyStep
 _WILDCARDS = "*?["
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedCopy:
+class ResolvedCopy(msgspec.Struct, frozen=True, kw_only=True):
     """A COPY with its sources found.
 
     Attributes:

@@ -8,9 +8,10 @@ import platform
 import re
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import msgspec
 
 if TYPE_CHECKING:
     from contextkernel.model.reference import ImageRef
@@ -29,8 +30,7 @@ _KEYRINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """One release of one distribution.
 
     Attributes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
+class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One build.
 
     Attributes:
@@ -31,11 +31,11 @@ class BuildRequest:
     dockerfile: str | bytes
     dockerfile_name: str = "Dockerfile"
     tags: tuple[ImageRef, ...] = ()
-    build_args: Mapping[str, str | None] = field(default_factory=dict)
+    build_args: Mapping[str, str | None] = msgspec.field(default_factory=dict)
     target: str | None = None
     no_cache: bool = False
     pull: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     network: str = "default"
     platform: Platform | None = None
 

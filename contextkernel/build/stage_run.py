@@ -10,8 +10,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import IO, Literal, assert_never
+
+import msgspec
 
 from contextkernel.build.commits import Committer, KeyMaker, Stack, StackLayer
 from contextkernel.build.copying import ResolvedCopy
@@ -46,8 +47,7 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """What every stage of a build is executed with.
 
     Attributes:

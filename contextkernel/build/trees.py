@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from contextkernel.layer import merge as merging
 from contextkernel.layer.index import encode_name
@@ -14,8 +15,7 @@ from contextkernel.model.layers import Entry
 NodeKind = Literal["file", "dir", "symlink", "char", "block", "fifo"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(msgspec.Struct, frozen=True, kw_only=True):
     """An entry as COPY sees it: what it is, not when it was made.
 
     Attributes:

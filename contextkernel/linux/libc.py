@@ -33,8 +33,24 @@ _COMMON = {
     "pidfd_getfd": 438,
     "mount_setattr": 442,
 }
-_X86_64 = {"rt_sigaction": 13, "clone": 56, "pivot_root": 155, "keyctl": 250, "seccomp": 317, "capget": 125, "capset": 126}
-_GENERIC = {"rt_sigaction": 134, "clone": 220, "pivot_root": 41, "keyctl": 219, "seccomp": 277, "capget": 90, "capset": 91}
+_X86_64 = {
+    "rt_sigaction": 13,
+    "clone": 56,
+    "pivot_root": 155,
+    "keyctl": 250,
+    "seccomp": 317,
+    "capget": 125,
+    "capset": 126,
+}
+_GENERIC = {
+    "rt_sigaction": 134,
+    "clone": 220,
+    "pivot_root": 41,
+    "keyctl": 219,
+    "seccomp": 277,
+    "capget": 90,
+    "capset": 91,
+}
 _MACHINES = {"x86_64": _X86_64, "aarch64": _GENERIC, "riscv64": _GENERIC}
 
 

@@ -10,8 +10,9 @@ Compared as 64 bits, a family with a high bit set would pass "greater than AF_VS
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 # <linux/seccomp.h>, in falling precedence
 KILL_PROCESS = 0x8000_0000
@@ -43,8 +44,7 @@ class Operator(StrEnum):
     MASKED_EQUAL = "SCMP_CMP_MASKED_EQ"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """A comparison with one argument of a system call, unsigned.
 
     Attributes:
@@ -62,8 +62,7 @@ class Condition:
     bits: int = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """Circumstances of a container; an empty part does not matter.
 
     Attributes:
@@ -77,8 +76,7 @@ class Scope:
     kernel: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of some system calls.
 
     Attributes:
@@ -109,8 +107,7 @@ class Rule:
         return when.kernel is None or kernel >= when.kernel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Rules in order, and the verdict for calls that none of them decides."""
 
     rules: tuple[Rule, ...]

@@ -18,7 +18,7 @@ def reset_signals() -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     # what is used by the C library's threads (32 and 33); some parents leave it ignored
-    for number in set(range(1, signal.NSIG)) - signal.valid_signals():
+    for reserved in set(range(1, signal.NSIG)) - signal.valid_signals():
         with suppress(SyscallFailed):
-            syscall("rt_sigaction", number, ctypes.c_char_p(_DEFAULT), None, _SET_BYTES)
+            syscall("rt_sigaction", int(reserved), ctypes.c_char_p(_DEFAULT), None, _SET_BYTES)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

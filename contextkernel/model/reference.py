@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from contextkernel.errors import InvalidDigest, InvalidReference
 from contextkernel.model.digest import Digest
@@ -23,8 +24,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}\Z")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ImageRef:
+class ImageRef(msgspec.Struct, frozen=True, order=True):
     """A normalised image reference.
 
     Attributes:
@@ -115,7 +115,7 @@ class ImageRef:
 
     def with_tag(self, tag: str) -> ImageRef:
         """The same repository under another tag."""
-        return replace(self, tag=tag, digest=None)
+        return msgspec.structs.replace(self, tag=tag, digest=None)
 
     def __str__(self) -> str:
         return self.name + self._suffix()

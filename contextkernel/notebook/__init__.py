@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from IPython.core.interactiveshell import InteractiveShell
+
+    from contextkernel.engine import Engine
 
 __all__ = ["load", "load_docker_alias", "unload", "unload_docker_alias"]
 
@@ -17,17 +21,18 @@ _ATTRIBUTE = "_contextkernel_magics"
 """Where a shell keeps its magics object, so that loading twice is harmless and unloading finds it."""
 
 
-def load(shell: InteractiveShell) -> None:
+def load(shell: InteractiveShell, make_engine: Callable[[], Engine] | None = None) -> None:
     """Add ``%%dockerfile``, ``%container`` and ``%%container`` to ``shell``. Loading twice changes nothing.
 
     Args:
         shell: the IPython shell to extend.
+        make_engine: makes the engine at the first command that needs one; default: ``Engine()``.
     """
     if getattr(shell, _ATTRIBUTE, None) is not None:
         return
     from contextkernel.notebook.magics import ContainerMagics
 
-    magics = ContainerMagics(shell)
+    magics = ContainerMagics(shell, make_engine)
     setattr(shell, _ATTRIBUTE, magics)
     magics.attach()
 

@@ -26,14 +26,14 @@ class NotebookFace:
         program: how the user called us: ``%container``, ``%docker``, ``%%dockerfile``.
         words: the command, for the title of a build view.
         stdin: the cell, for ``%%container``.
-        live: whether displays can be updated (a Jupyter front end); else events are printed as text.
+        shell: an IPython shell whose front end can update displays; without it events are printed as text.
     """
 
-    def __init__(self, program: str, words: Sequence[str], *, stdin: bytes | None = None, live: bool = False) -> None:
+    def __init__(self, program: str, words: Sequence[str], *, stdin: bytes | None = None, shell: Any = None) -> None:
         self._program = program
         self._words = tuple(words)
         self._stdin = stdin
-        self._live = live
+        self._shell = shell
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
 
     @property
@@ -73,8 +73,8 @@ class NotebookFace:
 
     def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:
         """The live view, or lines of text where that was asked for or displays cannot be updated."""
-        if progress == "auto" and self._live:
-            return LiveView(_publisher(), title=_title(self._words), work=_work(self._words))
+        if progress == "auto" and self._shell is not None:
+            return LiveView(Display(self._shell), title=_title(self._words), work=_work(self._words))
         return _printed(progress)
 
     def confirm(self, question: str) -> bool:
@@ -91,24 +91,19 @@ def _printed(progress: Progress) -> Iterator[Reporter]:
         yield report
 
 
-def _publisher() -> _Display:
-    return _Display(f"contextkernel-{os.urandom(8).hex()}")
+class Display:
+    """One display of a shell that is shown once and then updated; callable as :class:`LiveView` wants it.
 
+    Args:
+        shell: an IPython shell whose front end can update displays.
+    """
 
-class _Display:
-    """Publishes mime bundles under one display id; callable as :class:`LiveView` wants it."""
-
-    def __init__(self, display_id: str) -> None:
-        self._id = display_id
+    def __init__(self, shell: Any) -> None:
+        self._publisher = shell.display_pub
+        self._id = f"contextkernel-{os.urandom(8).hex()}"
 
     def __call__(self, bundle: dict[str, str], update: bool) -> None:
-        from IPython import display as _display
-
-        show: Any = _display
-        if update:
-            show.update_display(bundle, raw=True, display_id=self._id)
-        else:
-            show.display(bundle, raw=True, display_id=self._id)
+        self._publisher.publish(data=bundle, metadata={}, transient={"display_id": self._id}, update=update)
 
 
 def _work(words: tuple[str, ...]) -> Literal["build", "transfer"]:

@@ -100,9 +100,10 @@ class ContainerMagics(magic.Magics):
         return os.environ.get(name)
 
     def _run(self, program: str, words: list[str], *, stdin: bytes | None = None, dockerfile: str | None = None) -> Any:
-        face = NotebookFace(program, words, stdin=stdin, live=hasattr(self.shell, "kernel"))
+        in_notebook = hasattr(self.shell, "kernel")
+        face = NotebookFace(program, words, stdin=stdin, shell=self.shell if in_notebook else None)
         try:
-            outcome = execute(self.engine, words, face, dockerfile=dockerfile)
+            outcome = execute(self.engine, _interruptible(words), face, dockerfile=dockerfile)
         except KeyboardInterrupt:
             raise Interrupted(f"{program} {' '.join(words[:1])} was stopped and cleaned up") from None
         finally:
@@ -119,9 +120,8 @@ class ContainerMagics(magic.Magics):
         """Show what there is before the error that follows."""
         if value is None or isinstance(value, _SPOKEN) or (hasattr(value, "__len__") and not len(value)):
             return
-        from IPython import display
-
-        display.display(value)  # type: ignore[no-untyped-call, unused-ignore]
+        data, metadata = self.shell.display_formatter.format(value)
+        self.shell.display_pub.publish(data=data, metadata=metadata)
 
     def engine(self) -> Engine:
         """The shell's engine, made at its first use and closed when the shell goes."""
@@ -191,6 +191,14 @@ class ContainerMagics(magic.Magics):
         if fresh is not value or count != self.shell.execution_count:
             raise NotImplementedError
         self._fresh = (-1, None)
+
+
+def _interruptible(words: list[str]) -> list[str]:
+    """Let an interrupt of the cell stop a container, instead of being passed on to a program that may ignore it."""
+    for count, start in ((1, ["run"]), (2, ["container", "run"])):
+        if words[:count] == start:
+            return [*start, "--sig-proxy=false", *words[count:]]
+    return words
 
 
 def _engine() -> Engine:

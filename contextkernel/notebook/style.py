@@ -20,8 +20,8 @@ _GROUND = "rgba(128, 128, 128, .09)"
 
 STYLE = f"""<style>
 .ck {{ font-size: var(--jp-ui-font-size1, 13px); line-height: 1.45; }}
-div.ck :not(pre) > code, div.ck pre {{ font-family: {_MONO}; font-size: .95em; background: none; padding: 0;
-  color: inherit; }}
+div.ck :not(pre) > code, div.ck pre {{ font-family: {_MONO}; font-size: .95em; color: inherit;
+  background: none !important; padding: 0 !important; }}
 .ck-muted {{ color: {_MUTED}; }}
 .ck-box {{ border: 1px solid {_LINE}; border-left: 3px solid {_BUSY}; border-radius: 4px; margin: 2px 0; }}
 .ck-box.ck-done {{ border-left-color: {_OK}; }} .ck-box.ck-failed {{ border-left-color: {_BAD}; }}
@@ -43,7 +43,8 @@ div.ck :not(pre) > code, div.ck pre {{ font-family: {_MONO}; font-size: .95em; b
 .ck table.ck-steps td.ck-num {{ white-space: nowrap; width: 1%; color: {_MUTED}; }}
 .ck table.ck-steps td.ck-time {{ white-space: nowrap; width: 1%; text-align: right; font-family: {_MONO}; }}
 .ck table.ck-steps code {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
-div.ck pre.ck-log {{ margin: 2px 0; padding: 5px 8px; max-height: 24em; overflow: auto; background: {_GROUND}; font-size: .9em;
+div.ck pre.ck-log {{ margin: 2px 0; padding: 5px 8px !important; max-height: 24em; overflow: auto;
+  background: {_GROUND} !important; font-size: .9em;
   border-radius: 3px; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.35; }}
 .ck summary {{ cursor: pointer; color: {_MUTED}; }}
 .ck-bar {{ display: inline-block; height: .75em; vertical-align: baseline; }}

@@ -7,7 +7,6 @@ Source of the rules: BuildKit's ``exporter/containerimage/writer.go`` (``normali
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,8 +20,7 @@ COMMENT = "buildkit.dockerfile.v0"
 _EXPORTER_COMMENT = "buildkit.exporter.image.v0"
 
 
-@dataclass(frozen=True, slots=True)
-class MadeLayer:
+class MadeLayer(msgspec.Struct, frozen=True):
     """A layer that this build made or found in its cache; ``created`` in nanoseconds since the epoch."""
 
     diff_id: Digest

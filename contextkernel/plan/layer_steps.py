@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from contextkernel.dockerfile.expand import expand_document
 from contextkernel.dockerfile.instructions import Add, Copy, Dockerfile, ExecForm, FileScript, Run, ShellScript
@@ -37,8 +38,7 @@ _MOUNT_KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepScope:
+class StepScope(msgspec.Struct, frozen=True, kw_only=True):
     """What a layer-making instruction sees.
 
     Attributes:

@@ -7,8 +7,9 @@ environment before it; variables are the image's ENV and the stage's ARGs, which
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import assert_never
+
+import msgspec
 
 from contextkernel.dockerfile.instructions import (
     Add,
@@ -47,8 +48,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What all stages of one build share.
 
     Attributes:
@@ -61,21 +61,19 @@ class Facts:
 
     dockerfile: Dockerfile
     scope: Mapping[str, str]
-    build_args: Mapping[str, str] = field(default_factory=dict)
+    build_args: Mapping[str, str] = msgspec.field(default_factory=dict)
     proxy: tuple[str, ...] = ()
     network: Network = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryLine:
+class HistoryLine(msgspec.Struct, frozen=True):
     """A history entry to be: its text, and whether a layer belongs to it."""
 
     created_by: str
     layer: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageState:
+class StageState(msgspec.Struct, frozen=True, kw_only=True):
     """What a stage has come to.
 
     Attributes:
@@ -89,14 +87,13 @@ class StageState:
 
     config: RunConfig
     author: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
     arguments: tuple[tuple[str, str | None], ...] = ()
     history: tuple[HistoryLine, ...] = ()
     cmd_set: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagePlan:
+class StagePlan(msgspec.Struct, frozen=True, kw_only=True):
     """A stage ready to be executed.
 
     Attributes:
@@ -139,7 +136,7 @@ def from_image(base: ImageConfig) -> StageState:
 
 def from_stage(base: StageState) -> StageState:
     """What a stage on an earlier stage starts with: everything but its triggers."""
-    return replace(base, config=replace_config(base.config, on_build=None), cmd_set=False)
+    return msgspec.structs.replace(base, config=replace_config(base.config, on_build=None), cmd_set=False)
 
 
 def replace_config(config: RunConfig, **changes: object) -> RunConfig:
@@ -174,7 +171,7 @@ def plan_stage(node: StageNode, start: StageState, facts: Facts) -> StagePlan:
         layer = not isinstance(step, MetadataStep)
         count += layer
         steps.append(step)
-        state = replace(state, history=(*state.history, HistoryLine(step.created_by, layer)))
+        state = msgspec.structs.replace(state, history=(*state.history, HistoryLine(step.created_by, layer)))
     return StagePlan(node=node, from_title=from_title, steps=tuple(steps), state=state)
 
 
@@ -202,7 +199,7 @@ class _Applier:
         match self._command.instruction:
             case Env(pairs=pairs):
                 values = [(self._expand(pair.key, env), self._expand(pair.value, env)) for pair in pairs]
-                new = replace(state, config=_with_env(config, values), env={**env, **dict(values)})
+                new = msgspec.structs.replace(state, config=_with_env(config, values), env={**env, **dict(values)})
                 return new, self._metadata("ENV " + " ".join(f"{name}={value}" for name, value in values))
             case Arg():
                 return self._arg(self._command.instruction, state)
@@ -212,7 +209,7 @@ class _Applier:
                 return new, self._metadata("LABEL " + " ".join(f"{name}={value}" for name, value in labels))
             case Cmd(command=form):
                 argv = self._argv(form, config)
-                new = replace(_configured(state, cmd=argv or None, args_escaped=True), cmd_set=True)
+                new = msgspec.structs.replace(_configured(state, cmd=argv or None, args_escaped=True), cmd_set=True)
                 return new, self._metadata(f"CMD {texts.quoted_list(argv)}")
             case Entrypoint(command=form):
                 argv = self._argv(form, config)
@@ -237,7 +234,7 @@ class _Applier:
             case Shell(argv=argv):
                 return _configured(state, shell=argv), self._metadata(f"SHELL {texts.plain_list(argv)}")
             case Maintainer(name=name):
-                return replace(state, author=name), self._metadata(f"MAINTAINER {name}")
+                return msgspec.structs.replace(state, author=name), self._metadata(f"MAINTAINER {name}")
             case Healthcheck():
                 check = _healthcheck(self._command.instruction)
                 return _configured(state, healthcheck=check), self._metadata(
@@ -251,7 +248,7 @@ class _Applier:
             case Run():
                 run = plan_run(self._command.instruction, self._scope(state))
                 network = self._facts.network if run.network == "default" else run.network
-                return state, replace(run, proxy=self._facts.proxy, network=network)
+                return state, msgspec.structs.replace(run, proxy=self._facts.proxy, network=network)
             case Copy() | Add():
                 return state, plan_copy(self._command.instruction, self._scope(state))
             case From():
@@ -273,7 +270,9 @@ class _Applier:
                 env[item.name] = value
             declared.append((item.name, value))
             shown.append(item.name if value is None else f"{item.name}={value}")
-        return replace(state, env=env, arguments=tuple(declared)), self._metadata(f"ARG {' '.join(shown)}")
+        return msgspec.structs.replace(state, env=env, arguments=tuple(declared)), self._metadata(
+            f"ARG {' '.join(shown)}"
+        )
 
     def _argv(self, form: CommandForm, config: RunConfig) -> tuple[str, ...]:
         if isinstance(form, ExecForm):
@@ -305,7 +304,7 @@ class _Applier:
 
 
 def _configured(state: StageState, **changes: object) -> StageState:
-    return replace(state, config=replace_config(state.config, **changes))
+    return msgspec.structs.replace(state, config=replace_config(state.config, **changes))
 
 
 def _with_env(config: RunConfig, values: list[tuple[str, str]]) -> RunConfig:

@@ -8,7 +8,8 @@ them so far: :func:`build_graph` names the images it lacks, and is called again 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from contextkernel.dockerfile import parse_trigger
 from contextkernel.dockerfile.instructions import (
@@ -32,8 +33,7 @@ from contextkernel.plan.steps import Base, ImageOrigin, ScratchOrigin, StageOrig
 _SCRATCH = "scratch"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(msgspec.Struct, frozen=True, kw_only=True):
     """An instruction in its stage.
 
     Attributes:
@@ -49,8 +49,7 @@ class Command:
     origins: tuple[Base, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageNode:
+class StageNode(msgspec.Struct, frozen=True, kw_only=True):
     """One stage.
 
     Attributes:
@@ -78,8 +77,7 @@ class StageNode:
         return (self.base, *(origin for command in self.commands for origin in command.origins))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageGraph:
+class StageGraph(msgspec.Struct, frozen=True, kw_only=True):
     """All stages, and the way through them.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from contextkernel.errors import Span
 from contextkernel.model.platform import Platform
@@ -12,28 +13,24 @@ from contextkernel.model.reference import ImageRef
 Network: TypeAlias = Literal["default", "none", "host"]
 
 
-@dataclass(frozen=True, slots=True)
-class StageOrigin:
+class StageOrigin(msgspec.Struct, frozen=True):
     """An earlier stage of the same Dockerfile, by its position."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class ImageOrigin:
+class ImageOrigin(msgspec.Struct, frozen=True):
     """An image from the store or a registry; ``platform`` if a FROM asked for one."""
 
     ref: ImageRef
     platform: Platform | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ScratchOrigin:
+class ScratchOrigin(msgspec.Struct, frozen=True):
     """Nothing: ``scratch``."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContextOrigin:
+class ContextOrigin(msgspec.Struct, frozen=True):
     """The build context."""
 
 
@@ -41,24 +38,21 @@ Base: TypeAlias = StageOrigin | ImageOrigin | ScratchOrigin
 Origin: TypeAlias = StageOrigin | ImageOrigin | ScratchOrigin | ContextOrigin
 
 
-@dataclass(frozen=True, slots=True)
-class InlineFile:
+class InlineFile(msgspec.Struct, frozen=True):
     """A file whose content stands in the Dockerfile (a here-document)."""
 
     name: str
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class TmpfsTarget:
+class TmpfsTarget(msgspec.Struct, frozen=True):
     """A temporary file system during one RUN: absolute path, and bytes (0: no limit)."""
 
     path: str
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True, kw_only=True):
     """What every step has.
 
     Attributes:
@@ -74,8 +68,7 @@ class _Step:
     original: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStep(_Step):
+class RunStep(_Step, frozen=True, kw_only=True):
     """Run a program and keep what it changed.
 
     Attributes:
@@ -95,8 +88,7 @@ class RunStep(_Step):
     script: InlineFile | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyStep(_Step):
+class CopyStep(_Step, frozen=True, kw_only=True):
     """COPY, or ADD of local files.
 
     Attributes:
@@ -120,16 +112,14 @@ class CopyStep(_Step):
     unpack: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkdirStep(_Step):
+class WorkdirStep(_Step, frozen=True, kw_only=True):
     """Make the working directory, with ``owner`` (``user[:group]``) for directories that are missing."""
 
     path: str
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetadataStep(_Step):
+class MetadataStep(_Step, frozen=True, kw_only=True):
     """A change of the image's configuration only; already applied in the stage's configuration."""
 
 

@@ -166,8 +166,8 @@ def _credentials(registry: str) -> str | None:
 
 def _reason(problem: BaseException) -> str:
     """The innermost cause, without urllib3's wrapping and without the URL (which may hold a token)."""
-    inner = getattr(problem, "reason", None)
-    while isinstance(inner, BaseException) and getattr(inner, "reason", None) is not None:
-        inner = inner.reason
-    text = str(inner or problem)
+    inner: BaseException = problem
+    while isinstance(reason := getattr(inner, "reason", None), BaseException):
+        inner = reason
+    text = str(inner)
     return text.rpartition(": ")[2][:_MAX_ERROR] or type(problem).__name__

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from contextkernel.errors import InvalidInput
 
@@ -21,8 +23,7 @@ _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _ENDPOINTS = {"docker.io": "registry-1.docker.io"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One base URL to try for a registry; ``mirror`` endpoints come before the registry itself."""
 
     url: str
@@ -43,7 +44,7 @@ def endpoints(registry: str) -> tuple[Endpoint, ...]:
     if registry == "docker.io" and os.environ.get("CONTEXTKERNEL_MIRROR"):
         mirrors.insert(0, os.environ["CONTEXTKERNEL_MIRROR"].rstrip("/"))
     host = registry.rpartition(":")[0] if registry[-1:].isdigit() and ":" in registry else registry
-    plain = settings.get("insecure", host in _LOCAL)
+    plain = bool(settings.get("insecure", host in _LOCAL))
     own = f"{'http' if plain else 'https'}://{_ENDPOINTS.get(registry, registry)}"
     return (*(Endpoint(url=url, mirror=True) for url in mirrors), Endpoint(url=own))
 
@@ -58,7 +59,7 @@ def settings_path() -> str:
     return os.path.join(user_config_dir("contextkernel"), "registries.toml")
 
 
-def _load() -> dict[str, dict[str, object]]:
+def _load() -> dict[str, dict[str, Any]]:
     path = settings_path()
     try:
         with open(path, "rb") as file:

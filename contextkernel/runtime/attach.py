@@ -148,7 +148,7 @@ class _Pipes:
             if self._feed_end >= 0:
                 os.set_blocking(self._feed_end, False)
                 selector.register(self._feed_end, selectors.EVENT_WRITE)
-            while _unfinished(set(selector.get_map()), set(self._readers)):
+            while _unfinished({key.fd for key in selector.get_map().values()}, set(self._readers)):
                 for key, _ in selector.select():
                     if key.fd == self._feed_end:
                         feed = self._write_some(feed)

@@ -10,6 +10,7 @@ import fcntl
 import os
 import select
 import signal
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, NoReturn, assert_never
@@ -56,6 +57,7 @@ CHANGED_SIGNALS = (
     signal.SIGCHLD,
 )
 _REPORT = 3  # the report pipe's descriptor in the child
+_GENERATED = "/dev/.generated"
 _MAX_USER_FILE = 10 << 20
 _NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
 
@@ -92,7 +94,8 @@ def run_child(operations: tuple[op.Operation, ...], streams: Streams, permitted:
     except OSError as problem:
         number = problem.errno or 0
         where = f" {problem.filename}" if problem.filename else ""
-        text = f"container set-up failed at {type(step).__name__}:{where} {os.strerror(number).lower()} (errno {number})"
+        reason = f"{os.strerror(number).lower()} (errno {number})"
+        text = f"container set-up failed at {type(step).__name__}:{where} {reason}"
         _report(Failed("setup", text, operation=type(step).__name__, number=number))
     except BaseException as problem:
         text = f"container set-up failed at {type(step).__name__}: {type(problem).__name__}: {problem}"
@@ -137,6 +140,7 @@ class _SetUp:
     def __init__(self, permitted: frozenset[str]) -> None:
         self._permitted = permitted
         self._points: MountPoints | None = None
+        self._dev = -1  # descriptor of the container's own /dev
         self._identity = Identity(0, 0, (), "/")
         self._empty = ""  # a directory that is already masked
         self._init = False
@@ -171,7 +175,7 @@ class _SetUp:
             case op.MountMqueue(target):
                 self._mount(target, "mqueue", _STANDARD)
             case op.MakeDevice(path):
-                self._bind(path, path)
+                self._make_device(path)
             case op.MakeLink(target, link):
                 self._make_link(target, link)
             case op.WriteFile(target, content):
@@ -264,6 +268,8 @@ class _SetUp:
         for flag in flags:
             number |= _FLAGS[flag]
         self._mount(target, "tmpfs", number, options)
+        if target == "/dev":
+            self._dev = open_in_root(self._tree.root, target, os.O_PATH | os.O_DIRECTORY)
 
     def _bind(self, source: str, target: str, *, attributes: int = 0) -> None:
         try:
@@ -282,36 +288,34 @@ class _SetUp:
         except SyscallFailed as failure:
             raise SyscallFailed(failure.call, failure.number, f"{source} at {target}") from failure
 
+    # The next four work in a /dev that was mounted a moment ago and that nobody else has seen: names in it are plain.
+
+    def _make_device(self, path: str) -> None:
+        name = _name_in_dev(path)
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=self._dev))
+        mounts.bind(path, f"/proc/self/fd/{self._dev}/{name}", recursive=False)
+
     def _make_link(self, target: str, link: str) -> None:
-        parent = self._tree.directory(os.path.dirname(target))
-        try:
-            os.symlink(link, os.path.basename(target), dir_fd=parent)
-        except FileExistsError:
-            pass  # a bind of the user's is there
-        finally:
-            os.close(parent)
+        os.symlink(link, _name_in_dev(target), dir_fd=self._dev)
 
     def _write(self, target: str, content: str) -> None:
-        # mode 0644 and no link followed: the directory is a fresh tmpfs of ours
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-        descriptor = open_in_root(self._tree.root, target, flags, 0o644)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.encode("utf-8", "surrogateescape"))
+        descriptor = os.open(_name_in_dev(target), flags, 0o644, dir_fd=self._dev)
+        data = content.encode("utf-8", "surrogateescape")
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.close(descriptor)
 
     def _hosts_file(self, target: str, content: str) -> None:
         """Bind a file that is kept in /dev's memory and has no name there any more."""
-        source = "/dev/.generated"
-        self._write(source, content)
-        kept = open_in_root(self._tree.root, source, os.O_PATH)
+        self._write(_GENERATED, content)
         point = self._tree.file(target)
         try:
-            mounts.bind(f"/proc/self/fd/{kept}", f"/proc/self/fd/{point}", recursive=False)
+            source = f"/proc/self/fd/{self._dev}/{_name_in_dev(_GENERATED)}"
+            mounts.bind(source, f"/proc/self/fd/{point}", recursive=False)
         finally:
-            os.close(kept)
             os.close(point)
-        parent = self._tree.directory("/dev")
-        os.unlink(os.path.basename(source), dir_fd=parent)
-        os.close(parent)
+        os.unlink(_name_in_dev(_GENERATED), dir_fd=self._dev)
 
     def _make_directory(self, target: str) -> None:
         try:
@@ -373,6 +377,14 @@ class _SetUp:
         execute(argv, environment)
 
 
+def _name_in_dev(path: str) -> str:
+    """The last component of ``/dev/NAME``."""
+    directory, name = os.path.split(path)
+    if directory != "/dev":
+        raise LaunchFailed(f"the plan puts {path!r} elsewhere than in /dev")
+    return name
+
+
 def _mount_hint(fstype: str, number: int) -> str | None:
     if number == errno.EPERM and fstype in ("proc", "sysfs"):
         return f"parts of the host's /{fstype.removesuffix('fs')} are masked, so the kernel refuses a new one"
@@ -416,10 +428,16 @@ def _read(path: str) -> str:
         descriptor = openat2(AT_FDCWD, path, os.O_RDONLY | os.O_NONBLOCK, resolve=RESOLVE_NO_MAGICLINKS)
     except SyscallFailed:
         return ""
-    with os.fdopen(descriptor, "rb") as file:
-        if not os.path.isfile(path):
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             return ""
-        return file.read(_MAX_USER_FILE).decode("utf-8", "surrogateescape")
+        data = b""
+        while len(data) < _MAX_USER_FILE and (piece := os.read(descriptor, _MAX_USER_FILE - len(data))):
+            data += piece
+        return data.decode("utf-8", "surrogateescape")
+    finally:
+        os.close(descriptor)
 
 
 def _change_directory(target: str) -> None:

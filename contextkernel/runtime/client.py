@@ -27,6 +27,7 @@ from contextkernel.runtime.messages import (
     Refused,
     Signal,
     Started,
+    Taken,
     Welcome,
 )
 
@@ -39,6 +40,10 @@ _LINK = 3  # the launcher's end of the socket
 _START = "import sys; sys.path[:0] = {paths!r}; from contextkernel.runtime.launcher import main; main({descriptor})"
 
 
+class _NotTaken(LaunchFailed):
+    """The request was lost on its way to a monitor."""
+
+
 class ContainerProcess:
     """A running container, reached through its monitor; implements ``model.ports.Process``.
 
@@ -48,7 +53,7 @@ class ContainerProcess:
         decoder: what has been received so far on ``link``.
     """
 
-    def __init__(self, link: socket.socket, pid: int, decoder: Decoder[Started | Failed | Exited]) -> None:
+    def __init__(self, link: socket.socket, pid: int, decoder: Decoder[Taken | Started | Failed | Exited]) -> None:
         self._link = link
         self._pid = pid
         self._decoder = decoder
@@ -159,11 +164,20 @@ class NamespaceRuntime:
             stdout=stdout is not None,
             stderr=stderr is not None,
         )
+        streams = [stream for stream in (stdin, stdout, stderr) if stream is not None]
+        try:
+            return self._start(message, streams)
+        except _NotTaken:
+            # the launcher died with the request unread
+            with self._guard:
+                self._disconnect()
+            return self._start(message, streams)
+
+    def _start(self, message: Launch, streams: list[int]) -> ContainerProcess:
         ours, theirs = socket.socketpair()
         try:
-            streams = [stream for stream in (stdin, stdout, stderr) if stream is not None]
-            self._send(message, [theirs.fileno(), *streams])
-            theirs.close()
+            with theirs:
+                self._send(message, [theirs.fileno(), *streams])
             return _await_start(ours)
         except BaseException:
             # an interrupt while waiting: the monitor must not keep what nobody will know of
@@ -171,8 +185,6 @@ class NamespaceRuntime:
                 messages.send(ours, Signal(signal.SIGKILL))
             ours.close()
             raise
-        finally:
-            theirs.close()
 
     def connect(self, state_dir: str) -> ContainerProcess | None:
         """The running container of ``state_dir``, whoever started it; ``None`` if it does not run."""
@@ -247,18 +259,23 @@ class NamespaceRuntime:
 
 
 def _await_start(link: socket.socket) -> ContainerProcess:
-    decoder: Decoder[Started | Failed | Exited] = Decoder(FromMonitor, "client", "monitor")
-    answer, _ = decoder.receive(link)
-    match answer:
-        case Started(pid):
-            return ContainerProcess(link, pid, decoder)
-        case Failed():
-            raise answer.error()
-        case Exited():
-            messages.unexpected("client", "monitor", answer, "Started or Failed")
-        case None:
-            pass
-    raise LaunchFailed("the container's monitor ended before the container was started")
+    decoder: Decoder[Taken | Started | Failed | Exited] = Decoder(FromMonitor, "client", "monitor")
+    taken = False
+    while True:
+        answer, _ = decoder.receive(link)
+        match answer:
+            case Taken():
+                taken = True
+            case Started(pid):
+                return ContainerProcess(link, pid, decoder)
+            case Failed():
+                raise answer.error()
+            case Exited():
+                messages.unexpected("client", "monitor", answer, "Started or Failed")
+            case None:
+                raise (LaunchFailed if taken else _NotTaken)(
+                    "the container's monitor ended before the container was started"
+                )
 
 
 def _readable(link: socket.socket, timeout: float | None) -> bool:

@@ -97,7 +97,10 @@ def _throttle_paths() -> tuple[str, ...]:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(1 << 20)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return os.read(descriptor, 1 << 20).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)

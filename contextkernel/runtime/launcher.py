@@ -6,6 +6,7 @@ fresh Python, and sends it requests over a socket. The launcher ends when that s
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -13,16 +14,22 @@ import socket
 from typing import NoReturn
 
 from contextkernel.errors import ContextKernelError
-from contextkernel.linux.caps import read_capabilities
+from contextkernel.linux.caps import read_capabilities, to_mask
 from contextkernel.linux.descriptors import close_all_but, null_standard_streams
+from contextkernel.linux.libc import libc
 from contextkernel.linux.namespaces import set_process_name
 from contextkernel.linux.seccomp import default_filter, fake_ids_filter
 from contextkernel.linux.signals import reset_signals
 from contextkernel.linux.userns import enter
+from contextkernel.model.container import LaunchRequest
 from contextkernel.runtime import messages
+from contextkernel.runtime.facts import HostFacts
 from contextkernel.runtime.messages import Decoder, Hello, Launch, Refused, ToLauncher, Welcome
 from contextkernel.runtime.monitor import run_monitor
-from contextkernel.runtime.plan import CAPABILITIES
+from contextkernel.runtime.plan import CAPABILITIES, plan_operations
+from contextkernel.runtime.users import resolve
+
+_WARM = 16  # runs after which the interpreter has specialised a function's code
 
 
 def main(descriptor: int) -> NoReturn:
@@ -64,8 +71,7 @@ def _serve(link: socket.socket) -> None:
     try:
         enter(hello.idmap)
         permitted = read_capabilities().permitted
-        default_filter(frozenset(CAPABILITIES))  # compiled once, here, for all containers
-        fake_ids_filter()
+        _rehearse()
     except ContextKernelError as problem:
         messages.send(link, Refused(problem.problem, problem.hint))
         return
@@ -82,18 +88,35 @@ def _serve(link: socket.socket) -> None:
         if not isinstance(launch, Launch):
             messages.unexpected("launcher", "client", launch, "Launch")
         _start(link, launch, descriptors, permitted)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _rehearse() -> None:
+    """Do once, here, what every container would have to do again after its fork: compile, look up, load."""
+    default_filter(frozenset(CAPABILITIES))
+    fake_ids_filter()
+    for union in (messages.ToMonitor, messages.FromChild):
+        messages.decoder_of(union)
+    for name in ("mount", "umount2", "prctl", "sethostname"):
+        getattr(libc, name)
+    os.strerror(errno.ENOENT)
+    request = LaunchRequest(
+        id="", argv=("",), env=(), hostname="", network="none", lowers=("/",), upper="/", work="/", state_dir="/"
+    )
+    for _ in range(_WARM):
+        plan_operations(request, HostFacts())
+        resolve("", "root:x:0:0::/:\n", "root:x:0:\n")
+        to_mask(CAPABILITIES)
 
 
 def _start(link: socket.socket, launch: Launch, descriptors: list[int], permitted: frozenset[str]) -> None:
-    connection = socket.socket(fileno=descriptors[0])
+    """Fork a monitor for the request."""
     try:
         if os.fork() == 0:
             link.close()
-            run_monitor(launch, connection, descriptors[1:], permitted)
+            run_monitor(launch, socket.socket(fileno=descriptors[0]), descriptors[1:], permitted)
     except OSError as problem:
         text = f"fork: {os.strerror(problem.errno or 0).lower()}"
-        messages.send(connection, messages.Failed("setup", text, number=problem.errno or 0))
-    finally:
-        connection.close()
-        for descriptor in descriptors[1:]:
-            os.close(descriptor)
+        with socket.socket(fileno=os.dup(descriptors[0])) as connection:
+            messages.send(connection, messages.Failed("setup", text, number=problem.errno or 0))

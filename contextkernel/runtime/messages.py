@@ -9,6 +9,7 @@ import array
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 import msgspec
@@ -59,6 +60,10 @@ class Signal(msgspec.Struct, frozen=True, tag=True):
     """Client to monitor: send this signal to the container's init."""
 
     number: int
+
+
+class Taken(msgspec.Struct, frozen=True, tag=True):
+    """Monitor to client: the request has arrived; from here on it must not be sent again."""
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -131,7 +136,7 @@ class SetUp(msgspec.Struct, frozen=True, tag=True):
 ToLauncher = Hello | Launch
 FromLauncher = Welcome | Refused
 ToMonitor = Signal
-FromMonitor = Started | Failed | Exited
+FromMonitor = Taken | Started | Failed | Exited
 FromChild = SetUp | Failed
 
 T = TypeVar("T")
@@ -144,6 +149,12 @@ def encode(message: msgspec.Struct) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
+@cache
+def decoder_of(union: Any) -> msgspec.msgpack.Decoder[Any]:
+    """A decoder for a union; kept, because making one is slow, and it holds no state."""
+    return msgspec.msgpack.Decoder(union)
+
+
 class Decoder(Generic[T]):
     """Turns frames into the messages of one union.
 
@@ -153,7 +164,7 @@ class Decoder(Generic[T]):
     """
 
     def __init__(self, union: Any, receiver: str, sender: str) -> None:
-        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(union)
+        self._decoder: msgspec.msgpack.Decoder[T] = decoder_of(union)
         self._expected = " or ".join(kind.__name__ for kind in getattr(union, "__args__", (union,)))
         self._receiver = receiver
         self._sender = sender

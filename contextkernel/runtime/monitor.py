@@ -22,7 +22,7 @@ from contextkernel.model.container import LaunchRequest, RunState
 from contextkernel.runtime import messages, state
 from contextkernel.runtime.child import Streams, run_child
 from contextkernel.runtime.facts import HostFacts, refresh
-from contextkernel.runtime.messages import Exited, Failed, FromChild, Launch, SetUp, Signal, Started, ToMonitor
+from contextkernel.runtime.messages import Exited, Failed, FromChild, Launch, SetUp, Signal, Started, Taken, ToMonitor
 from contextkernel.runtime.plan import Namespaces, plan_namespaces, plan_operations
 from contextkernel.runtime.relay import Input, JsonLog, Output
 from contextkernel.runtime.stubs import remove_stubs
@@ -75,6 +75,7 @@ def run_monitor(launch: Launch, connection: socket.socket, streams: list[int], p
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         ns.set_process_name("ck-monitor")
+        messages.send(connection, Taken())
         given = iter(streams)
         chosen = [next(given) if there else None for there in (launch.stdin, launch.stdout, launch.stderr)]
         _Monitor(launch.request, refresh(launch.facts), _Link(connection), permitted).run(*chosen)
@@ -314,10 +315,6 @@ class _Monitor:
 
     def _clean_upper(self) -> None:
         remove_stubs(self._request.upper, self._set_up.stubs, self._set_up.parents)
-        # overlay's reminder that nothing was synced; it would refuse to use the directories once more
-        incompatible = os.path.join(self._request.work, "work", "incompat")
-        with suppress(OSError):
-            remove_tree(incompatible)
 
     def _remove(self) -> None:
         for path in self._request.remove:

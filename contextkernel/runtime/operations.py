@@ -24,7 +24,8 @@ class MountOverlay(_Operation, frozen=True):
 
     Attributes:
         userxattr: overlay's own marks are ``user.overlay.*`` (in a user namespace).
-        volatile: nothing is synced; for changes that are thrown away, or committed right after.
+        volatile: nothing is synced; for changes that are thrown away, or committed right after. The kernel refuses to
+            use the work directory for another mount after that.
     """
 
     lowers: tuple[str, ...]

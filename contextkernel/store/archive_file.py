@@ -8,8 +8,9 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, Any, cast
+
+import msgspec
 
 from contextkernel.errors import InvalidArchive, InvalidInput
 from contextkernel.store.blobs import CHUNK
@@ -93,8 +94,7 @@ def plain(stream: IO[bytes], store: Store, limit: int | None = None) -> Iterator
         yield copy
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     offset: int
     size: int
     link: str = ""

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -57,8 +56,7 @@ class _DockerItem(msgspec.Struct, frozen=True, rename="pascal"):
     repo_tags: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _LayerSource:
+class _LayerSource(msgspec.Struct, frozen=True):
     """Where a layer is in the archive, and what is promised of it."""
 
     member: str
@@ -67,8 +65,7 @@ class _LayerSource:
     size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(msgspec.Struct, frozen=True):
     """An image of the archive."""
 
     config: bytes

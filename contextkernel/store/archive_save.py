@@ -9,8 +9,9 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import IO
+
+import msgspec
 
 from contextkernel.errors import DigestMismatch, InvalidInput, InvalidReference, StoreProblem
 from contextkernel.model.codec import to_json
@@ -27,12 +28,11 @@ _IMAGE_NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 
 
-@dataclass(slots=True)
-class _Chosen:
+class _Chosen(msgspec.Struct):
     """An image to save, and the tags to save it under."""
 
     image: Digest
-    tags: list[ImageRef] = field(default_factory=list)
+    tags: list[ImageRef] = msgspec.field(default_factory=list)
 
 
 def save(store: Store, worker: LayerWorker, refs: Sequence[str], output: str | int) -> None:

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from contextkernel.errors import DigestMismatch, SizeMismatch, StoreProblem
 from contextkernel.model.digest import Digest
@@ -20,6 +20,14 @@ from contextkernel.store.sweep import referenced_blobs
 CHUNK = 1 << 20
 
 
+class Readable(Protocol):
+    """What content is read from: a file, a pipe, an HTTP response."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        ...
+
+
 class Blobs:
     """The blobs of a store."""
 
@@ -28,13 +36,13 @@ class Blobs:
         self._database = database
         self._session = session
 
-    def write(self, content: bytes | IO[bytes], expected: Digest | None, size: int | None) -> Digest:
+    def write(self, content: bytes | Readable, expected: Digest | None, size: int | None) -> Digest:
         """Store ``content``; leased to this session until an image or layer refers to it.
 
         Raises:
             DigestMismatch, SizeMismatch: nothing was stored. StoreFull, StoreProblem: see there.
         """
-        source: IO[bytes] = io.BytesIO(content) if isinstance(content, bytes) else content
+        source: Readable = io.BytesIO(content) if isinstance(content, bytes) else content
         session = self._session.id
         temporary = self._paths.temporary(session)
         try:
@@ -109,7 +117,7 @@ class Blobs:
             return source.read()
 
 
-def _transfer(source: IO[bytes], sink: IO[bytes], expected: Digest | None, size: int | None, root: str) -> Digest:
+def _transfer(source: Readable, sink: IO[bytes], expected: Digest | None, size: int | None, root: str) -> Digest:
     algorithm = expected.algorithm if expected else "sha256"
     state = hashlib.new(algorithm)
     total = 0

@@ -6,7 +6,8 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from contextkernel.errors import ImageInUse, ImageNotFound
 from contextkernel.model.codec import from_json
@@ -18,8 +19,7 @@ from contextkernel.store.paths import Paths
 from contextkernel.store.sweep import drop_unused_layers
 
 
-@dataclass(frozen=True, slots=True)
-class _User:
+class _User(msgspec.Struct, frozen=True):
     """A container that uses the image."""
 
     id: str

@@ -10,7 +10,6 @@ import msgspec
 
 from contextkernel.errors import StoreProblem
 from contextkernel.model.digest import Digest
-from contextkernel.store import leases
 from contextkernel.store.database import Database
 from contextkernel.store.sessions import Session
 

@@ -15,7 +15,7 @@ from contextkernel.model.layers import Layer, LayerFacts
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import CheckFinding, CompareRow, HistoryRow, ImageRow
-from contextkernel.store.blobs import Blobs
+from contextkernel.store.blobs import Blobs, Readable
 from contextkernel.store.containers import Containers
 from contextkernel.store.database import Database
 from contextkernel.store.images import Images
@@ -154,7 +154,7 @@ class Store:
 
     # ---- blobs
 
-    def write_blob(self, content: bytes | IO[bytes], expected: Digest | None = None, size: int | None = None) -> Digest:
+    def write_blob(self, content: bytes | Readable, expected: Digest | None = None, size: int | None = None) -> Digest:
         """Write a blob, verifying it on the way; it appears under its digest complete or not at all.
 
         Args:

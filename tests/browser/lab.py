@@ -32,6 +32,13 @@ _ARGUMENTS = [
 _THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 
 
+# before that, running a cell asks which kernel to use
+_KERNEL_IS_IDLE = """() => {
+    const shown = window.jupyterapp && window.jupyterapp.shell.currentWidget;
+    return shown && shown.context && shown.context.sessionContext.kernelDisplayStatus === 'idle';
+}"""
+
+
 class Lab:
     """A running server."""
 
@@ -148,14 +155,13 @@ def open_notebook(page: Any, lab: Lab, notebook: str) -> None:
     """Open a notebook without side bars and wait until its kernel is idle."""
     page.goto(lab.address(notebook), wait_until="domcontentloaded")
     page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
+    page.wait_for_function(_KERNEL_IS_IDLE, timeout=60_000)
     if page.locator(".jp-SideBar .lm-mod-current[data-id=filebrowser]").count():
         page.keyboard.press("Control+b")
 
 
 def run_all(page: Any, *, seconds: int) -> None:
     """Run every cell and wait for the last one."""
-    page.wait_for_function("() => window.jupyterapp.commands.isEnabled('notebook:run-all-cells')", timeout=60_000)
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.wait_for_function(
         """() => {

@@ -22,6 +22,7 @@ from contextkernel.linux import pidfd
 from contextkernel.model.container import Bind, RunState
 from contextkernel.model.ids import IdMap, IdRange
 from contextkernel.runtime.client import NamespaceRuntime
+from contextkernel.runtime.facts import gather
 
 FOREVER = ("sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done")
 
@@ -401,4 +402,43 @@ def test_refused_ids_are_the_hosts_fault(box):
     else:
         with pytest.raises(HostUnsupported, match="the id range cannot be mapped: newuidmap: "):
             runtime.launch(request)
+    runtime.close()
+
+
+def test_without_a_pid_namespace_of_its_own(box):
+    """Where a new /proc is refused, the host's is shown, and what a container leaves running is killed all the same."""
+    facts = msgspec.structs.replace(gather(box.idmap), proc="bind", sysfs="bind")
+    runtime = NamespaceRuntime(box.idmap, facts=facts)
+    read, write = os.pipe()
+    script = "setsid sleep 1000 & echo $$ $!; readlink /proc/self/ns/pid; ls /sys/fs/cgroup | wc -l; exit 3"
+    process = runtime.launch(box.request("sh", "-c", script), stdout=write)
+    os.close(write)
+    assert process.wait() == 3
+    process.close()
+    runtime.close()
+    with os.fdopen(read) as stream:
+        pids, namespace, hidden = stream.read().splitlines()
+    first, second = map(int, pids.split())
+    assert first == process.pid
+    assert gone(second, 0)
+    assert namespace == os.readlink("/proc/self/ns/pid")
+    assert hidden == "0"
+
+
+def test_interrupted_launch_leaves_nothing(box, monkeypatch):
+    from contextkernel.runtime import client
+
+    runtime = NamespaceRuntime(box.idmap)
+    links = []
+
+    def interrupted(link):
+        links.append(original(link))
+        raise KeyboardInterrupt
+
+    original = client._await_start
+    monkeypatch.setattr(client, "_await_start", interrupted)
+    request = box.request(*FOREVER, state=True)
+    with pytest.raises(KeyboardInterrupt):
+        runtime.launch(request)
+    assert gone(links[0].pid)
     runtime.close()

@@ -1,4 +1,4 @@
-"""The same tests as an ordinary user, with a range of ids and with a single one; run by root, who can become that user."""
+"""The same tests as an ordinary user, with a range of ids and with a single one; started by root."""
 
 from __future__ import annotations
 

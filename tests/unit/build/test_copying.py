@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
@@ -42,7 +42,7 @@ def root(tmp_path: Path) -> Path:
 
 def resolve(root: Path, *sources: str, ignore: str = "", step: CopyStep = STEP) -> ResolvedCopy:
     tree = DirectoryContext(str(root), IgnoreMatcher(parse_ignore(ignore)), MemoryStore(str(root.parent / "store")))
-    return resolve_copy(dataclasses.replace(step, sources=tuple(f"/{source}" for source in sources)), tree)
+    return resolve_copy(structs.replace(step, sources=tuple(f"/{source}" for source in sources)), tree)
 
 
 def names(copy: ResolvedCopy) -> list[tuple[str, str, bool]]:
@@ -174,10 +174,10 @@ def test_content_digest_counts_file_names_and_order_of_sources(root: Path) -> No
 
 
 def test_inline_files(root: Path) -> None:
-    step = dataclasses.replace(STEP, files=(InlineFile("name", "text"),))
+    step = structs.replace(STEP, files=(InlineFile("name", "text"),))
     copy = resolve(root, step=step)
     assert [(item.name, item.data) for item in copy.items] == [("name", b"text")]
-    other = dataclasses.replace(STEP, files=(InlineFile("name", "other"),))
+    other = structs.replace(STEP, files=(InlineFile("name", "other"),))
     assert resolve(root, step=other).content != copy.content
 
 
@@ -202,7 +202,7 @@ def merged(*layers: list[Entry]) -> MergedTree:
 
 
 def from_tree(tree: MergedTree, *sources: str) -> ResolvedCopy:
-    return resolve_copy(dataclasses.replace(STEP, sources=sources), tree)
+    return resolve_copy(structs.replace(STEP, sources=sources), tree)
 
 
 def test_merged_layers_are_seen_as_a_container_would() -> None:

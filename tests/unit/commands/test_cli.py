@@ -42,7 +42,7 @@ def test_run_gives_its_own_descriptors(call, engine):
     assert "stdin" not in second
 
 
-def test_the_engine_is_closed(call, engine, capsys):
+def test_the_engine_is_closed(call, engine):
     call("ps")
     assert engine.closed
     engine.closed = False
@@ -50,7 +50,7 @@ def test_the_engine_is_closed(call, engine, capsys):
     assert not engine.closed  # it was never made
 
 
-def test_root_reaches_the_engine(engine, capsys):
+def test_root_reaches_the_engine(engine):
     roots = []
     assert main(["--root", "/x", "ps"], make_engine=lambda root: roots.append(root) or engine) == 0
     assert main(["ps"], make_engine=lambda root: roots.append(root) or engine) == 0
@@ -98,7 +98,7 @@ def test_our_own_mistakes_are_one_line_without_debug(call, engine, capsys):
         call("--debug", "run", "greet")
 
 
-def test_a_closed_pipe_is_quiet(engine):
+def test_a_closed_pipe_is_quiet():
     code = (
         "import sys; from contextkernel.cli import main; from contextkernel.testing.fake_engine import FakeEngine;"
         "e = FakeEngine(); e.image_rows = e.image_rows * 5000;"
@@ -130,7 +130,9 @@ def test_help_needs_no_engine():
 
 
 def test_module_and_version():
-    done = subprocess.run([sys.executable, "-m", "contextkernel", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "contextkernel", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("contextkernel version ")
 
 
@@ -149,7 +151,7 @@ def test_raw_bytes_of_logs_are_not_changed(engine, capfdbinary):
     assert capfdbinary.readouterr().out == b"\xff\x00\n"
 
 
-def test_terminal_view_is_used_on_a_terminal(monkeypatch, capsys):
+def test_terminal_view_is_used_on_a_terminal(monkeypatch):
     class Terminal:
         def __init__(self):
             self.text = ""

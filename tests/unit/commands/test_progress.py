@@ -73,7 +73,8 @@ def test_output_has_the_time_since_the_step_began():
     clock.now += 1
     view(StepDone(step=4, seconds=2.512))
     assert out.getvalue() == (
-        "#4 [2/6] RUN apt-get update\n#4 0.512 one\n#4 1.512 two\n#4 1.512\n#4 2.512 100%\n#4 2.512 oops\n#4 DONE 2.5s\n"
+        "#4 [2/6] RUN apt-get update\n#4 0.512 one\n#4 1.512 two\n#4 1.512\n"
+        "#4 2.512 100%\n#4 2.512 oops\n#4 DONE 2.5s\n"
     )
 
 
@@ -104,11 +105,15 @@ def test_a_broken_step_keeps_its_last_line():
 
 
 def test_interrupted_output_is_not_lost():
-    assert plain([StepStarted(step=1, name="RUN x"), StepOutput(step=1, stream="stdout", text="half")]).endswith("half\n")
+    assert plain([StepStarted(step=1, name="RUN x"), StepOutput(step=1, stream="stdout", text="half")]).endswith(
+        "half\n"
+    )
 
 
 def test_cached_then_done_is_one_end():
-    assert plain([StepStarted(step=1, name="a"), StepCached(step=1), StepDone(step=1, seconds=0)]) == "#1 a\n#1 CACHED\n"
+    assert (
+        plain([StepStarted(step=1, name="a"), StepCached(step=1), StepDone(step=1, seconds=0)]) == "#1 a\n#1 CACHED\n"
+    )
 
 
 def test_transfers_are_not_written_for_every_block():
@@ -211,7 +216,10 @@ def test_the_terminal_keeps_finished_steps():
 
 
 def test_the_terminal_shows_the_last_lines_of_running_steps():
-    events = [StepStarted(step=1, name="[2/2] RUN make"), StepOutput(step=1, stream="stdout", text="a\nb\nc\nd\ne\nf\x1b[2Jg\n")]
+    events = [
+        StepStarted(step=1, name="[2/2] RUN make"),
+        StepOutput(step=1, stream="stdout", text="a\nb\nc\nd\ne\nf\x1b[2Jg\n"),
+    ]
     lines = [line.rstrip() for line in screen_of(events, close=False)]
     assert lines == [
         "[+] 0.4s (0/1)",
@@ -238,9 +246,17 @@ def test_the_terminal_marks_failed_and_unfinished_steps():
 
 EVENTS = st.one_of(
     st.builds(StepStarted, step=st.integers(1, 3), name=st.text(max_size=80)),
-    st.builds(StepOutput, step=st.integers(1, 3), stream=st.sampled_from(["stdout", "stderr"]), text=st.text(max_size=99)),
+    st.builds(
+        StepOutput, step=st.integers(1, 3), stream=st.sampled_from(["stdout", "stderr"]), text=st.text(max_size=99)
+    ),
     st.builds(StepNote, step=st.integers(1, 3), text=st.text(max_size=30)),
-    st.builds(StepProgress, step=st.integers(1, 3), item=st.text(max_size=9), current=st.integers(0, 9), total=st.integers(0, 9)),
+    st.builds(
+        StepProgress,
+        step=st.integers(1, 3),
+        item=st.text(max_size=9),
+        current=st.integers(0, 9),
+        total=st.integers(0, 9),
+    ),
     st.builds(StepCached, step=st.integers(1, 3)),
     st.builds(StepDone, step=st.integers(1, 3), seconds=st.floats(0, 9)),
 )

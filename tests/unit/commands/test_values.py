@@ -31,7 +31,7 @@ def test_environment_needs_a_name(word):
 
 def test_env_file_is_taken_literally(tmp_path):
     file = tmp_path / "env"
-    file.write_bytes(b"\xef\xbb\xbfA=1\r\n# no\n\n  B= two words  \n\t#no\nC=\"q\"\nD=$A\nE=a=b\nF=\n")
+    file.write_bytes(b'\xef\xbb\xbfA=1\r\n# no\n\n  B= two words  \n\t#no\nC="q"\nD=$A\nE=a=b\nF=\n')
     assert read_pairs(str(file), {}) == ("A=1", "B= two words  ", 'C="q"', "D=$A", "E=a=b", "F=")
 
 

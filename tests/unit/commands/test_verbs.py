@@ -85,7 +85,8 @@ def test_platform_is_this_machine_s_or_refused(do):
 
 def test_build_hands_everything_on(do, engine, face, tmp_path):
     outcome = do(
-        f"build -t a -t b:1 -f D --build-arg X=1 --build-arg Y --target t --no-cache --pull --label k=v --network none {tmp_path}"
+        "build -t a -t b:1 -f D --build-arg X=1 --build-arg Y --target t --no-cache --pull --label k=v --network none "
+        f"{tmp_path}"
     )
     assert isinstance(outcome.value, Built)
     assert not outcome.value.quiet
@@ -342,7 +343,7 @@ def test_load_and_import(do, engine, make_face, tmp_path):
         do(f"import {file} UPPER")
 
 
-def test_pull_and_ensure(do, engine, face):
+def test_pull_and_ensure(do, face):
     assert do("pull ubuntu:20.04").value == Text("docker.io/library/ubuntu:20.04\n")
     assert do("pull -q ubuntu:20.04").value == Text("docker.io/library/ubuntu:20.04\n")
     table = do("base ensure ubuntu:20.04 alpine:3.15.0").value
@@ -357,8 +358,9 @@ def test_pull_and_ensure(do, engine, face):
 def test_run_hands_everything_on(do, engine, tmp_path, monkeypatch):
     monkeypatch.setenv("TAKEN", "yes")
     do(
-        f"run --rm --name x -e A=1 -e TAKEN -w /w -u 1:2 --entrypoint /bin/sh -h web -v {tmp_path}:/v:ro --network none "
-        "--read-only --tmpfs /t:size=1m --init -l k=v --pull never --stop-signal INT --stop-timeout 3 greet -c x -d"
+        f"run --rm --name x -e A=1 -e TAKEN -w /w -u 1:2 --entrypoint /bin/sh -h web -v {tmp_path}:/v:ro "
+        "--network none --read-only --tmpfs /t:size=1m --init -l k=v --pull never --stop-signal INT "
+        "--stop-timeout 3 greet -c x -d"
     )
     assert asked(engine, "run") == [
         {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 
 from contextkernel.errors import Span
 from contextkernel.model.digest import Digest
@@ -71,25 +70,25 @@ WORKDIR_CHANGES = {"path": "/x", "owner": "nobody"}
 
 @pytest.mark.parametrize("field", RUN_CHANGES)
 def test_run_key_changes_with(field: str) -> None:
-    other = dataclasses.replace(RUN, **{field: RUN_CHANGES[field]})
+    other = structs.replace(RUN, **{field: RUN_CHANGES[field]})
     assert keys.run_key(other, PARENT) != keys.run_key(RUN, PARENT)
 
 
 @pytest.mark.parametrize("field", RUN_SAME)
 def test_run_key_does_not_change_with(field: str) -> None:
-    other = dataclasses.replace(RUN, **{field: RUN_SAME[field]})
+    other = structs.replace(RUN, **{field: RUN_SAME[field]})
     assert keys.run_key(other, PARENT) == keys.run_key(RUN, PARENT)
 
 
 @pytest.mark.parametrize("field", COPY_CHANGES)
 def test_copy_key_changes_with(field: str) -> None:
-    other = dataclasses.replace(COPY, **{field: COPY_CHANGES[field]})
+    other = structs.replace(COPY, **{field: COPY_CHANGES[field]})
     assert keys.copy_key(other, PARENT, CONTENT) != keys.copy_key(COPY, PARENT, CONTENT)
 
 
 @pytest.mark.parametrize("field", COPY_SAME)
 def test_copy_key_does_not_change_with(field: str) -> None:
-    other = dataclasses.replace(COPY, **{field: COPY_SAME[field]})
+    other = structs.replace(COPY, **{field: COPY_SAME[field]})
     assert keys.copy_key(other, PARENT, CONTENT) == keys.copy_key(COPY, PARENT, CONTENT)
 
 
@@ -99,13 +98,13 @@ def test_copy_key_changes_with_content() -> None:
 
 @pytest.mark.parametrize("field", WORKDIR_CHANGES)
 def test_workdir_key_changes_with(field: str) -> None:
-    other = dataclasses.replace(WORKDIR, **{field: WORKDIR_CHANGES[field]})
+    other = structs.replace(WORKDIR, **{field: WORKDIR_CHANGES[field]})
     assert keys.workdir_key(other, PARENT) != keys.workdir_key(WORKDIR, PARENT)
 
 
 @pytest.mark.parametrize("field", SHOWN_ONLY)
 def test_workdir_key_does_not_change_with(field: str) -> None:
-    other = dataclasses.replace(WORKDIR, **{field: SHOWN_ONLY[field]})
+    other = structs.replace(WORKDIR, **{field: SHOWN_ONLY[field]})
     assert keys.workdir_key(other, PARENT) == keys.workdir_key(WORKDIR, PARENT)
 
 
@@ -115,7 +114,7 @@ def test_every_field_of_the_steps_is_decided_upon() -> None:
         (COPY, {**COPY_CHANGES, **COPY_SAME}),
         (WORKDIR, {**WORKDIR_CHANGES, **SHOWN_ONLY}),
     ):
-        assert {field.name for field in dataclasses.fields(step)} == set(known)
+        assert {field.name for field in structs.fields(step)} == set(known)
 
 
 def test_all_keys_change_with_what_lies_below() -> None:
@@ -142,8 +141,8 @@ def test_chain_depends_on_the_order_of_layers() -> None:
 
 
 def test_argv_is_not_joined() -> None:
-    split = dataclasses.replace(RUN, argv=("a", "b c"))
-    joined = dataclasses.replace(RUN, argv=("a b", "c"))
+    split = structs.replace(RUN, argv=("a", "b c"))
+    joined = structs.replace(RUN, argv=("a b", "c"))
     assert keys.run_key(split, PARENT) != keys.run_key(joined, PARENT)
 
 

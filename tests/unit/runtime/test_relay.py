@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -67,19 +68,19 @@ def _lines(data: bytes) -> list[bytes]:
 
 @pytest.fixture
 def pipes():
-    made: list[int] = []
+    made: list[tuple[int, int]] = []
 
     def pipe() -> tuple[int, int]:
         ends = os.pipe()
-        made.extend(ends)
+        made.extend((end, os.fstat(end).st_ino) for end in ends)
         return ends
 
     yield pipe
-    for descriptor in made:
-        try:
-            os.close(descriptor)
-        except OSError:
-            pass
+    for descriptor, inode in made:
+        # a number may have been closed, and given to another file since
+        with contextlib.suppress(OSError):
+            if os.fstat(descriptor).st_ino == inode:
+                os.close(descriptor)
 
 
 def test_output_goes_to_the_client(pipes):
