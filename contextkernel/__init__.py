@@ -6,9 +6,10 @@ thing for Python code. Importing this module is cheap: everything else is loaded
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing has it, without the time that importing typing takes
 if TYPE_CHECKING:
+    from typing import Any
+
     from contextkernel.engine import Engine
     from contextkernel.errors import ContextKernelError
 

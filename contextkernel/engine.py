@@ -16,6 +16,7 @@ from contextkernel.errors import ContainerNotFound, ImageNotFound, InvalidInput,
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
+    from contextkernel.host import Inspection
     from contextkernel.model.container import Bind, ContainerSpec, Network, Tmpfs
     from contextkernel.model.digest import Digest
     from contextkernel.model.ids import IdMap
@@ -68,7 +69,7 @@ class Engine:
         self._store_made = store
         self._runtime_made = runtime
         self._worker_made = worker
-        self._idmap_made: IdMap | None = None
+        self._host_made: Inspection | None = None
         self._lock = threading.RLock()
         self._swept = False
 
@@ -91,22 +92,35 @@ class Engine:
             return self._store_made
 
     @property
-    def _idmap(self) -> IdMap:
+    def _host(self) -> Inspection:
         with self._lock:
-            if self._idmap_made is None:
+            if self._host_made is None:
                 from contextkernel import host
 
-                self._idmap_made = host.idmap(self._store.root)
-            return self._idmap_made
+                self._host_made = host.inspect(self._store.root)
+            return self._host_made
+
+    @property
+    def _idmap(self) -> IdMap:
+        return self._host.idmap
 
     @property
     def _runtime(self) -> Runtime:
         with self._lock:
             if self._runtime_made is None:
-                from contextkernel.runtime.client import NamespaceRuntime
-
-                self._runtime_made = NamespaceRuntime(self._idmap, fork=self._fork_launcher)
+                self._runtime_made = self._choose_runtime()
             return self._runtime_made
+
+    def _choose_runtime(self) -> Runtime:
+        report = self._host.report
+        if report.tier in ("ptrace", "analysis"):
+            from contextkernel.runtime.refusal import RefusingRuntime
+
+            return RefusingRuntime(report)
+        from contextkernel.runtime.client import NamespaceRuntime
+        from contextkernel.runtime.facts import from_report
+
+        return NamespaceRuntime(self._idmap, fork=self._fork_launcher, facts=from_report(self._idmap, report))
 
     def _worker(self) -> LayerWorker:
         with self._lock:
@@ -288,7 +302,6 @@ class Engine:
             raise NotFound(f"no such object: {name}", hint=problem.hint) from None
 
     def _inspect_container(self, spec: ContainerSpec) -> dict[str, Any]:
-        from contextkernel import host
         from contextkernel.runtime.inspect import container_document
 
         return container_document(
@@ -297,7 +310,7 @@ class Engine:
             self._store.config(spec.image_id).config,
             self._store.layers_of(spec.image_id),
             directory=self._store.container_dir(spec.id),
-            tier=host.tier(self._store.root),
+            tier=self._host.report.tier,
         )
 
     def tag(self, source: str, target: str) -> None:
@@ -538,7 +551,7 @@ class Engine:
         """What this host allows, found out by trying."""
         from contextkernel import host
 
-        return host.inspect_host(self._store.root)
+        return host.inspect_host(self._store.root, refresh=True)
 
     def _sweep(self) -> None:
         """Once per engine: remove what dead processes left behind."""

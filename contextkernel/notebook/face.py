@@ -103,6 +103,7 @@ class Display:
         self._id = f"contextkernel-{os.urandom(8).hex()}"
 
     def __call__(self, bundle: dict[str, str], update: bool) -> None:
+        """Show ``bundle``; ``update``: in the place of what was shown before."""
         self._publisher.publish(data=bundle, metadata={}, transient={"display_id": self._id}, update=update)
 
 

@@ -176,7 +176,7 @@ def run_all(page: Any, *, seconds: int) -> None:
 def tall(page: Any) -> int:
     """Make the window as tall as the notebook, so that one picture shows all of it; returns the height."""
     cells = page.evaluate(
-        "() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].reduce((sum, cell) => sum + cell.offsetHeight, 0)"
+        "() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].reduce((sum, c) => sum + c.offsetHeight, 0)"
     )
     height = min(int(cells) + 220, 15_000)
     page.set_viewport_size({"width": page.viewport_size["width"], "height": height})

@@ -241,7 +241,7 @@ def test_an_error_is_one_short_message(cells, line, kind, text):
 def test_what_was_found_is_shown_before_the_problem(cells):
     shown = cells("%container inspect greet nosuch")
     assert isinstance(shown.error, NotFound)
-    assert [output["data"]["text/plain"][:20] for output in shown.displays] == ['[\n    {\n        "Id":']
+    assert [output["data"]["text/plain"][:18] for output in shown.displays] == ['[\n    {\n        "I']
 
 
 def test_further_problems_are_printed(cells):

@@ -1,0 +1,62 @@
+"""The runtime of a host where no container can be started: everything else still works, and a start says why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contextkernel.errors import HostUnsupported
+from contextkernel.model.results import HostReport
+from contextkernel.runtime import state
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import LaunchRequest, RunState
+    from contextkernel.model.ports import Process
+
+_NEEDED = ("user_namespace", "mount_namespace", "pid_namespace", "overlay", "pivot_root")
+
+
+class RefusingRuntime:
+    """Implements :class:`contextkernel.model.ports.Runtime` without starting anything.
+
+    Args:
+        report: what was found out about the host.
+    """
+
+    def __init__(self, report: HostReport) -> None:
+        self._report = report
+
+    def launch(
+        self,
+        request: LaunchRequest,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> Process:
+        """Refuse.
+
+        Raises:
+            HostUnsupported: always, with what is missing and what would help.
+        """
+        del stdin, stdout, stderr
+        missing = [f"{fact.name} ({fact.reason})" for fact in self._report.facts if _missing(fact.name, fact.verdict)]
+        raise HostUnsupported(
+            f"this host cannot run {request.argv[0]!r} in a container: {'; '.join(missing) or self._report.tier}",
+            hint="; ".join(self._report.remedies) or "see contextkernel doctor",
+        )
+
+    def connect(self, state_dir: str) -> Process | None:
+        """Nothing runs here."""
+        del state_dir
+        return None
+
+    def state(self, state_dir: str) -> RunState:
+        """What the files say, e.g. of containers made on another host."""
+        return state.read_state(state_dir)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def _missing(name: str, verdict: str) -> bool:
+    return verdict == "refused" and name in _NEEDED
