@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextkernel.model.container import Bind, ContainerSpec, Network, Tmpfs
     from contextkernel.model.digest import Digest
     from contextkernel.model.ids import IdMap
+    from contextkernel.model.oci import RunConfig
     from contextkernel.model.platform import Platform
     from contextkernel.model.ports import LayerWorker, Reporter, Runtime
     from contextkernel.model.results import (
@@ -238,8 +239,20 @@ class Engine:
                 raise
             raise ImageNotFound(
                 f"image {ref.familiar!r} is not in the store and cannot be pulled: {problem.problem}",
-                hint=f"`container base ensure {ref.familiar}` makes a stand-in where no registry is reachable",
+                hint=self._instead(ref),
             ) from problem
+
+    def _instead(self, ref: ImageRef) -> str:
+        """What to do without an image that cannot be had."""
+        from contextkernel.dockerfile.suggest import nearest
+
+        names: dict[str, str] = {}
+        for row in self._store.image_rows():
+            names.setdefault(row.repository, f"{row.repository}:{row.tag}")  # the newest
+        near = nearest(ref.familiar_name, names)
+        if near in names:
+            return f"did you mean {names[near]}?"
+        return f"`base ensure {ref.familiar}` makes a stand-in where no registry is reachable"
 
     def pull(self, name: str, *, report: Reporter | None = None) -> Digest:
         """Fetch an image from its registry.
@@ -307,11 +320,20 @@ class Engine:
         return container_document(
             spec,
             self._containers.state(spec),
-            self._store.config(spec.image_id).config,
+            self._image_config(spec),
             self._store.layers_of(spec.image_id),
             directory=self._store.container_dir(spec.id),
             tier=self._host.report.tier,
         )
+
+    def _image_config(self, spec: ContainerSpec) -> RunConfig:
+        """What the container's image said; nothing if it was removed by force since."""
+        from contextkernel.model.oci import RunConfig
+
+        try:
+            return self._store.config(spec.image_id).config
+        except ImageNotFound:
+            return RunConfig()
 
     def tag(self, source: str, target: str) -> None:
         """Give the image ``source`` the further name ``target``."""

@@ -137,8 +137,6 @@ def excerpt(source: str, span: Span, context: int = 2) -> list[str]:
 class InvalidInput(ContextKernelError):
     """A value the user gave is not acceptable."""
 
-    exit_code = 125
-
 
 class InvalidReference(InvalidInput):
     """Not an image reference (distribution spec, reference grammar)."""
@@ -151,11 +149,11 @@ class InvalidDigest(InvalidInput):
 class UsageProblem(InvalidInput):
     """Words that do not fit the command grammar."""
 
+    exit_code = 125
+
 
 class DockerfileError(InvalidInput):
     """Text that is not a Dockerfile."""
-
-    exit_code = 1
 
 
 class TemplateProblem(InvalidInput):
@@ -166,8 +164,6 @@ class TemplateProblem(InvalidInput):
 
 class InvalidArchive(InvalidInput):
     """A tar stream, layer or image archive that is refused."""
-
-    exit_code = 1
 
 
 class NotFound(ContextKernelError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -53,11 +54,14 @@ def run(path: Path, *, save: bool) -> bool:
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_executed=lambda cell, **_: print_cell(cell),
     )
-    try:
-        client.execute()
-    except CellExecutionError as problem:
-        print(str(problem)[-2000:], file=sys.stderr)
-        return False
+    with tempfile.TemporaryDirectory() as sockets:
+        client.create_kernel_manager()
+        client.km.transport, client.km.ip = "ipc", f"{sockets}/kernel"  # no open ports
+        try:
+            client.execute()
+        except CellExecutionError as problem:
+            print(str(problem)[-2000:], file=sys.stderr)
+            return False
     print(f"{DIM}{path.name}: {len(notebook.cells)} cells in {time.monotonic() - began:.0f} s{PLAIN}\n")
     if save:
         for cell in notebook.cells:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
+from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import LayerFacts
 from contextkernel.plan.image import MadeLayer
@@ -29,16 +30,6 @@ class StackLayer(msgspec.Struct, frozen=True):
     diff_id: Digest
     directory: str
     made: MadeLayer | None = None
-
-
-def overlay_lowers(directories: Iterable[str]) -> tuple[str, ...]:
-    """``diff`` directories of layers, base first, each once.
-
-    The kernel refuses an overlay that has a directory twice (equal layers, often empty ones, share one). All of what
-    the lower one has is hidden by the upper one, so the upper one is enough.
-    """
-    once = dict.fromkeys(reversed(list(directories)))
-    return tuple(f"{directory}/diff" for directory in reversed(once))
 
 
 class _Pending(msgspec.Struct):

@@ -7,6 +7,8 @@ copies nothing.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from contextkernel.build.context import DirectoryContext
@@ -77,7 +79,7 @@ def _item(step: CopyStep, tree: SourceTree, path: str) -> tuple[CopyItem, list[t
     resolved = tree.resolve(path)
     node = tree.get(resolved) if resolved is not None else None
     if resolved is None or node is None:
-        raise _not_found(tree, path)
+        raise _not_found(step, tree, path)
     if node.kind == "dir":
         # the directory's own name does not matter: only what is in it is copied
         rows = [_row(tree, below, resolved) for below in tree.below(resolved)]
@@ -134,7 +136,7 @@ def _is_directory(tree: SourceTree, path: str) -> bool:
     return node is not None and node.kind == "dir"
 
 
-def _not_found(tree: SourceTree, path: str) -> SourceNotFound | InvalidInput:
+def _not_found(step: CopyStep, tree: SourceTree, path: str) -> SourceNotFound | InvalidInput:
     if isinstance(tree, DirectoryContext):
         if tree.root is None:
             return InvalidInput(
@@ -147,6 +149,12 @@ def _not_found(tree: SourceTree, path: str) -> SourceNotFound | InvalidInput:
                     f"{path!r} is not in {tree.label}: .dockerignore leaves out {part!r}",
                     hint=f"take it back with a line !{part} at the end of .dockerignore",
                 )
+        if re.search(r"(^|[\s/\"=])\.\.(/|[\s\",]|$)", step.original):
+            # BuildKit's way: .. ends at the root of the context
+            return SourceNotFound(
+                f"{path!r} is not in {tree.label}, and .. does not lead out of it",
+                hint=f"copy the file into {tree.root}, or give the build a directory above both",
+            )
     return SourceNotFound(f"{path!r} is not in {tree.label}", hint=_near(tree, path))
 
 
@@ -157,6 +165,9 @@ def _near(tree: SourceTree, path: str) -> str | None:
         names = tree.children(directory)
         if part in names:
             directory = _join(directory, part)
+            node = tree.get(directory)
+            if node is not None and node.kind == "symlink" and tree.resolve(directory) is None:
+                return f"{directory!r} is a link to {node.link!r}, which is not there; links are followed inside only"
             continue
         found = nearest(part, names)
         if found is not None:

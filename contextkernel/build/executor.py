@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
-from contextkernel.build.commits import Committer, StackLayer, overlay_lowers
+from contextkernel.build.commits import Committer, StackLayer
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
 from contextkernel.build.ports import BaseResolver, BuildStore, OwnerKeepingWorker
@@ -21,6 +21,7 @@ from contextkernel.dockerfile.instructions import Dockerfile
 from contextkernel.dockerfile.parse import parse
 from contextkernel.dockerfile.suggest import nearest
 from contextkernel.errors import ImageNotFound, InvalidInput, StoreProblem
+from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import BuildFinished

@@ -43,7 +43,8 @@ def read_dockerfile(context: str | None, dockerfile: str | None, text: str | Non
             f"there is no {name}{where}", hint="name the Dockerfile with -f, or change to its directory"
         ) from None
     except OSError as problem:
-        raise InvalidInput(f"cannot read {path}: {(problem.strerror or str(problem)).lower()}") from None
+        hint = "name a file with -f" if os.path.isdir(path) else "make it readable for this user"
+        raise InvalidInput(f"cannot read {path}: {(problem.strerror or str(problem)).lower()}", hint=hint) from None
     if len(content) > _MAX_DOCKERFILE:
         raise InvalidInput(f"{path} is larger than {_MAX_DOCKERFILE} bytes", hint="is it a Dockerfile?")
     return content, name
@@ -83,5 +84,6 @@ def read_ignore(context: str | None, dockerfile_name: str) -> tuple[bytes, str] 
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as problem:
-            raise InvalidInput(f"cannot read {path}: {(problem.strerror or str(problem)).lower()}") from None
+            reason = (problem.strerror or str(problem)).lower()
+            raise InvalidInput(f"cannot read {path}: {reason}", hint="make it a readable file, or remove it") from None
     return None

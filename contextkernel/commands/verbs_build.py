@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.outcome import Built, Outcome
 from contextkernel.commands.values import parse_build_args, parse_labels
-from contextkernel.errors import InvalidInput, SourceNotFound
+from contextkernel.errors import ContextKernelError, InvalidInput, SourceNotFound
 
 if TYPE_CHECKING:
     from contextkernel.commands.call import Call
@@ -30,20 +30,24 @@ def build(call: Call) -> Outcome:
         _check_writable(iidfile)
     labels, arguments = parse_labels(parsed.texts("label")), parse_build_args(parsed.texts("build-arg"))
     quiet = parsed.flag("quiet") or parsed.text("progress") == "quiet"
-    with call.face.reporter("quiet" if quiet else _PROGRESS.get(parsed.text("progress"), "auto")) as report:
-        result = call.engine.build(
-            context,
-            dockerfile=dockerfile,
-            text=text,
-            tags=parsed.texts("tag"),
-            build_args=arguments,
-            target=parsed.maybe("target"),
-            no_cache=parsed.flag("no-cache"),
-            pull=parsed.flag("pull"),
-            labels=labels,
-            network=parsed.text("network"),
-            report=report,
-        )
+    try:
+        with call.face.reporter("quiet" if quiet else _PROGRESS.get(parsed.text("progress"), "auto")) as report:
+            result = call.engine.build(
+                context,
+                dockerfile=dockerfile,
+                text=text,
+                tags=parsed.texts("tag"),
+                build_args=arguments,
+                target=parsed.maybe("target"),
+                no_cache=parsed.flag("no-cache"),
+                pull=parsed.flag("pull"),
+                labels=labels,
+                network=parsed.text("network"),
+                report=report,
+            )
+    except ContextKernelError as problem:
+        problem.exit_code = 1  # docker build: whatever failed
+        raise
     if iidfile is not None:
         with open(iidfile, "w", encoding="ascii") as file:
             file.write(result.image)
@@ -100,6 +104,8 @@ def _check_writable(path: str) -> None:
         if os.path.exists(path):
             os.remove(path)
         elif not os.path.isdir(os.path.dirname(path) or "."):
-            raise InvalidInput(f"cannot write {path}: no such directory")
+            raise InvalidInput(f"cannot write {path}: no such directory", hint="make it first, or name another file")
+        elif not os.access(os.path.dirname(path) or ".", os.W_OK):
+            raise InvalidInput(f"cannot write {path}: permission denied", hint="name another file")
     except OSError as problem:
         raise InvalidInput(f"cannot write {path}: {(problem.strerror or str(problem)).lower()}") from None

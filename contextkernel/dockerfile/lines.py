@@ -116,7 +116,7 @@ class Reader:
         """The next instruction; ``None`` at the end.
 
         Raises:
-            DockerfileError: for a line that is too long or not UTF-8.
+            DockerfileError: for a line that is too long, not UTF-8, or has a NUL byte.
         """
         while self._position < len(self.source.lines):
             raw = self._physical()
@@ -188,6 +188,8 @@ class Reader:
     def _check_encoding(self, text: str, span: Span) -> None:
         if not text.isascii() and re.search("[\ud800-\udfff]", text):
             raise self.source.error("text is not UTF-8", span, hint="save the file in UTF-8")
+        if "\0" in text:  # no argument, variable or path of a program can have one
+            raise self.source.error("a NUL byte in the line", span, hint="is this a Dockerfile, saved as UTF-8 text?")
 
 
 def read_directives(source: Source) -> Directives:

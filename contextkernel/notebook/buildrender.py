@@ -41,16 +41,22 @@ def seconds(value: float) -> str:
 
 def summary(state: BuildState) -> str:
     """The build in a line, as plain text, without its names: ``6 steps, 4 cached, 12.0s``."""
+    return _facts(state, cached=True)
+
+
+def _facts(state: BuildState, *, cached: bool) -> str:
     steps = state.instructions
-    cached = sum(step.state == "cached" for step in steps)
+    number = sum(step.state == "cached" for step in steps)
     parts = [f"{len(steps)} step{'' if len(steps) == 1 else 's'}"] if steps else []
-    if state.all_cached:
-        parts.append("all cached")
-    elif cached:
-        parts.append(f"{cached} cached")
+    if cached and number:
+        parts.append("all cached" if state.all_cached else f"{number} cached")
     if state.seconds is not None:
         parts.append(seconds(state.seconds))
     return ", ".join(parts)
+
+
+def _elapsed(state: BuildState, now: float) -> str:
+    return seconds(max(0.0, now - state.started))
 
 
 def to_html(state: BuildState, now: float) -> str:
@@ -61,7 +67,11 @@ def to_html(state: BuildState, now: float) -> str:
         now: clock reading in seconds, for the time of running steps.
     """
     final = state.status != "running"
-    hidden = [step for step in state.steps if _is_internal(step) and step.state in {"done", "cached"}]
+    hidden = [
+        step
+        for step in state.steps
+        if state.work == "build" and _is_internal(step) and step.state in {"done", "cached"}
+    ]
     rows = "".join(_row(step, now, final=final) for step in state.steps if step not in hidden)
     table = f'<table class="ck-steps">{rows}</table>' if rows else ""
     body = _head(state, now) + table + _warnings(state) + _internal(hidden, now)
@@ -74,7 +84,7 @@ def _head(state: BuildState, now: float) -> str:
     shown = ", ".join(f"<code>{escape(name)}</code>" for name in names)
     if state.image and not names:
         shown = f"<code>{escape(_short(state.image))}</code>"
-    facts = summary(state) if state.status != "running" else seconds(max(0.0, now - state.started))
+    facts = _facts(state, cached=not state.all_cached) if state.status != "running" else _elapsed(state, now)
     badge = '<span class="ck-badge ck-ok">all steps cached</span>' if state.all_cached else ""
     extra = f" · {_short(state.image)}" if state.image and names else ""
     problem = f'<div class="ck-bad">{escape(state.problem)}</div>' if state.problem else ""
@@ -119,7 +129,9 @@ def _detail(step: StepView, *, final: bool) -> str:
         if len(step.log) > count:
             out.append(_fold(step))
     elif _is_internal(step):
-        out += [f'<div class="ck-muted">{escape(line)}</div>' for line in step.tail(RUNNING_LINES)]
+        out += [f'<div class="ck-muted">{escape(line)}</div>' for line in step.tail(1)]
+        if final and len(step.log) > 1:
+            out.append(_fold(step))
     elif final and len(step.log):
         out.append(_fold(step))
     return "".join(out)
@@ -215,7 +227,7 @@ def to_text(state: BuildState, now: float) -> str:
             what = ", ".join(state.names) or _short(state.image) or state.title
             blocks.append(f"{word} {what} ({facts})")
         case "running":
-            blocks.append(f"{word} {state.title} ({seconds(max(0.0, now - state.started))})".replace("  ", " "))
+            blocks.append(f"{word} {state.title} ({_elapsed(state, now)})".replace("  ", " "))
         case "failed" | "interrupted":
             reason = f": {state.problem}" if state.problem else ""
             blocks.append(f"{word} ({facts}){reason}")

@@ -231,11 +231,17 @@ def stop(
         problem: why, where no step says it.
     """
     end: StepState = "done" if status == "done" else "interrupted"
-    left = tuple(
-        replace(_flush(step), state=end, seconds=now - step.started) if step.state == "running" else step
-        for step in state.steps
+    left = []
+    for step in state.steps:
+        if step.state == "running":
+            left.append(replace(_flush(step), state=end, seconds=now - step.started))
+        elif step.state == "failed" and status == "interrupted":  # it failed because it was killed for us
+            left.append(replace(step, state=end, problem=""))
+        else:
+            left.append(step)
+    return replace(
+        state, steps=tuple(left), status=status, seconds=now - state.started, problem=problem or state.problem
     )
-    return replace(state, steps=left, status=status, seconds=now - state.started, problem=problem or state.problem)
 
 
 def _with(state: BuildState, number: int, change: Callable[[StepView], StepView]) -> BuildState:

@@ -22,12 +22,14 @@ MAX_ROWS = 60
 _BAR_WIDTH = 260
 """Pixels for the largest image of a comparison."""
 _WIDE = {"created_by": 45, "command": 20, "comment": 40}
-"""Columns that docker cuts off; the plain twin does too, HTML has the rest in the tooltip."""
+"""Columns that docker cuts off, and where; HTML has the rest in the tooltip."""
+_WIDE_HTML = {**_WIDE, "created_by": 90}
 _IDS = {"image_id", "container_id"}
 _SIZES = {"size", "shared", "unique"}
 _TIMES = {"created", "started", "finished"}
 _RIGHT = _SIZES | {"layers", "factor", "exit_code", "milliseconds"}
 _MONO = {"created_by", "command"}
+_NARROW = {"created", "status", "started", "finished"}
 _WRAP = {"created_by", "detail", "reason", "remedy", "what", "where"}
 # What another column says already: shown only where that one is not (df[["names", "state"]] shows both).
 _SAID_BY = {
@@ -163,7 +165,7 @@ def _html_column(frame: DataFrame, name: str) -> list[str]:
     out = []
     for value in frame[name]:
         text, exact = show(value), _plain(value)
-        short = _cut(text, _WIDE[name] * 2) if name in _WIDE else text
+        short = _cut(text, _WIDE_HTML[name]) if name in _WIDE_HTML else text
         tip = f' title="{escape(exact)}"' if exact != short else ""
         out.append(f"<td{_cell_class(name)}{tip}>{_accent(name, escape(short))}</td>")
     return out
@@ -181,7 +183,9 @@ def _accent(name: str, safe: str) -> str:
 
 def _cell_class(name: str) -> str:
     names = [
-        css for css, members in (("ck-r", _RIGHT), ("ck-mono", _MONO | _IDS), ("ck-wrap", _WRAP)) if name in members
+        css
+        for css, members in (("ck-r", _RIGHT), ("ck-mono", _MONO | _IDS), ("ck-wrap", _WRAP), ("ck-narrow", _NARROW))
+        if name in members
     ]
     return f' class="{" ".join(names)}"' if names else ""
 

@@ -50,7 +50,7 @@ def _node(value: object, label: str, level: int) -> str:
                 f'<div class="ck-leaf">{_label(label)}<code{kind}>'
                 f"{escape(json.dumps(value, ensure_ascii=False))}</code></div>"
             )
-    opened = " open" if level < _OPEN_LEVELS or _small(items) else ""
+    opened = " open" if (level < _OPEN_LEVELS or _small(items)) and not _says_nothing(value) else ""
     inner = "".join(_node(item, key, level + 1) for key, item in items)
     return (
         f'<details class="ck-doc"{opened}><summary>{_label(label)}<span class="ck-muted">{count}</span></summary>'
@@ -64,6 +64,13 @@ def _label(label: str) -> str:
 
 def _count(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _says_nothing(value: object) -> bool:
+    """Whether there is nothing below but empty values (docker's ``ContainerConfig`` of a built image)."""
+    if isinstance(value, dict | list):
+        return all(_says_nothing(item) for item in (value.values() if isinstance(value, dict) else value))
+    return not value
 
 
 def _small(items: list[tuple[str, object]]) -> bool:

@@ -47,15 +47,15 @@ div.ck pre.ck-log {{ margin: 2px 0; padding: 5px 8px !important; max-height: 24e
   background: {_GROUND} !important; font-size: .9em;
   border-radius: 3px; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.35; }}
 .ck summary {{ cursor: pointer; color: {_MUTED}; }}
-.ck-bar {{ display: inline-block; height: .75em; vertical-align: baseline; }}
-.ck-bar-shared {{ background: {_MUTED}; opacity: .55; border-radius: 2px 0 0 2px; }}
-.ck-bar-unique {{ background: {_BUSY}; border-radius: 0 2px 2px 0; min-width: 2px; }}
+.ck-bar {{ display: inline-block; height: .75em; vertical-align: baseline; min-width: 2px; }}
+.ck-bar-shared {{ background: {_MUTED}; opacity: .55; }} .ck-bar-unique {{ background: {_BUSY}; }}
 .ck table.ck-table {{ border-collapse: collapse; font-size: inherit; margin: 2px 0; }}
-.ck table.ck-table th, .ck table.ck-table td {{ text-align: left; padding: 3px 12px 3px 8px; vertical-align: top;
+.ck table.ck-table th, .ck table.ck-table td {{ text-align: left; padding: 3px 10px 3px 8px; vertical-align: top;
   white-space: nowrap; max-width: none; }}
 .ck table.ck-table th {{ border-bottom: 1px solid {_LINE}; font-weight: 600; }}
 .ck table.ck-table .ck-r {{ text-align: right; }}
 .ck table.ck-table td.ck-wrap {{ white-space: normal; overflow-wrap: anywhere; min-width: 16em; max-width: 44em; }}
+.ck table.ck-table td.ck-narrow {{ white-space: normal; min-width: 7em; }}
 .ck table.ck-table td.ck-mono {{ font-family: {_MONO}; font-size: .95em; }}
 .ck details.ck-doc {{ margin-left: 1.2em; }} .ck-doc > summary {{ margin-left: -1.2em; }}
 div.ck code.ck-key {{ color: var(--jp-mirror-editor-property-color, {_BUSY}) !important; }}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.errors import ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
+from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.container import ContainerSpec, LaunchRequest, RunState
 from contextkernel.model.results import ContainerRow
 from contextkernel.runtime import spec as rules
@@ -88,7 +89,7 @@ class Containers:
             _check_bind(bind)
         working_dir = options.working_dir or config.working_dir or "/"
         if not working_dir.startswith("/"):
-            raise InvalidInput(f"working directory {working_dir!r} is not absolute")
+            raise InvalidInput(f"working directory {working_dir!r} is not absolute", hint="let it start with /")
         stop_signal = options.stop_signal or config.stop_signal or "SIGTERM"
         rules.signal_number(stop_signal)
         identity = secrets.token_hex(32)
@@ -147,7 +148,7 @@ class Containers:
             user=spec.user,
             hostname=spec.hostname,
             network="none" if spec.network == "none" else "host",
-            lowers=tuple(layer.diff for layer in self._store.layers_of(spec.image_id)),
+            lowers=overlay_lowers(layer.directory for layer in self._store.layers_of(spec.image_id)),
             upper=upper,
             work=work,
             read_only=spec.read_only,
@@ -246,14 +247,16 @@ class Containers:
         """Send a signal.
 
         Raises:
-            ContainerRunning: never; Conflict is raised for a container that does not run.
+            Conflict: it does not run. InvalidInput: no such signal.
         """
         from contextkernel.errors import Conflict
 
         number = rules.signal_number(signal)
         process = self.connect(spec)
         if process is None:
-            raise Conflict(f"cannot kill container {spec.name!r}: it is not running")
+            raise Conflict(
+                f"cannot kill container {spec.name!r}: it is not running", hint="ps -a shows what became of it"
+            )
         try:
             process.signal(number)
             if number == 9:

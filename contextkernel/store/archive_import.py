@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import msgspec
 
+from contextkernel.errors import InvalidArchive
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.oci import History, ImageConfig, RootFS
@@ -64,9 +65,13 @@ def import_tar(
         image = store.add_image(
             to_json(_config(diff_id, config or ImageConfig(), message)), origin=origin, names=(ref,) if ref else ()
         )
-    except BaseException:
+    except BaseException as problem:
         store.release(leased)
         empty_trash(store, worker)
+        if isinstance(problem, InvalidArchive):
+            shown = repr(source) if isinstance(source, str) else "standard input"
+            problem.problem = f"cannot import {shown}: {problem.problem}"
+            problem.hint = problem.hint or "import takes a tar of a root file system, plain or compressed"
         raise
     return image
 

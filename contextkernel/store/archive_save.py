@@ -53,7 +53,7 @@ def save(store: Store, worker: LayerWorker, refs: Sequence[str], output: str | i
         raise InvalidInput("no image to save", hint="name at least one image")
     layers = {layer.diff_id: layer for item in chosen for layer in store.layers_of(item.image)}
     with store.hold(layers), _opened(output) as sink:
-        _Writer(store, worker, sink).write(chosen, layers)
+        _Writer(store, worker, sink, output).write(chosen, layers)
 
 
 def _choose(store: Store, refs: Sequence[str]) -> list[_Chosen]:
@@ -98,34 +98,34 @@ def _opened(output: str | int) -> Iterator[IO[bytes]]:
     except OSError:
         special = False
     if special:  # /dev/stdout, a named pipe
-        with _open(output) as sink:
+        with _open(output, output) as sink:
             yield sink
         return
     temporary = f"{output}.{os.getpid()}.partial"
     try:
-        with _open(temporary) as sink:
+        with _open(temporary, output) as sink:
             yield sink
         try:
             os.replace(temporary, output)
         except OSError as problem:
-            raise _unwritable(problem) from problem
+            raise _unwritable(problem, output) from problem
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
 
 
-def _open(path: str) -> IO[bytes]:
+def _open(path: str, shown: str) -> IO[bytes]:
     try:
         return open(path, "wb", buffering=0)
     except OSError as problem:
-        raise _unwritable(problem) from problem
+        raise _unwritable(problem, shown) from problem
 
 
-def _unwritable(problem: OSError) -> InvalidInput:
-    where = f"{problem.filename}: " if problem.filename else ""
+def _unwritable(problem: OSError, shown: str | int) -> InvalidInput:
+    where = shown if isinstance(shown, str) else "the output"
     return InvalidInput(
-        f"cannot write the archive: {where}{(problem.strerror or str(problem)).lower()}",
+        f"cannot write the archive to {where}: {(problem.strerror or str(problem)).lower()}",
         hint="choose another file with -o",
     )
 
@@ -133,10 +133,11 @@ def _unwritable(problem: OSError) -> InvalidInput:
 class _Writer:
     """Writes one archive."""
 
-    def __init__(self, store: Store, worker: LayerWorker, sink: IO[bytes]) -> None:
+    def __init__(self, store: Store, worker: LayerWorker, sink: IO[bytes], shown: str | int) -> None:
         self._store = store
         self._worker = worker
         self._sink = sink
+        self._shown = shown
         self._sizes: dict[Digest, int] = {}
 
     def write(self, chosen: Sequence[_Chosen], layers: dict[Digest, Layer]) -> None:
@@ -242,7 +243,7 @@ class _Writer:
             while view:
                 view = view[self._sink.write(view) :]
         except OSError as problem:
-            raise _unwritable(problem) from problem
+            raise _unwritable(problem, self._shown) from problem
 
 
 def _blob(digest: Digest) -> str:

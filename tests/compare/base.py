@@ -9,6 +9,8 @@ import tarfile
 from pathlib import Path
 
 BASE = "ck-base"
+#: modes that a checkout does not keep: git knows of the executable bit only, and the umask has its say
+_MODES = {"copy-rules/tree/top": 0o755, "copy-rules/tree/sub/b.txt": 0o600}
 _DIRECTORIES = ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr", "usr/bin", "var")
 _TEXTS = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nbin:x:2:3:bin:/bin:/bin/false\nnobody:x:65534:65534::/:/bin/false\n",
@@ -39,6 +41,17 @@ def write_base(path: Path) -> None:
             info.type, info.linkname = tarfile.SYMTYPE, "busybox"
             if applet != "busybox":
                 tar.addfile(info)
+
+
+def lay_out(case: Path, folder: Path) -> Path:
+    """Copy the context of a comparison case to ``folder``, with the modes it was recorded with."""
+    context = folder / case.name
+    shutil.copytree(case, context, symlinks=True)
+    for path in [context, *context.rglob("*")]:
+        if not path.is_symlink():
+            name = f"{case.name}/{path.relative_to(context)}"
+            path.chmod(0o755 if path.is_dir() else _MODES.get(name, 0o644))
+    return context
 
 
 def _info(name: str, mode: int) -> tarfile.TarInfo:

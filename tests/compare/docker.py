@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from base import BASE, write_base
+from base import BASE, lay_out, write_base
 from flatten import beyond, differences, flatten
 
 HERE = Path(__file__).parent
@@ -72,7 +72,7 @@ def docker_results(folder: Path) -> dict[str, dict[str, Any]]:
     for case in cases():
         if case.name in BY_HAND:
             continue
-        docker_build(case, f"ck-{case.name}")
+        docker_build(lay_out(case, folder / "docker"), f"ck-{case.name}")
         results[case.name] = beyond(saved_by_docker([f"ck-{case.name}"], folder)[0], base)
     return results
 
@@ -87,7 +87,7 @@ def our_results(folder: Path) -> dict[str, dict[str, Any]]:
         engine.save([BASE], str(folder / "ours.tar"))
         base = flatten(folder / "ours.tar")[0]
         for case in cases():
-            engine.build(str(case), tags=[f"ck-{case.name}"])
+            engine.build(str(lay_out(case, folder / "ours")), tags=[f"ck-{case.name}"])
             engine.save([f"ck-{case.name}"], str(folder / "ours.tar"))
             results[case.name] = beyond(flatten(folder / "ours.tar")[0], base)
     return results

@@ -55,7 +55,7 @@ def test_every_case_is_recorded() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_image_is_dockers(case: str, engine: Engine, base_image: dict[str, Any], tmp_path: Path) -> None:
     recorded = json.loads((COMPARE / "recorded" / f"{case}.json").read_text())
-    engine.build(str(COMPARE / "cases" / case), tags=[f"ck-{case}"])
+    engine.build(str(base.lay_out(COMPARE / "cases" / case, tmp_path)), tags=[f"ck-{case}"])
     engine.save([f"ck-{case}"], str(tmp_path / "image.tar"))
     ours = flatten.beyond(flatten.flatten(tmp_path / "image.tar")[0], base_image)
     assert flatten.differences(ours, recorded) == []

@@ -9,7 +9,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 pytestmark = pytest.mark.timeout(1200)
 BUILD = "%docker build -t greet ."

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from contextkernel.build.commits import overlay_lowers
 from contextkernel.build.relay import Tail, relay
 from contextkernel.build.reporting import bytes_text
 from contextkernel.build.sources import read_dockerfile, read_ignore
 from contextkernel.errors import InvalidInput, SourceNotFound
+from contextkernel.layer.lowers import overlay_lowers
 
 
 def test_relay_hands_output_on_until_both_ends_are_closed() -> None:

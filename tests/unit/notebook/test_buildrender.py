@@ -135,7 +135,7 @@ built {NAME} (2 steps, 2.0s)"""
 def test_all_cached_is_seen_at_a_glance():
     state = play(*LOAD, *BASE, RUN, StepCached(step=3), *EXPORT, DONE)
     page = read(to_html(state, 9.0))
-    assert page.startswith(f"✓ Built {NAME} 2 steps, all cached, 2.0s · {IMAGE.short} all steps cached")
+    assert page.startswith(f"✓ Built {NAME} 2 steps, 2.0s · {IMAGE.short} all steps cached")
     assert "RUN make CACHED" in page
     assert to_text(state, 9.0).endswith(f"built {NAME} (2 steps, all cached, 2.0s)")
     assert "#3 CACHED" in to_text(state, 9.0)
@@ -171,6 +171,21 @@ def test_a_transfer_shows_how_far_it_is():
     assert "sha256:0eba131dffd0 3MB / 30MB" in page
     assert "config" not in page
     assert read(to_html(stop(state, "done", 3.0), 3.0)).startswith("✓ Got ubuntu:20.04")
+
+
+def test_a_finished_transfer_keeps_its_rows_and_what_they_came_to():
+    state = play(
+        StepStarted(step=1, name="[base 1/1] ubuntu:20.04"),
+        StepNote(step=1, text="not pulled: no registry"),
+        StepNote(step=1, text="bootstrapped: made with mmdebstrap"),
+        StepDone(step=1, seconds=50),
+        title="ubuntu:20.04",
+        work="transfer",
+    )
+    assert read(to_html(stop(state, "done", 51.0), 99.0)) == (
+        "✓ Got ubuntu:20.04 51.0s ✓ base 1/1 ubuntu:20.04 50.0s bootstrapped: made with mmdebstrap "
+        "log, 2 lines not pulled: no registry bootstrapped: made with mmdebstrap"
+    )
 
 
 def test_a_failed_step_shows_what_it_said_and_where_it_stands():

@@ -162,6 +162,12 @@ def test_stop_ends_what_runs():
     assert state.steps[1].lines == ("half",)
 
 
+def test_a_step_that_was_killed_for_an_interrupt_did_not_fail():
+    state = stop(play(run(1), StepBroke(step=1, seconds=1.5, problem="canceled")), "interrupted", 4.0)
+    assert (state.steps[0].state, state.steps[0].problem, state.steps[0].seconds) == ("interrupted", "", 1.5)
+    assert state.status == "interrupted"
+
+
 def test_stop_without_a_problem_finishes_a_transfer():
     state = stop(play(run(1)), "done", 4.0)
     assert (state.status, state.steps[0].state) == ("done", "done")

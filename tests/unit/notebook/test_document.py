@@ -28,6 +28,9 @@ def test_text_is_docker_s_json():
 def test_html_folds_and_escapes():
     page = to_html(Documents([DOCUMENT]))
     assert page.count("<details") == page.count("</details>") == 4
+    assert page.count('<details class="ck-doc" open>') == 4
+    empty = to_html(Documents([{"ContainerConfig": {"Env": None, "Tty": False, "Labels": {}}, "Size": 1}]))
+    assert '<details class="ck-doc"><summary><code class="ck-key">ContainerConfig' in empty
     assert "&quot;A=&lt;b&gt;&quot;" in page
     assert '<code class="ck-key">Cmd</code>: <code>null</code>' in page
     assert '<code class="ck-key">Labels</code>: <code>{}</code>' in page
