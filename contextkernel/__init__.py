@@ -34,3 +34,10 @@ def load_ipython_extension(shell: Any) -> None:
     from contextkernel.notebook import load
 
     load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """``%unload_ext contextkernel``: take the magics away again."""
+    from contextkernel.notebook import unload
+
+    unload(shell)

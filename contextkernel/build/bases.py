@@ -21,6 +21,7 @@ from contextkernel.build import hostfiles
 from contextkernel.build.recipes import Recipe, recipe_for
 from contextkernel.errors import HostUnsupported, ImageNotFound, NotFound, RegistryProblem
 from contextkernel.model.events import StepDone, StepNote, StepOutput, StepStarted
+from contextkernel.model.labels import STAND_IN
 from contextkernel.model.oci import History, ImageConfig, RunConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.results import BaseRow
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from contextkernel.model.reference import ImageRef
     from contextkernel.store import Store
 
-STAND_IN_LABEL = "org.contextkernel.stand-in"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -204,7 +204,7 @@ def _import(
         os=platform.os,
         variant=platform.variant or "",
         created=now,
-        config=RunConfig(env=(_PATH,), cmd=command, labels={STAND_IN_LABEL: f"{way} ({detail})"}),
+        config=RunConfig(env=(_PATH,), cmd=command, labels={STAND_IN: f"{way} ({detail})"}),
         history=(
             History(created=now, created_by=f"/bin/sh -c #(nop) ADD {way} ({detail}) in / "),
             History(created=now, created_by=f"/bin/sh -c #(nop)  CMD {words}", empty_layer=True),

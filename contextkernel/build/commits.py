@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
+from contextkernel.errors import StoreProblem
 from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import LayerFacts
@@ -99,7 +100,15 @@ class Committer:
         os.close(self.wakes)
         os.close(self._wake)
         for directory in self._open:
+            self.give_up(directory)
+
+    def give_up(self, directory: str) -> None:
+        """Let go of a directory that will not become a layer."""
+        try:
             self._store.discard_layer_dir(directory)
+        except StoreProblem:
+            # the disk may be full, of just this; the end of the session does the rest
+            self._worker.remove([directory])
 
     def submit(self, stack: Stack, directory: str, key: KeyMaker, created: int) -> None:
         """Put a finished layer directory on top of ``stack`` and begin to hash it."""

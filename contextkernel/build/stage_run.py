@@ -171,7 +171,7 @@ class _StageRun:
                 case _ as never:
                     assert_never(never)
         except BaseException:
-            self._tools.store.discard_layer_dir(directory)
+            self._tools.committer.give_up(directory)
             raise
         self._tools.committer.submit(self._stack, directory, key, self._tools.now())
 

@@ -28,6 +28,9 @@ MS_STRICTATIME = 1 << 24
 
 MNT_DETACH = 2
 
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_EMPTY_PATHS = 0x04 | 0x40  # MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH
+
 MOUNT_ATTR_RDONLY = 0x01
 MOUNT_ATTR_NOSUID = 0x02
 MOUNT_ATTR_NODEV = 0x04
@@ -122,6 +125,30 @@ def mount_setattr(
     flags = (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
     size = ctypes.sizeof(attr)
     syscall("mount_setattr", directory, os.fsencode(path), flags, ctypes.byref(attr), size, path=path)
+
+
+def bind_at(source: str, point: int, attributes: int = 0) -> None:
+    """Make ``source``, with what is mounted below it, visible at an open mount point too, with these flags.
+
+    The flags are set before anybody can see the mount, and its place is not looked up a second time: nobody who may
+    change names there can have the flags end up elsewhere (open_tree(2), move_mount(2), Linux 5.12).
+
+    Args:
+        source: a path; links in it are followed.
+        point: descriptor (``O_PATH``) of a directory, or of a file if ``source`` is none.
+        attributes: ``MOUNT_ATTR_...``, for everything below too.
+
+    Raises:
+        SyscallFailed: the kernel refused.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | AT_RECURSIVE
+    tree = syscall("open_tree", AT_FDCWD, os.fsencode(source), flags, path=source)
+    try:
+        if attributes:
+            mount_setattr("", directory=tree, set_attributes=attributes, recursive=True)
+        syscall("move_mount", tree, b"", point, b"", _MOVE_MOUNT_EMPTY_PATHS, path=source)
+    finally:
+        os.close(tree)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

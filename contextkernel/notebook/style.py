@@ -55,7 +55,7 @@ div.ck pre.ck-log {{ margin: 2px 0; padding: 5px 8px !important; max-height: 24e
 .ck table.ck-table th {{ border-bottom: 1px solid {_LINE}; font-weight: 600; }}
 .ck table.ck-table .ck-r {{ text-align: right; }}
 .ck table.ck-table td.ck-wrap {{ white-space: normal; overflow-wrap: anywhere; min-width: 16em; max-width: 44em; }}
-.ck table.ck-table td.ck-narrow {{ white-space: normal; min-width: 7em; }}
+.ck table.ck-table td.ck-narrow {{ white-space: normal; min-width: 9em; }}
 .ck table.ck-table td.ck-mono {{ font-family: {_MONO}; font-size: .95em; }}
 .ck details.ck-doc {{ margin-left: 1.2em; }} .ck-doc > summary {{ margin-left: -1.2em; }}
 div.ck code.ck-key {{ color: var(--jp-mirror-editor-property-color, {_BUSY}) !important; }}

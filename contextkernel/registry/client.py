@@ -169,5 +169,5 @@ def _reason(problem: BaseException) -> str:
     inner: BaseException = problem
     while isinstance(reason := getattr(inner, "reason", None), BaseException):
         inner = reason
-    text = str(inner)
-    return text.rpartition(": ")[2][:_MAX_ERROR] or type(problem).__name__
+    text = re.sub(r"\[Errno -?\d+\] ", "", str(inner).rpartition(": ")[2])[:_MAX_ERROR]
+    return text[:1].lower() + text[1:] or type(problem).__name__

@@ -29,11 +29,12 @@ from contextkernel.linux.namespaces import (
 from contextkernel.linux.net import loopback_up
 from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root, open_in_root, openat2
 from contextkernel.linux.seccomp import default_filter, fake_ids_filter, install_filter
+from contextkernel.runtime import devices
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.execute import ExecProblem, execute
 from contextkernel.runtime.init import run_as_init
 from contextkernel.runtime.messages import Failed, SetUp, encode
-from contextkernel.runtime.mountpoints import MountPoints
+from contextkernel.runtime.mountpoints import OWN, MountPoints
 from contextkernel.runtime.users import Identity, resolve
 
 _STANDARD = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
@@ -175,7 +176,7 @@ class _SetUp:
             case op.MountMqueue(target):
                 self._mount(target, "mqueue", _STANDARD)
             case op.MakeDevice(path):
-                self._make_device(path)
+                devices.make_device(self._dev, _name_in_dev(path), path)
             case op.MakeLink(target, link):
                 self._make_link(target, link)
             case op.WriteFile(target, content):
@@ -246,8 +247,14 @@ class _SetUp:
         root = os.open(step.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._points = MountPoints(root, upper)
 
+    def _point(self, target: str, *, directory: bool = True) -> int:
+        """Descriptor of a mount point."""
+        if target in OWN:
+            return self._tree.own(target)
+        return self._tree.wanted(target, directory=directory)
+
     def _mount(self, target: str, fstype: str, flags: int, options: str | None = None) -> None:
-        point = self._tree.directory(target)
+        point = self._point(target)
         try:
             mounts.mount(fstype, f"/proc/self/fd/{point}", fstype, flags, options)
         except SyscallFailed as failure:
@@ -259,7 +266,7 @@ class _SetUp:
 
     def _mount_tmpfs(self, target: str, flags: tuple[str, ...], options: str) -> None:
         known = len(self._tree.stubs)
-        point = self._tree.directory(target)
+        point = self._point(target)
         mode = os.fstat(point).st_mode & 0o7777
         os.close(point)
         if len(self._tree.stubs) == known and "mode=" not in options:
@@ -273,27 +280,16 @@ class _SetUp:
 
     def _bind(self, source: str, target: str, *, attributes: int = 0) -> None:
         try:
-            is_directory = os.path.isdir(source)
-            point = self._tree.directory(target) if is_directory else self._tree.file(target)
+            point = self._point(target, directory=os.path.isdir(source))
             try:
-                mounts.bind(source, f"/proc/self/fd/{point}")
+                mounts.bind_at(source, point, attributes)
             finally:
                 os.close(point)
-            if attributes:
-                made = open_in_root(self._tree.root, target, os.O_PATH)
-                try:
-                    mounts.mount_setattr("", directory=made, set_attributes=attributes, recursive=True)
-                finally:
-                    os.close(made)
         except SyscallFailed as failure:
             raise SyscallFailed(failure.call, failure.number, f"{source} at {target}") from failure
 
-    # The next four work in a /dev that was mounted a moment ago and that nobody else has seen: names in it are plain.
-
-    def _make_device(self, path: str) -> None:
-        name = _name_in_dev(path)
-        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644, dir_fd=self._dev))
-        mounts.bind(path, f"/proc/self/fd/{self._dev}/{name}", recursive=False)
+    # The next three, and make_device, work in a /dev that was mounted a moment ago and that nobody else has seen:
+    # names in it are plain.
 
     def _make_link(self, target: str, link: str) -> None:
         os.symlink(link, _name_in_dev(target), dir_fd=self._dev)
@@ -307,9 +303,15 @@ class _SetUp:
         os.close(descriptor)
 
     def _hosts_file(self, target: str, content: str) -> None:
-        """Bind a file that is kept in /dev's memory and has no name there any more."""
-        self._write(_GENERATED, content)
+        """Bind a file that is kept in /dev's memory and has no name there any more.
+
+        An image whose file is a link into /proc, /sys or /dev (``/etc/resolv.conf -> /dev/null``) keeps it.
+        """
         point = self._tree.file(target)
+        if f"/{self._tree.inside(point).partition('/')[0]}" in OWN:
+            os.close(point)
+            return
+        self._write(_GENERATED, content)
         try:
             source = f"/proc/self/fd/{self._dev}/{_name_in_dev(_GENERATED)}"
             mounts.bind(source, f"/proc/self/fd/{point}", recursive=False)
@@ -334,10 +336,14 @@ class _SetUp:
         mounts.umount(".", mounts.MNT_DETACH)
         os.chdir("/")
         close_from(_REPORT + 1)
+        devices.reopen_null(range(_REPORT))
 
     def _mask(self, target: str) -> None:
+        if not os.path.exists(target):
+            return
         try:
             if not os.path.isdir(target):
+                devices.check_null()
                 mounts.bind("/dev/null", target, recursive=False)
             elif self._empty:
                 mounts.bind(self._empty, target, recursive=False)

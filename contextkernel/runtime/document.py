@@ -163,7 +163,7 @@ def _document(
             uid_mappings=_mappings(idmap.uids),
             gid_mappings=_mappings(idmap.gids),
             sysctl={step.name.replace("/", "."): step.value for step in operations if isinstance(step, op.SetSysctl)},
-            masked_paths=masked_paths(facts),
+            masked_paths=masked_paths(request, facts),
             readonly_paths=READONLY_PATHS,
         ),
         annotations=_annotations(request, facts),

@@ -6,9 +6,12 @@ import errno
 import os
 import stat
 
-from contextkernel.errors import SyscallFailed
-from contextkernel.linux.openat2 import open_in_root
+from contextkernel.errors import LaunchFailed, SyscallFailed
+from contextkernel.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_in_root, openat2
 from contextkernel.runtime.messages import Stub, StubParent
+
+#: what the engine itself mounts, and masks and protects by these names: no link may lead any of it elsewhere
+OWN = ("/proc", "/sys", "/dev")
 
 
 class MountPoints:
@@ -36,6 +39,43 @@ class MountPoints:
     def parents(self) -> tuple[StubParent, ...]:
         """The directories in which something was created."""
         return tuple(self._parents.values())
+
+    def own(self, path: str) -> int:
+        """An ``O_PATH`` descriptor of one of :data:`OWN`, an ordinary directory of the image; created if missing.
+
+        A link there is refused, as runc does. What is mounted over the root by way of ``/proc -> .`` would be out of
+        reach of the names that are masked afterwards, and in reach of ``/..``.
+
+        Raises:
+            LaunchFailed: the image has something else there.
+        """
+        limits = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
+        try:
+            return openat2(self.root, path.lstrip("/"), os.O_PATH | os.O_DIRECTORY, resolve=limits)
+        except SyscallFailed as failure:
+            if failure.number in (errno.ELOOP, errno.ENOTDIR):
+                raise LaunchFailed(
+                    f"the image's {path} is not a directory", hint="a container needs it as an ordinary directory"
+                ) from failure
+            if failure.number != errno.ENOENT:
+                raise
+        return self.directory(path)
+
+    def wanted(self, path: str, *, directory: bool) -> int:
+        """An ``O_PATH`` descriptor of the place for a mount that the user asked for; created if missing.
+
+        Raises:
+            LaunchFailed: links of the image lead it to the root itself, or into /proc.
+            SyscallFailed: it cannot be opened or made.
+        """
+        point = self.directory(path) if directory else self.file(path)
+        where = self.inside(point)
+        if where and where.split("/")[0] != "proc":
+            return point
+        os.close(point)
+        raise LaunchFailed(
+            f"mount target {path!r} leads to /{where} in this image", hint="choose one without links to there"
+        )
 
     def directory(self, path: str) -> int:
         """An ``O_PATH`` descriptor of directory ``path``; it and its parents are created if missing.
@@ -82,12 +122,12 @@ class MountPoints:
         except OSError:
             link = ""
         if link:
-            where = link if link.startswith("/") else f"{self._inside(parent)}/{link}"
+            where = link if link.startswith("/") else f"{self.inside(parent)}/{link}"
             os.close(self.directory(where) if directory else self.file(where))
             return
         before = os.fstat(parent)
         own = before.st_dev == self._root_device  # else it lies on a tmpfs or bind, which is none of the image
-        inside = self._inside(parent)
+        inside = self.inside(parent)
         ours = own and inside not in self._parents and not self._in_upper(inside)
         try:
             if directory:
@@ -112,7 +152,7 @@ class MountPoints:
             ours=known.ours if known else ours,
         )
 
-    def _inside(self, descriptor: int) -> str:
+    def inside(self, descriptor: int) -> str:
         """Where ``descriptor`` is, counted from the container's root, without leading slash; empty for the root."""
         return os.readlink(f"/proc/self/fd/{descriptor}")[len(self._prefix) :].strip("/")
 

@@ -67,7 +67,7 @@ class MountTmpfs(_Operation, frozen=True):
 
 
 class MakeDevice(_Operation, frozen=True):
-    """The host's device node at the same place; a bind, so it works where mknod does not."""
+    """A device node like the host's at the same place; a read-only bind of the host's where mknod does not work."""
 
     path: str
 

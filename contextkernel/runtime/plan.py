@@ -126,7 +126,7 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         op.SetHostname(request.hostname),
         *_network(request),
         op.PivotRoot(),
-        *(op.MaskPath(path) for path in masked_paths(facts)),
+        *(op.MaskPath(path) for path in masked_paths(request, facts)),
         *(op.ReadonlyPath(path) for path in READONLY_PATHS),
         *([op.RemountReadonly()] if request.read_only else ()),
         *_identity(request, facts),
@@ -136,9 +136,9 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
     )
 
 
-def masked_paths(facts: HostFacts) -> tuple[str, ...]:
+def masked_paths(request: LaunchRequest, facts: HostFacts) -> tuple[str, ...]:
     """Docker's masked paths on this host; the host's cgroup tree too, where it shows through a bound /sys."""
-    hidden = ("/sys/fs/cgroup",) if facts.sysfs == "bind" and facts.cgroup == "none" else ()
+    hidden = ("/sys/fs/cgroup",) if facts.cgroup == "none" and not fresh_sysfs(request, facts) else ()
     return (*MASKED_PATHS, *facts.throttle_paths, *hidden)
 
 

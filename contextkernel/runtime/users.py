@@ -83,11 +83,15 @@ def _rows(text: str, width: int) -> list[list[str]]:
 
 
 def _plain(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    """A number in a file; one that is no id, as a file of an untrusted image may have, is none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_ID))):
+        return None
+    number = int(text)
+    return number if number <= _MAX_ID else None
 
 
 def _number(text: str) -> int | None:
     number = _plain(text)
-    if number is not None and number > _MAX_ID:
-        raise InvalidInput(f"uids and gids must be in range 0-{_MAX_ID}, got {text}")
+    if number is None and text.isascii() and text.isdigit():
+        raise InvalidInput(f"uids and gids must be in range 0-{_MAX_ID}, got {text[:20]}")
     return number

@@ -22,6 +22,7 @@ from contextkernel.errors import (
 from contextkernel.model.codec import from_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepProgress
+from contextkernel.model.labels import stand_in
 from contextkernel.model.oci import (
     MEDIA_DOCKER_LIST,
     MEDIA_DOCKER_MANIFEST,
@@ -105,7 +106,7 @@ def load(
                 loading.layer(layer)
             lines: list[str] = []
             for image in images:
-                added = store.add_image(image.config, origin="load", names=image.names)
+                added = store.add_image(image.config, origin=_origin(image.config, shown), names=image.names)
                 lines += [name.familiar for name in image.names] or [str(added)]
         except BaseException:
             loading.undo()
@@ -242,6 +243,12 @@ def _config(data: bytes, shown: str) -> ImageConfig:
 
 def _blob(digest: Digest) -> str:
     return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+def _origin(config: bytes, shown: str) -> str:
+    """A stand-in stays one when it travels as a file."""
+    made = stand_in(_config(config, shown))
+    return "load" if made is None else f"stand-in: loaded, {made}"
 
 
 # ---- bringing it in

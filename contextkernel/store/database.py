@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from contextkernel.errors import StoreFull, StoreProblem, StoreTooNew
+from contextkernel.store import reserve
 from contextkernel.store.paths import refused
 from contextkernel.store.schema import SCRIPTS, VERSION
 
@@ -100,6 +101,7 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            reserve.ease(self._root)
             sql = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 sql.execute("PRAGMA foreign_keys = ON")
@@ -143,6 +145,7 @@ class Database:
         with self._lock, self._translated():
             sql = self._open()
             if not self._depth:
+                reserve.ease(self._root)
                 sql.execute("BEGIN IMMEDIATE")
             self._depth += 1
             try:
@@ -188,7 +191,9 @@ class Database:
 
     def _typed(self, problem: sqlite3.Error) -> StoreProblem:
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
+        full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and reserve.free(self._root) < reserve.SIZE)
+        if full:
+            reserve.give_up(self._root)  # quotas do not show in the free space; what follows is cleaning up
             return StoreFull(
                 f"no space left for the store {self._root}",
                 hint="remove images (rmi) or containers (rm), or set CONTEXTKERNEL_ROOT to a larger file system",

@@ -8,6 +8,7 @@
     root/containers/<id>/         upper/, work/, log.json, state.json, ...
     root/sessions/<id>.lock       one per process that is adding something
     root/tmp/<session>-<random>   files being written
+    root/reserve                  room for cleaning up when the disk is full
 
 Layer and temporary names begin with the id of the session that made them: whether that session's lock is still held
 tells whether something that no database row knows of is work in progress or left over by a killed process.

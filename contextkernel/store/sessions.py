@@ -12,6 +12,7 @@ import threading
 import weakref
 from contextlib import suppress
 
+from contextkernel.store import reserve
 from contextkernel.store.paths import SESSION_LENGTH, Paths, random_name, refused
 
 _SUFFIX = ".lock"
@@ -43,6 +44,7 @@ class Session:
         """
         with self._lock:
             if not self._id:
+                reserve.renew(self._paths.root)
                 try:
                     self._start()
                 except OSError as problem:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import IO, Any
 
-from contextkernel.errors import StoreProblem
+from contextkernel.errors import StoreFull, StoreProblem
 from contextkernel.model.container import ContainerSpec
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Layer, LayerFacts
@@ -66,12 +66,19 @@ class Store:
         store = cls(Paths(os.path.abspath(os.fspath(root)) if root is not None else default_root()))
         try:
             store._paths.make()
-            store._database.prepare()
-            store._sweeper.recover()
+            try:
+                store._start()
+            except StoreFull:  # by now the reserve has been given up, and what dead processes left behind may go
+                store._database.close()
+                store._start()
         except BaseException:
             store._database.close()
             raise
         return store
+
+    def _start(self) -> None:
+        self._database.prepare()
+        self._sweeper.recover()
 
     @property
     def root(self) -> str:

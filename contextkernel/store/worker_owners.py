@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -138,6 +139,12 @@ def _group(name: str, root: int) -> int:
 
 def _look_up(root: int, path: str, name: str, ids: Callable[[list[str]], Owner]) -> Owner | None:
     try:
+        # looked at before it is opened: opening a device node of an untrusted image can do things
+        descriptor = open_in_root(root, path)
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
+        if not regular:
+            return None
         descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
     except SyscallFailed as failure:
         if failure.number in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:

@@ -19,6 +19,7 @@ from contextkernel.store.worker_owners import Owner, OwnerTable, true_owners
 from contextkernel.store.worker_tree import Ids, Tree
 
 _MAX_LINKS = 40  # as the kernel (path_resolution(7))
+_FLAGS = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC  # nothing in an image is for this process to use
 _MOUNTING = threading.Lock()  # mount.overlay changes the working directory of the whole process for a moment
 
 
@@ -179,9 +180,11 @@ def _mount(place: str, stack: Sequence[str], upper: str, work: str, ids: Ids) ->
         with contextlib.suppress(FileNotFoundError), Tree(f"{work}/work/incompat") as tree:
             tree.remove("volatile")
         with contextlib.suppress(SyscallFailed):  # before Linux 5.10
-            mount.overlay(place, lowers=stack, upper=upper, work=work, userxattr=ids.userns, volatile=True)
+            mount.overlay(
+                place, lowers=stack, upper=upper, work=work, userxattr=ids.userns, volatile=True, flags=_FLAGS
+            )
             return
-    mount.overlay(place, lowers=stack, upper=upper, work=work, userxattr=ids.userns)
+    mount.overlay(place, lowers=stack, upper=upper, work=work, userxattr=ids.userns, flags=_FLAGS)
 
 
 def destination_in_root(root: int, path: str) -> str:
