@@ -48,6 +48,7 @@ class Engine:
     Args:
         root: directory of the store; default: ``$CONTEXTKERNEL_ROOT`` or the platform's data directory.
         store, runtime, worker: replace the real ones (tests).
+        host: what this machine allows, instead of finding it out; also a way to ask for less than it allows.
         fork_launcher: start the launcher by forking this process: only for small single-threaded
             programs such as the command line.
 
@@ -63,6 +64,7 @@ class Engine:
         store: Store | None = None,
         runtime: Runtime | None = None,
         worker: LayerWorker | None = None,
+        host: Inspection | None = None,
         fork_launcher: bool = False,
     ) -> None:
         self._root = root
@@ -70,7 +72,7 @@ class Engine:
         self._store_made = store
         self._runtime_made = runtime
         self._worker_made = worker
-        self._host_made: Inspection | None = None
+        self._host_made = host
         self._lock = threading.RLock()
         self._swept = False
 
