@@ -484,20 +484,24 @@ class Engine:
                 stop_timeout=stop_timeout,
             ),
         )
-        if on_created:
-            on_created(spec.id)
-        if detach:
-            containers.start(spec).close()
-            return spec.id
-        return attach(
-            containers,
-            spec,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            on_output=on_output,
-            forward_signals=forward_signals,
-        )
+        try:
+            if on_created:
+                on_created(spec.id)
+            if detach:
+                containers.start(spec).close()
+                return spec.id
+            return attach(
+                containers,
+                spec,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                on_output=on_output,
+                forward_signals=forward_signals,
+            )
+        except BaseException:
+            containers.give_up(spec)
+            raise
 
     def start(
         self,

@@ -118,6 +118,10 @@ class Repository:
         if scheme.lower() != "bearer" or urlsplit(realm).scheme not in ("http", "https"):
             raise RegistryRefused(f"{self._where}: the registry asks for an unknown kind of login {scheme!r}")
         query = urlencode({key: fields[key] for key in ("service", "scope") if key in fields})
+        if credentials and realm.startswith("http:") and not self._base.startswith("http:"):
+            raise RegistryRefused(
+                f"{self._where}: the registry asks for the password over an open connection to {realm!r}"
+            )
         headers = {"Authorization": f"Basic {credentials}"} if credentials else {}
         response = self._request(f"{realm}{'&' if '?' in realm else '?'}{query}", headers)
         try:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _GRACE = 2.0  # seconds an interrupted container has before SIGKILL
 _CHUNK = 65536
+#: docker's command line gives up on the third of these as well; here the container does not stay behind
+_INSISTENT = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE = 3
 
 OnOutput = Callable[[str, bytes], None]
 
@@ -44,7 +47,7 @@ def attach(
         stdin: bytes to feed or a descriptor to relay.
         stdout, stderr: descriptors for the output; without them it is collected and given to ``on_output``.
         on_output: receives ``(stream, chunk)``.
-        forward_signals: pass this process's signals on (main thread only).
+        forward_signals: pass this process's signals on (main thread only); the third SIGINT or SIGTERM is an interrupt.
 
     Raises:
         KeyboardInterrupt: after the container was stopped (and, with auto_remove, removed).
@@ -84,7 +87,13 @@ def _forwarding(process: Process, wanted: bool) -> Iterator[None]:
         yield
         return
 
+    asked = 0
+
     def forward(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked += number in _INSISTENT
+        if asked >= _PATIENCE:  # pid 1 ignores what it has no handler for
+            raise KeyboardInterrupt
         process.signal(number)
 
     before = {number: signal.signal(number, forward) for number in _FORWARDED}

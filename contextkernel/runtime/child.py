@@ -439,8 +439,9 @@ def _read(path: str) -> str:
         if not stat.S_ISREG(status.st_mode):
             return ""
         data = b""
-        while len(data) < _MAX_USER_FILE and (piece := os.read(descriptor, _MAX_USER_FILE - len(data))):
-            data += piece
+        with suppress(OSError):  # a link to something in /proc that cannot be read at once
+            while len(data) < _MAX_USER_FILE and (piece := os.read(descriptor, _MAX_USER_FILE - len(data))):
+                data += piece
         return data.decode("utf-8", "surrogateescape")
     finally:
         os.close(descriptor)

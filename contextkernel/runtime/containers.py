@@ -289,6 +289,11 @@ class Containers:
             self.kill(spec, "KILL")
         self._forget(spec)
 
+    def give_up(self, spec: ContainerSpec) -> None:
+        """Remove a ``--rm`` container whose start or run was broken off, if it is still there."""
+        if spec.auto_remove and any(known.id == spec.id for known in self._store.containers()):
+            self.remove(spec, force=True)
+
     def finished(self, spec: ContainerSpec) -> None:
         """Complete the removal of a ``--rm`` container after its exit."""
         if spec.auto_remove:

@@ -135,7 +135,9 @@ def to_problem(error: BaseException) -> Problem:
     match error:
         case SyscallFailed(number=errno.ENOSPC) | OSError(errno=errno.ENOSPC):
             return Problem(
-                kind="StoreFull", problem="no space left where the store lives", hint="free space, or move the store"
+                kind="StoreFull",
+                problem="no space left where the store lives",
+                hint="remove images (rmi) or containers (rm), or set CONTEXTKERNEL_ROOT to a larger file system",
             )
         case SyscallFailed():
             return Problem(

@@ -113,7 +113,7 @@ def _user(name: str, root: int) -> Owner:
         return number, number
     if name == "root":
         return 0, 0
-    found = _look_up(root, "etc/passwd", name, lambda fields: (int(fields[2]), int(fields[3])))
+    found = _look_up(root, "etc/passwd", name, lambda fields: (_id(fields[2]), _id(fields[3])))
     if found is None:
         raise InvalidInput(
             f"the image has no user {name!r}",
@@ -128,13 +128,20 @@ def _group(name: str, root: int) -> int:
         return number
     if name == "root":
         return 0
-    found = _look_up(root, "etc/group", name, lambda fields: (int(fields[2]), 0))
+    found = _look_up(root, "etc/group", name, lambda fields: (_id(fields[2]), 0))
     if found is None:
         raise InvalidInput(
             f"the image has no group {name!r}",
             hint="create it in an earlier RUN, or give a number; names are looked up in the image's /etc/group",
         )
     return found[0]
+
+
+def _id(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= _MAX_ID:
+        raise ValueError(text)
+    return number
 
 
 def _look_up(root: int, path: str, name: str, ids: Callable[[list[str]], Owner]) -> Owner | None:
