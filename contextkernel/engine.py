@@ -236,6 +236,9 @@ class Engine:
 
         try:
             return pull_image(self._store, self._worker(), ref, platform=platform, report=report or _silent)
+        except ImageNotFound as problem:
+            problem.hint = problem.hint or self._instead(ref)
+            raise
         except RegistryProblem as problem:
             if pull:
                 raise

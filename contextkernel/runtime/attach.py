@@ -75,10 +75,14 @@ def attach(
 
 def _stop(process: Process) -> None:
     """End an interrupted container: ask, wait a little, insist."""
-    process.signal(signal.SIGINT)
-    if process.wait(_GRACE) is None:
-        process.signal(signal.SIGKILL)
-        process.wait()
+    try:
+        process.signal(signal.SIGINT)
+        if process.wait(_GRACE) is not None:
+            return
+    except KeyboardInterrupt:  # whoever asks again does not want to wait
+        pass
+    process.signal(signal.SIGKILL)
+    process.wait()
 
 
 @contextmanager

@@ -291,10 +291,15 @@ def _single_threaded() -> bool:
 def _fork(ours: socket.socket, theirs: socket.socket) -> int:
     from contextkernel.runtime.launcher import main
 
-    pid = os.fork()
-    if pid == 0:
-        ours.close()
-        main(theirs.fileno())
+    # an interrupt in the child must not unwind into what the parent was doing; main() lets signals in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            main(theirs.fileno())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pid
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from contextkernel.errors import ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
+from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
 from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.container import ContainerSpec, LaunchRequest, RunState
 from contextkernel.model.results import ContainerRow
@@ -249,8 +251,6 @@ class Containers:
         Raises:
             Conflict: it does not run. InvalidInput: no such signal.
         """
-        from contextkernel.errors import Conflict
-
         number = rules.signal_number(signal)
         process = self.connect(spec)
         if process is None:
@@ -286,7 +286,8 @@ class Containers:
                     f"cannot remove running container {spec.name!r} ({spec.id[:12]})",
                     hint="stop it first, or remove with -f",
                 )
-            self.kill(spec, "KILL")
+            with suppress(Conflict):  # it has ended meanwhile
+                self.kill(spec, "KILL")
         self._forget(spec)
 
     def give_up(self, spec: ContainerSpec) -> None:
@@ -307,6 +308,9 @@ class Containers:
             pass
         except PermissionError:
             self._worker().remove([directory])
+        except OSError as problem:
+            if problem.errno != errno.ENOTEMPTY:  # its monitor is just ending: the store removes the rest later
+                raise
         self._store.remove_container(spec.id)
 
     def logs(

@@ -42,37 +42,51 @@ class Containers:
             )
         # a session, so that the directory is found if this process is killed before the row is there
         assert self._session.id  # noqa: S101
-        with self._database.transaction() as sql:
-            self._forget_removed(sql)
-            if not spec.name:
-                taken = {row[0] for row in sql.execute("SELECT name FROM containers")}
-                spec = msgspec.structs.replace(spec, name=generate_name(taken))
-            row = sql.execute("SELECT id FROM containers WHERE name = ? OR id = ?", (spec.name, spec.id)).fetchone()
-            if row:
-                raise NameInUse(
-                    f'the container name "/{spec.name}" is already in use by container "{row[0]}"',
-                    hint=f"remove that container (rm {spec.name}) or choose another name",
+        begun = False
+        try:
+            with self._database.transaction() as sql:
+                self._forget_removed(sql)
+                if not spec.name:
+                    taken = {row[0] for row in sql.execute("SELECT name FROM containers")}
+                    spec = msgspec.structs.replace(spec, name=generate_name(taken))
+                row = sql.execute("SELECT id FROM containers WHERE name = ? OR id = ?", (spec.name, spec.id)).fetchone()
+                if row:
+                    raise NameInUse(
+                        f'the container name "/{spec.name}" is already in use by container "{row[0]}"',
+                        hint=f"remove that container (rm {spec.name}) or choose another name",
+                    )
+                if not sql.execute("SELECT 1 FROM images WHERE id = ?", (str(spec.image_id),)).fetchone():
+                    raise ImageNotFound(
+                        f"no such image: {spec.image_id}", hint="it was removed meanwhile; build or pull it"
+                    )
+                begun = True
+                sql.execute(
+                    "INSERT INTO containers (id, name, image, created, spec) VALUES (?, ?, ?, ?, ?)",
+                    (spec.id, spec.name, str(spec.image_id), spec.created, to_json(spec)),
                 )
-            if not sql.execute("SELECT 1 FROM images WHERE id = ?", (str(spec.image_id),)).fetchone():
-                raise ImageNotFound(
-                    f"no such image: {spec.image_id}", hint="it was removed meanwhile; build or pull it"
+                sql.execute(
+                    "INSERT INTO container_layers (container, position, diff_id)"
+                    " SELECT ?, position, diff_id FROM image_layers WHERE image = ?",
+                    (spec.id, str(spec.image_id)),
                 )
-            sql.execute(
-                "INSERT INTO containers (id, name, image, created, spec) VALUES (?, ?, ?, ?, ?)",
-                (spec.id, spec.name, str(spec.image_id), spec.created, to_json(spec)),
-            )
-            sql.execute(
-                "INSERT INTO container_layers (container, position, diff_id)"
-                " SELECT ?, position, diff_id FROM image_layers WHERE image = ?",
-                (spec.id, str(spec.image_id)),
-            )
-            # the last thing before the commit, under the write lock: see Sweeper.orphans
-            path = self._paths.container(spec.id)
-            os.mkdir(path, 0o700)
-            os.mkdir(f"{path}/upper")
-            os.chmod(f"{path}/upper", 0o755)  # whatever the umask is  # noqa: S103
-            os.mkdir(f"{path}/work", 0o700)
+                # the last thing before the commit, under the write lock: see Sweeper.orphans
+                path = self._paths.container(spec.id)
+                os.mkdir(path, 0o700)
+                os.mkdir(f"{path}/upper")
+                os.chmod(f"{path}/upper", 0o755)  # whatever the umask is  # noqa: S103
+                os.mkdir(f"{path}/work", 0o700)
+        except BaseException:
+            if begun:  # an interrupt may come before the commit, or just after
+                self._undo(spec.id)
+            raise
         return spec
+
+    def _undo(self, id: str) -> None:
+        import shutil
+
+        with self._database.transaction() as sql:
+            sql.execute("DELETE FROM containers WHERE id = ?", (id,))
+            shutil.rmtree(self._paths.container(id), ignore_errors=True)
 
     def _gone(self, spec: ContainerSpec) -> bool:
         # the monitor of a --rm container removes the directory; the record is then history

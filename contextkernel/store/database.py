@@ -144,20 +144,21 @@ class Database:
         """
         with self._lock, self._translated():
             sql = self._open()
-            if not self._depth:
-                reserve.ease(self._root)
-                sql.execute("BEGIN IMMEDIATE")
-            self._depth += 1
-            try:
+            outer = self._depth
+            try:  # from the very first: an interrupt may come between any two lines
+                if not outer:
+                    reserve.ease(self._root)
+                    sql.execute("BEGIN IMMEDIATE")
+                self._depth = outer + 1
                 yield sql
-                if self._depth == 1:
+                if not outer:
                     sql.execute("COMMIT")
             except BaseException:
-                if self._depth == 1 and sql.in_transaction:
+                if not outer and sql.in_transaction:
                     sql.execute("ROLLBACK")
                 raise
             finally:
-                self._depth -= 1
+                self._depth = outer
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -167,8 +168,8 @@ class Database:
             if sql.in_transaction:
                 yield sql
                 return
-            sql.execute("BEGIN")
             try:
+                sql.execute("BEGIN")
                 yield sql
             finally:
                 sql.rollback()

@@ -33,16 +33,17 @@ class Layers:
         while True:
             name = self._session.id + random_name(6)
             path = self._paths.layer(name)
+            self._session.pending.add(name)  # first: an interrupt may come at any moment
             try:
                 os.mkdir(path, 0o700)
                 os.mkdir(f"{path}/diff")
                 os.chmod(f"{path}/diff", 0o755)  # whatever the umask is  # noqa: S103
                 os.mkdir(f"{path}/work", 0o700)
             except FileExistsError:
+                self._session.pending.discard(name)
                 continue
             except OSError as problem:
                 raise refused(problem, self._paths.root) from problem
-            self._session.pending.add(name)
             return path
 
     def _name(self, directory: str) -> str:
