@@ -34,7 +34,7 @@ from contextkernel.model.layers import CopyRequest, MakeDirRequest
 from contextkernel.model.ports import LayerWorker, Process, Runtime
 from contextkernel.plan import keys
 from contextkernel.plan.image import MadeLayer
-from contextkernel.plan.layer_steps import SCRIPT_DIRECTORY
+from contextkernel.plan.run_steps import SCRIPT_DIRECTORY
 from contextkernel.plan.stage import StagePlan
 from contextkernel.plan.steps import ContextOrigin, CopyStep, LayerStep, RunStep, WorkdirStep
 

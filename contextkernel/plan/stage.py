@@ -39,7 +39,9 @@ from contextkernel.model import oci
 from contextkernel.model.oci import ImageConfig, RunConfig
 from contextkernel.plan import texts
 from contextkernel.plan.arguments import expander
-from contextkernel.plan.layer_steps import StepScope, plan_copy, plan_run, plan_workdir
+from contextkernel.plan.copy_steps import plan_copy, plan_workdir
+from contextkernel.plan.run_steps import plan_run
+from contextkernel.plan.scope import StepScope
 from contextkernel.plan.stages import Command, StageNode
 from contextkernel.plan.steps import ImageOrigin, LayerStep, MetadataStep, Network, Step
 from contextkernel.plan.values import checked_signal, ports_of, working_dir

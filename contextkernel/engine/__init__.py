@@ -1,0 +1,22 @@
+"""The engine: one method per user verb, composed once from store, worker, runtime and builder.
+
+Both faces (notebook and command line) and scripts use this object and nothing below it. Nothing is
+started by creating one: helper processes come with the first verb that needs them.
+"""
+
+from __future__ import annotations
+
+from contextkernel.engine.builds import Builds
+from contextkernel.engine.containers import ContainerVerbs
+from contextkernel.engine.images import Images
+from contextkernel.engine.system import System
+
+__all__ = ["Engine"]
+
+
+class Engine(ContainerVerbs, Builds, Images, System):
+    """Build, run and look into images, in one store.
+
+    The verbs are in the modules of this package, by what they are about; the arguments are those of
+    :class:`contextkernel.engine.composition.Composition`.
+    """

@@ -1,0 +1,141 @@
+"""Verbs that make images: build, pull, base ensure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from contextkernel.engine.composition import Composition, silent
+from contextkernel.errors import ImageNotFound
+from contextkernel.model.reference import ImageRef
+
+if TYPE_CHECKING:
+    from contextkernel.model.digest import Digest
+    from contextkernel.model.platform import Platform
+    from contextkernel.model.ports import Reporter
+    from contextkernel.model.results import BaseRow, BuildResult
+
+
+class Builds(Composition):
+    """Making images."""
+
+    def build(
+        self,
+        context: str | None = ".",
+        *,
+        dockerfile: str | None = None,
+        text: str | None = None,
+        tags: Sequence[str] = (),
+        build_args: Mapping[str, str | None] | None = None,
+        target: str | None = None,
+        no_cache: bool = False,
+        pull: bool = False,
+        labels: Mapping[str, str] | None = None,
+        network: str = "default",
+        report: Reporter | None = None,
+    ) -> BuildResult:
+        """Build an image from a Dockerfile and a context directory.
+
+        Args:
+            context: directory of files for COPY and ADD; ``None`` for none.
+            dockerfile: path of the Dockerfile; default ``Dockerfile`` in the context.
+            text: the Dockerfile itself; then no file is read.
+            tags: names for the image.
+            build_args: values for ARG; ``None`` takes the caller's environment variable.
+            target: stage to stop at; default the last.
+            no_cache: run every step.
+            pull: ask the registry for newer base images.
+            labels: added to the image.
+            network: for RUN: ``default``, ``none`` or ``host``.
+            report: receives the build's events.
+
+        Raises:
+            DockerfileError, SourceNotFound, StepFailed, ImageNotFound: see there; finished steps stay cached.
+        """
+        from contextkernel.build import Builder, BuildRequest, read_dockerfile
+
+        self._sweep()
+        source, name = read_dockerfile(context, dockerfile, text)
+        request = BuildRequest(
+            context=os.path.abspath(context) if context is not None else None,
+            dockerfile=source,
+            dockerfile_name=name,
+            tags=tuple(ImageRef.parse(tag) for tag in tags),
+            build_args={
+                key: value if value is not None else os.environ.get(key) for key, value in (build_args or {}).items()
+            },
+            target=target,
+            no_cache=no_cache,
+            pull=pull,
+            labels=dict(labels or {}),
+            network=network,
+        )
+        builder = Builder(self._store, self._worker(), self._runtime, self._resolve_base, fake_ids=self._idmap.single)
+        try:
+            return builder.build(request, report or silent)
+        finally:
+            self._empty_trash()
+
+    def _resolve_base(
+        self, ref: ImageRef, *, pull: bool, platform: Platform | None = None, report: Reporter | None = None
+    ) -> Digest:
+        """The image for a FROM or ``run``: the store's, else pulled."""
+        if not pull:
+            try:
+                return self._store.resolve(str(ref))
+            except ImageNotFound:
+                pass
+        from contextkernel.errors import RegistryProblem
+        from contextkernel.registry import pull_image
+
+        try:
+            return pull_image(self._store, self._worker(), ref, platform=platform, report=report or silent)
+        except ImageNotFound as problem:
+            problem.hint = problem.hint or self._instead(ref)
+            raise
+        except RegistryProblem as problem:
+            if pull:
+                raise
+            raise ImageNotFound(
+                f"image {ref.familiar!r} is not in the store and cannot be pulled: {problem.problem}",
+                hint=self._instead(ref),
+            ) from problem
+
+    def _instead(self, ref: ImageRef) -> str:
+        """What to do without an image that cannot be had."""
+        from contextkernel.dockerfile.suggest import nearest
+
+        names: dict[str, str] = {}
+        for row in self._store.image_rows():
+            names.setdefault(row.repository, f"{row.repository}:{row.tag}")  # the newest
+        near = nearest(ref.familiar_name, names)
+        if near in names:
+            return f"did you mean {names[near]}?"
+        return f"`base ensure {ref.familiar}` makes a stand-in where no registry is reachable"
+
+    def pull(self, name: str, *, report: Reporter | None = None) -> Digest:
+        """Fetch an image from its registry.
+
+        Raises:
+            RegistryUnreachable, RegistryRefused, ImageNotFound: see there.
+        """
+        from contextkernel.registry import pull_image
+
+        return pull_image(self._store, self._worker(), ImageRef.parse(name), report=report or silent)
+
+    def ensure_bases(self, names: Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
+        """Make base images available: present, else pulled, else bootstrapped, else assembled from the host.
+
+        Returns:
+            One row per name that says what was done; stand-ins are marked.
+        """
+        from contextkernel.build.bases import ensure
+
+        return ensure(
+            self._store,
+            self._worker(),
+            tuple(ImageRef.parse(name) for name in names),
+            idmap=self._idmap,
+            report=report or silent,
+        )

@@ -1,0 +1,151 @@
+"""Which store, runtime and worker an engine works with; chosen once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from contextkernel.host import Inspection
+    from contextkernel.model.ids import IdMap
+    from contextkernel.model.ports import LayerWorker, Runtime
+    from contextkernel.runtime.containers import Containers
+    from contextkernel.store import Store
+
+
+def silent(_event: object) -> None:
+    """The reporter of somebody who does not want to know."""
+
+
+class Composition:
+    """The parts of an engine, made when a verb first needs them.
+
+    Args:
+        root: directory of the store; default: ``$CONTEXTKERNEL_ROOT`` or the platform's data directory.
+        store, runtime, worker: replace the real ones (tests).
+        host: what this machine allows, instead of finding it out; also a way to ask for less than it allows.
+        fork_launcher: start the launcher by forking this process: only for small single-threaded
+            programs such as the command line.
+
+    Raises:
+        HostUnsupported: not on Linux (raised by the first verb, with what to use instead).
+        StoreTooNew, StoreProblem: the store cannot be used.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        store: Store | None = None,
+        runtime: Runtime | None = None,
+        worker: LayerWorker | None = None,
+        host: Inspection | None = None,
+        fork_launcher: bool = False,
+    ) -> None:
+        self._root = root
+        self._fork_launcher = fork_launcher
+        self._store_made = store
+        self._runtime_made = runtime
+        self._worker_made = worker
+        self._host_made = host
+        self._lock = threading.RLock()
+        self._swept = False
+
+    @property
+    def root(self) -> str:
+        """Directory of the store."""
+        return self._store.root
+
+    @property
+    def _store(self) -> Store:
+        with self._lock:
+            if self._store_made is None:
+                from contextkernel.host import require_linux
+                from contextkernel.store import Store
+
+                require_linux()
+                self._store_made = Store.open(self._root)
+            return self._store_made
+
+    @property
+    def _host(self) -> Inspection:
+        with self._lock:
+            if self._host_made is None:
+                from contextkernel import host
+
+                self._host_made = host.inspect(self._store.root)
+            return self._host_made
+
+    @property
+    def _idmap(self) -> IdMap:
+        return self._host.idmap
+
+    @property
+    def _runtime(self) -> Runtime:
+        with self._lock:
+            if self._runtime_made is None:
+                self._runtime_made = self._choose_runtime()
+            return self._runtime_made
+
+    def _choose_runtime(self) -> Runtime:
+        report = self._host.report
+        if report.tier in ("ptrace", "analysis"):
+            from contextkernel.runtime.refusal import RefusingRuntime
+
+            return RefusingRuntime(report)
+        from contextkernel.runtime.client import NamespaceRuntime
+        from contextkernel.runtime.facts import from_report
+
+        return NamespaceRuntime(self._idmap, fork=self._fork_launcher, facts=from_report(self._idmap, report))
+
+    def _worker(self) -> LayerWorker:
+        with self._lock:
+            if self._worker_made is None:
+                from contextkernel.store.worker_client import LayerWorkerClient
+
+                self._worker_made = LayerWorkerClient(self._idmap)
+            return self._worker_made
+
+    @property
+    def _containers(self) -> Containers:
+        from contextkernel.runtime.containers import Containers
+        from contextkernel.store.names import generate_name
+
+        return Containers(
+            self._store,
+            self._runtime,
+            self._worker,
+            fake_ids=self._idmap.single,
+            new_name=lambda: generate_name({spec.name for spec in self._store.containers()}),
+        )
+
+    def close(self) -> None:
+        """End the helper processes; containers go on. Idempotent."""
+        with self._lock:
+            runtime, worker, store = self._runtime_made, self._worker_made, self._store_made
+            self._runtime_made = self._worker_made = self._store_made = None
+        for part in (runtime, worker, store):
+            if part is not None:
+                part.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sweep(self) -> None:
+        """Once per engine: remove what dead processes left behind."""
+        if not self._swept:
+            self._swept = True
+            self._empty_trash()
+
+    def _empty_trash(self) -> None:
+        paths = self._store.trash()
+        if paths:
+            self._worker().remove(paths)
+            self._store.forget_trash(paths)

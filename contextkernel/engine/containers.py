@@ -1,0 +1,189 @@
+"""Verbs of containers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from contextkernel.engine.builds import Builds
+from contextkernel.errors import ImageNotFound
+from contextkernel.model.reference import ImageRef
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import Bind, Network, Tmpfs
+    from contextkernel.model.ports import Reporter
+    from contextkernel.model.results import ContainerRow, RunResult
+
+
+class ContainerVerbs(Builds):
+    """Running programs."""
+
+    def run(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        name: str | None = None,
+        detach: bool = False,
+        remove: bool = False,
+        environment: Mapping[str, str] | Sequence[str] = (),
+        working_dir: str | None = None,
+        user: str = "",
+        hostname: str | None = None,
+        network: Network = "default",
+        read_only: bool = False,
+        volumes: Sequence[Bind] = (),
+        tmpfs: Sequence[Tmpfs] = (),
+        init: bool = False,
+        entrypoint: Sequence[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        stop_signal: str | None = None,
+        stop_timeout: int = 10,
+        stdin: bytes | int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        on_output: Callable[[str, bytes], None] | None = None,
+        forward_signals: bool = False,
+        pull: str = "missing",
+        report: Reporter | None = None,
+        on_created: Callable[[str], None] | None = None,
+    ) -> RunResult | str:
+        """Run a program in a new container of ``image``. Keyword names follow docker-py.
+
+        Args:
+            image: name or id; pulled when missing (``pull``: ``missing``, ``always``, ``never``).
+            command: replaces the image's CMD.
+            detach: return the container's id as soon as it runs.
+            remove: remove the container after its exit.
+            stdin: bytes to feed, or a descriptor to relay; ``None``: the program reads ``/dev/null``.
+            stdout, stderr: descriptors that get the output directly; without them it is collected in the result
+                and handed to ``on_output(stream, chunk)`` as it comes.
+            forward_signals: pass SIGINT, SIGTERM, ... of this process on to the container (main thread only).
+            on_created: called with the id before the start.
+
+        Returns:
+            The finished result, or with ``detach`` the container's id.
+
+        Raises:
+            CommandNotFound, CommandNotExecutable, LaunchFailed, NameInUse, ImageNotFound, InvalidInput: see there.
+            KeyboardInterrupt: after the container has been stopped.
+        """
+        from contextkernel.runtime.attach import attach
+        from contextkernel.runtime.containers import RunOptions
+        from contextkernel.runtime.spec import environment_items
+
+        if pull == "never":
+            image_id = self._store.resolve(image)
+        elif pull == "always":
+            image_id = self._resolve_base(ImageRef.parse(image), pull=True, report=report)
+        else:
+            try:
+                image_id = self._store.resolve(image)
+            except ImageNotFound:
+                image_id = self._resolve_base(ImageRef.parse(image), pull=False, report=report)
+        containers = self._containers
+        spec = containers.create(
+            image,
+            image_id,
+            RunOptions(
+                command=tuple(command),
+                entrypoint=tuple(entrypoint) if entrypoint is not None else None,
+                name=name,
+                environment=environment_items(environment),
+                working_dir=working_dir,
+                user=user,
+                hostname=hostname,
+                network=network,
+                read_only=read_only,
+                binds=tuple(volumes),
+                tmpfs=tuple(tmpfs),
+                init=init,
+                stdin_open=stdin is not None,
+                detached=detach,
+                auto_remove=remove,
+                labels=dict(labels or {}),
+                stop_signal=stop_signal,
+                stop_timeout=stop_timeout,
+            ),
+        )
+        try:
+            if on_created:
+                on_created(spec.id)
+            if detach:
+                containers.start(spec).close()
+                return spec.id
+            return attach(
+                containers,
+                spec,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                on_output=on_output,
+                forward_signals=forward_signals,
+            )
+        except BaseException:
+            containers.give_up(spec)
+            raise
+
+    def start(
+        self,
+        container: str,
+        *,
+        attach: bool = False,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        on_output: Callable[[str, bytes], None] | None = None,
+    ) -> RunResult | str:
+        """Start a created or exited container again; ``attach`` waits for it as :meth:`run` does."""
+        from contextkernel.runtime.attach import attach as attach_to
+
+        containers = self._containers
+        spec = containers.find(container)
+        if not attach:
+            containers.start(spec).close()
+            return spec.id
+        return attach_to(containers, spec, stdout=stdout, stderr=stderr, on_output=on_output)
+
+    def containers(
+        self,
+        *,
+        all: bool = False,
+        latest: bool = False,
+        limit: int | None = None,
+        filters: Mapping[str, Sequence[str]] | None = None,
+    ) -> tuple[ContainerRow, ...]:
+        """Containers, newest first: the running ones, or with ``all``, ``latest``, ``limit`` or a status filter any."""
+        from contextkernel.runtime.containers import matches
+
+        filters = filters or {}
+        everything = all or latest or limit is not None or bool({"status", "exited"} & set(filters))
+        rows = [row for row in self._containers.rows(running_only=not everything) if matches(row, filters)]
+        return tuple(rows[: 1 if latest else limit])
+
+    def logs(
+        self, container: str, *, tail: int | None = None, follow: bool = False, timestamps: bool = False
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield ``(stream, line)`` of a container's output; ``timestamps`` puts the time before each line."""
+        containers = self._containers
+        for stream, when, line in containers.logs(containers.find(container), tail=tail, follow=follow):
+            yield stream, f"{when} ".encode() + line if timestamps else line
+
+    def stop(self, container: str, *, timeout: int | None = None) -> None:
+        """Stop a container: its stop signal, then SIGKILL after ``timeout`` seconds."""
+        containers = self._containers
+        containers.stop(containers.find(container), timeout)
+
+    def kill(self, container: str, *, signal: str = "KILL") -> None:
+        """Send a signal to a running container."""
+        containers = self._containers
+        containers.kill(containers.find(container), signal)
+
+    def wait(self, container: str) -> int:
+        """Wait for a container's exit; its exit code."""
+        containers = self._containers
+        return containers.wait(containers.find(container))
+
+    def remove_container(self, container: str, *, force: bool = False) -> None:
+        """Remove a container and what it wrote; a running one only with ``force``."""
+        containers = self._containers
+        containers.remove(containers.find(container), force=force)

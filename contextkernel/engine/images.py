@@ -1,0 +1,132 @@
+"""Verbs that look into, name, remove and exchange images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from contextkernel.engine.composition import Composition
+from contextkernel.errors import ContainerNotFound, ImageNotFound, InvalidInput, NotFound
+from contextkernel.model.reference import ImageRef
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import ContainerSpec
+    from contextkernel.model.digest import Digest
+    from contextkernel.model.oci import RunConfig
+    from contextkernel.model.results import CompareRow, HistoryRow, ImageRow
+
+
+class Images(Composition):
+    """Looking into images, and moving them."""
+
+    def images(self, name: str | None = None, *, all: bool = False) -> tuple[ImageRow, ...]:
+        """Images, newest first; ``name`` limits them to a repository or reference, ``all`` adds untagged parents."""
+        return self._store.image_rows(all=all, reference=name)
+
+    def history(self, image: str) -> tuple[HistoryRow, ...]:
+        """The steps an image was made by, newest first."""
+        return self._store.history_rows(self._store.resolve(image))
+
+    def inspect(self, names: Sequence[str], kind: str | None = None) -> list[dict[str, Any]]:
+        """Docker's document for each container or image (containers win, as in docker).
+
+        Args:
+            names: names, ids or unique id prefixes.
+            kind: ``container`` or ``image`` to look only there.
+
+        Raises:
+            NotFound: naming the first that does not exist; ``found`` on the error has the documents before it.
+        """
+        return [self._inspect(name, kind) for name in names]
+
+    def _inspect(self, name: str, kind: str | None) -> dict[str, Any]:
+        if kind in (None, "container"):
+            try:
+                return self._inspect_container(self._containers.find(name))
+            except ContainerNotFound:
+                if kind:
+                    raise
+        try:
+            return self._store.inspect_image(self._store.resolve(name))
+        except (ImageNotFound, InvalidInput) as problem:
+            if kind:
+                raise
+            raise NotFound(f"no such object: {name}", hint=problem.hint) from None
+
+    def _inspect_container(self, spec: ContainerSpec) -> dict[str, Any]:
+        from contextkernel.runtime.inspect import container_document
+
+        return container_document(
+            spec,
+            self._containers.state(spec),
+            self._image_config(spec),
+            self._store.layers_of(spec.image_id),
+            directory=self._store.container_dir(spec.id),
+            tier=self._host.report.tier,
+        )
+
+    def _image_config(self, spec: ContainerSpec) -> RunConfig:
+        """What the container's image said; nothing if it was removed by force since."""
+        from contextkernel.model.oci import RunConfig
+
+        try:
+            return self._store.config(spec.image_id).config
+        except ImageNotFound:
+            return RunConfig()
+
+    def tag(self, source: str, target: str) -> None:
+        """Give the image ``source`` the further name ``target``."""
+        self._store.tag(self._store.resolve(source), ImageRef.parse(target))
+
+    def remove_image(self, name: str, *, force: bool = False) -> tuple[str, ...]:
+        """Remove a name, and the image with its last name.
+
+        Returns:
+            Docker's lines: ``Untagged: ...`` and ``Deleted: ...``.
+
+        Raises:
+            ImageInUse: a container uses it; the message says which.
+        """
+        lines = self._store.remove_image(name, force=force)
+        self._empty_trash()
+        return lines
+
+    def prune_images(self, *, all: bool = False) -> tuple[str, ...]:
+        """Remove images without a name (``all``: without a container); docker's lines of what went."""
+        used = {spec.image_id for spec in self._store.containers()}
+        rows = [row for row in self._store.image_rows(all=False) if row.id not in used]
+        lines: list[str] = []
+        for row in rows:
+            if row.repository == "<none>":
+                lines += self._store.remove_image(str(row.id), force=True)
+            elif all:
+                lines += self._store.remove_image(f"{row.repository}:{row.tag}")
+        self._empty_trash()
+        return tuple(lines)
+
+    def compare(self, images: Sequence[str]) -> tuple[CompareRow, ...]:
+        """Sizes, layers and shared bytes of several images."""
+        return self._store.compare([(name, self._store.resolve(name)) for name in images])
+
+    def save(self, names: Sequence[str], output: str | int) -> None:
+        """Write images to a docker-archive that is an OCI layout too.
+
+        Args:
+            names: images.
+            output: path, or open descriptor.
+        """
+        from contextkernel.store.archive import save
+
+        save(self._store, self._worker(), names, output)
+
+    def load(self, source: str | int) -> tuple[str, ...]:
+        """Read images from a docker-archive or OCI layout tar; returns their names."""
+        from contextkernel.store.archive import load
+
+        return load(self._store, self._worker(), source)
+
+    def import_image(self, path: str, name: str, *, message: str = "") -> Digest:
+        """Make a one-layer image from a tar of a root file system."""
+        from contextkernel.store.archive import import_tar
+
+        return import_tar(self._store, self._worker(), path, ImageRef.parse(name), message=message)
