@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, cast
 from contextkernel.build.commits import Committer, StackLayer
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
+from contextkernel.build.export import export_image
 from contextkernel.build.ports import BaseResolver, BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport, bytes_text
 from contextkernel.build.request import BuildRequest
 from contextkernel.build.sources import read_ignore
-from contextkernel.build.stage_run import Tools, placed, run_stage
+from contextkernel.build.stage_run import run_stage
+from contextkernel.build.tools import Tools, placed
 from contextkernel.build.trees import MergedTree
 from contextkernel.dockerfile.ignore import IgnoreMatcher, parse_ignore
 from contextkernel.dockerfile.instructions import Dockerfile
@@ -22,17 +24,13 @@ from contextkernel.dockerfile.parse import parse
 from contextkernel.dockerfile.suggest import nearest
 from contextkernel.errors import ImageNotFound, InvalidInput, StoreProblem
 from contextkernel.layer.lowers import overlay_lowers
-from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
-from contextkernel.model.events import BuildFinished
 from contextkernel.model.layers import Entry
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import IndexReader, LayerWorker, Reporter, Runtime
-from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import BuildResult
 from contextkernel.plan.arguments import global_scope, platform_arguments, proxy_environment, unconsumed
-from contextkernel.plan.image import image_config
 from contextkernel.plan.stage import Facts, StagePlan, from_image, from_scratch, from_stage, plan_stage
 from contextkernel.plan.stages import StageGraph, build_graph
 from contextkernel.plan.steps import (
@@ -305,31 +303,14 @@ class _Build:
             self._report.warn(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
 
     def _export(self, graph: StageGraph, plan: StagePlan) -> BuildResult:
-        base = self._bottom(graph, plan)
-        layers = self._layers[StageOrigin(graph.target)]
-        with self._report.step("exporting to image") as step:
-            step.note("exporting layers")
-            config = image_config(
-                plan.state,
-                base=base,
-                made=[layer.made for layer in layers if layer.made is not None],
-                labels=self._request.labels,
-                platform=self._platform,
-            )
-            document = to_json(config)
-            step.note(f"writing image {Digest.of(document)}")
-            image = self._store.add_image(document, origin="build", names=self._request.tags)
-            for tag in self._request.tags:
-                step.note(f"naming to {_shown(tag)}")
-        names = tuple(tag.familiar for tag in self._request.tags)
-        seconds = self._report.seconds
-        self._report.emit(BuildFinished(image, names, seconds))
-        return BuildResult(
-            image=image,
-            names=names,
-            steps=tuple(self._report.steps),
-            seconds=seconds,
-            warnings=tuple(self._report.warnings),
+        return export_image(
+            self._store,
+            self._report,
+            self._request,
+            state=plan.state,
+            base=self._bottom(graph, plan),
+            layers=self._layers[StageOrigin(graph.target)],
+            platform=self._platform,
         )
 
     def _bottom(self, graph: StageGraph, plan: StagePlan) -> ImageConfig | None:
@@ -348,11 +329,6 @@ def _label(origin: Origin, plans: Mapping[int, StagePlan]) -> str:
             return f"image {ref.familiar}"
         case _:
             return "scratch, which is empty"
-
-
-def _shown(tag: ImageRef) -> str:
-    """As docker says what it names: the default tag is left out."""
-    return tag.name if tag.tag == "latest" else str(tag)
 
 
 def _read_index(path: str) -> list[Entry]:

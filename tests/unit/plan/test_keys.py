@@ -19,7 +19,7 @@ from contextkernel.plan.steps import (
 )
 
 PLACE = Span(file="Dockerfile", line=1, end_line=1, end_column=9)
-RUN_KEY = "sha256:bfb0b1428b531312cfc2479d15222bbb5488d662176c4580d9fd42d3ce347f09"
+RUN_KEY = "sha256:9fac3e8195ce69919d39668de619bf4dcb10a5ae3a9898fe103b5eab33eec942"
 PARENT = keys.chain([Digest.of(b"base")])
 CONTENT = Digest.of(b"content")
 RUN = RunStep(

@@ -1,0 +1,154 @@
+"""RUN, executed: a program on top of the layers so far."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shlex
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import IO, Literal
+
+from contextkernel.build.commits import Stack
+from contextkernel.build.relay import Tail, relay
+from contextkernel.build.reporting import StepReport
+from contextkernel.build.tools import Tools
+from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFailed, StepFailed
+from contextkernel.model.container import Bind, LaunchRequest, Tmpfs
+from contextkernel.model.ports import Process, Runtime
+from contextkernel.plan.run_steps import SCRIPT_DIRECTORY
+from contextkernel.plan.steps import RunStep
+
+HOSTNAME = "buildkitsandbox"
+_GRACE = 10.0
+_HINTS = {
+    126: "the program was found and is not executable: check its mode, and its interpreter if it is a script",
+    127: "a program was not found: is it installed in this stage's image, and spelled right?",
+    137: "the program was killed, often because memory ran out",
+}
+
+
+class RunExecution:
+    """A RUN step at work.
+
+    Args:
+        tools: of the build.
+        stack: what the stage has come to; layers that finish meanwhile are recorded in it.
+    """
+
+    def __init__(self, tools: Tools, stack: Stack) -> None:
+        self._tools = tools
+        self._stack = stack
+
+    def run(self, step: RunStep, directory: str, report: StepReport) -> None:
+        """Run the program; what it changes is left in ``directory``.
+
+        Raises:
+            StepFailed: it failed.
+        """
+        tools, tail = self._tools, Tail()
+
+        def emit(stream: str, text: str) -> None:
+            tail.add(stream, text)
+            report.output(stream, text)
+
+        with self._script(step) as binds:
+            request = LaunchRequest(
+                id=f"build-{os.path.basename(directory)}",
+                argv=step.argv,
+                env=(*step.env, *step.proxy),
+                working_dir=step.cwd,
+                user=step.user,
+                hostname=HOSTNAME,
+                network=_network(step),
+                lowers=self._stack.lowers,
+                upper=f"{directory}/diff",
+                work=f"{directory}/work",
+                binds=binds,
+                tmpfs=tuple(
+                    Tmpfs(mount.path, f"exec,size={mount.size}" if mount.size else "exec") for mount in step.tmpfs
+                ),
+                die_with_client=True,
+                fake_ids=tools.fake_ids,
+            )
+            try:
+                status = self._wait(request, emit)
+            except (CommandNotFound, CommandNotExecutable) as problem:
+                raise self._failed(step, problem.exit_code, (*tail.lines(), problem.problem)) from problem
+        if status:
+            raise self._failed(step, status, tail.lines())
+
+    def _wait(self, request: LaunchRequest, emit: Callable[[str, str], None]) -> int:
+        with ExitStack() as stack:
+            out, out_writer = _pipe(stack)
+            err, err_writer = _pipe(stack)
+            with _launched(self._tools.runtime, request, out_writer.fileno(), err_writer.fileno()) as process:
+                out_writer.close()
+                err_writer.close()
+                relay(
+                    {out.fileno(): "stdout", err.fileno(): "stderr"},
+                    emit,
+                    self._tools.committer.wakes,
+                    lambda: self._tools.committer.gather(self._stack, in_use=True),
+                )
+                status = process.wait()
+        if status is None:
+            raise LaunchFailed("the step's monitor gave no exit code")
+        return status
+
+    @contextmanager
+    def _script(self, step: RunStep) -> Iterator[tuple[Bind, ...]]:
+        """The mount for a here-document that is a program."""
+        if step.script is None:
+            yield ()
+            return
+        folder = self._tools.store.temporary_path()
+        os.mkdir(folder, 0o755)
+        try:
+            path = os.path.join(folder, posixpath.basename(step.script.name))
+            with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                stream.write(step.script.content)
+            os.chmod(path, 0o755)  # noqa: S103 - a program for whatever USER the step has
+            yield (Bind(folder, SCRIPT_DIRECTORY, read_only=True),)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _failed(self, step: RunStep, status: int, tail: tuple[str, ...]) -> StepFailed:
+        return StepFailed(
+            f"{step.title or shlex.join(step.argv)} failed with exit code {status}",
+            status=status,
+            tail=tail,
+            hint=_HINTS.get(status),
+            span=step.span,
+            source=self._tools.source,
+        )
+
+
+def _pipe(stack: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """Both ends, as objects: closing one twice is harmless, closing a number twice is not."""
+    reader, writer = os.pipe()
+    return (
+        stack.enter_context(os.fdopen(reader, "rb", buffering=0)),
+        stack.enter_context(os.fdopen(writer, "wb", buffering=0)),
+    )
+
+
+def _network(step: RunStep) -> Literal["none", "host"]:
+    """``default`` is the host's network: this version has no networks of its own."""
+    return "none" if step.network == "none" else "host"
+
+
+@contextmanager
+def _launched(runtime: Runtime, request: LaunchRequest, stdout: int, stderr: int) -> Iterator[Process]:
+    """A process that does not outlive the block."""
+    process = runtime.launch(request, stdout=stdout, stderr=stderr)
+    try:
+        yield process
+    except BaseException:
+        process.signal(signal.SIGKILL)
+        process.wait(_GRACE)
+        raise
+    finally:
+        process.close()
