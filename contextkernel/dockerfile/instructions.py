@@ -360,6 +360,7 @@ class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
         directives: parser directives.
         global_args: the ARGs before the first FROM; visible to FROM lines only.
         stages: at least one.
+        gaps: the last lines of instructions with an empty line among their continuations.
     """
 
     file: str
@@ -367,3 +368,4 @@ class Dockerfile(msgspec.Struct, frozen=True, kw_only=True):
     directives: Directives
     global_args: tuple[Arg, ...]
     stages: tuple[Stage, ...]
+    gaps: tuple[Span, ...] = ()

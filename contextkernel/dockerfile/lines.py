@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from operator import itemgetter
 
 import msgspec
 
-from contextkernel.dockerfile.instructions import CheckDirective, Directives
-from contextkernel.dockerfile.suggest import did_you_mean
-from contextkernel.dockerfile.text import SPACE, parse_bool
-from contextkernel.errors import DockerfileError, Span
+from contextkernel.dockerfile.check_options import read_check_options
+from contextkernel.dockerfile.instructions import Directives
+from contextkernel.dockerfile.text import SPACE
+from contextkernel.errors import DockerfileError, InvalidInput, Span
 
 _MAX_LINE = 65535
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[ \t\f\r]*=[ \t\f\r]*(.+?)[ \t\f\r]*\Z")
@@ -105,11 +106,13 @@ class Reader:
 
     Attributes:
         directives: the parser directives at the top.
+        gaps: the last lines of instructions whose continuations have an empty line among them.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.directives = read_directives(source)
+        self.gaps: list[Span] = []
         self._position = 0
 
     def next_line(self) -> Logical | None:
@@ -128,14 +131,18 @@ class Reader:
             if ended and not text:
                 continue
             pieces = [(0, self._position, column)]
+            gap = False
             while not ended and self._position < len(self.source.lines):
                 raw = self._physical()
                 bare = raw.lstrip(SPACE)
                 if not bare or bare.startswith("#"):
+                    gap = gap or not bare
                     continue
                 pieces.append((len(text), self._position, 1))
                 part, ended = self._trim(raw)
                 text += part
+            if gap:
+                self.gaps.append(self.source.span(self._position))
             logical = Logical(self.source, text, pieces, self._position)
             self._check_encoding(text, logical.whole())
             return logical
@@ -200,17 +207,12 @@ def read_directives(source: Source) -> Directives:
     """
     found: dict[str, tuple[str, Span]] = {}
     # BuildKit's escape does not survive a #! line, syntax and check do
-    shebang = bool(source.lines) and source.lines[0].startswith("#!")
-    for number, line in enumerate(source.lines[1:] if shebang else source.lines, 2 if shebang else 1):
-        text = line.rstrip("\r\n").lstrip(SPACE)
-        match = _DIRECTIVE.match(text[1:].lstrip(SPACE)) if text.startswith("#") else None
-        key = match[1].lower() if match else ""
-        if match is None or key not in ("syntax", "escape", "check"):
-            break
+    shebang = _shebang(source)
+    for number, key, value in _directive_lines(source):
         span = source.span(number)
         if key in found:
             raise source.error(f"parser directive {key!r} is given twice", span, hint="keep one of them")
-        found[key] = (match[2], span)
+        found[key] = (value, span)
     syntax = found.get("syntax")
     escape = "\\"
     if "escape" in found and not shebang:
@@ -220,33 +222,28 @@ def read_directives(source: Source) -> Directives:
     check = None
     if "check" in found:
         value, span = found["check"]
-        check = _read_check(source, value.partition(" ")[0], span)
+        try:
+            check = read_check_options(value.partition(" ")[0])
+        except InvalidInput as problem:
+            raise source.error(problem.problem, span, hint=problem.hint) from None
     return Directives(syntax=syntax[0] if syntax else None, escape=escape, check=check)
 
 
-def _read_check(source: Source, value: str, span: Span) -> CheckDirective:
-    names: dict[str, tuple[str, ...]] = {"skip": (), "experimental": ()}
-    everything = {"skip": False, "experimental": False}
-    error = False
-    for part in value.split(";", 2):
-        key, equals, setting = (word.strip(SPACE) for word in part.partition("="))
-        if not equals or key not in ("skip", "experimental", "error"):
-            raise source.error(
-                f"invalid check option {part!r}", span, hint=did_you_mean(key, ("skip", "experimental", "error"))
-            )
-        if key == "error":
-            flag = parse_bool(setting)
-            if flag is None:
-                raise source.error(f"invalid check option {part!r}", span, hint="error=true or error=false")
-            error = flag
-        elif setting == "all":
-            everything[key] = True
-        else:
-            names[key] = tuple(rule.strip(SPACE) for rule in setting.split(","))
-    return CheckDirective(
-        skip=names["skip"],
-        skip_all=everything["skip"],
-        experimental=names["experimental"],
-        experimental_all=everything["experimental"],
-        error=error,
-    )
+def directive_lines(source: Source) -> list[int]:
+    """The numbers of the lines that are directives; behind a ``#!`` line the parser takes none for one."""
+    return [] if _shebang(source) else [number for number, _, _ in _directive_lines(source)]
+
+
+def _shebang(source: Source) -> bool:
+    return bool(source.lines) and source.lines[0].startswith("#!")
+
+
+def _directive_lines(source: Source) -> Iterator[tuple[int, str, str]]:
+    """Number, key and value of each directive."""
+    first = 1 if _shebang(source) else 0
+    for number, line in enumerate(source.lines[first:], first + 1):
+        text = line.rstrip("\r\n").lstrip(SPACE)
+        match = _DIRECTIVE.match(text[1:].lstrip(SPACE)) if text.startswith("#") else None
+        if match is None or match[1].lower() not in ("syntax", "escape", "check"):
+            return
+        yield number, match[1].lower(), match[2]

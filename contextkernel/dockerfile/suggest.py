@@ -46,3 +46,38 @@ def did_you_mean(word: str, options: Iterable[str], *, prefix: str = "") -> str 
     if 0 < len(choices) <= 8:
         return f"one of {', '.join(prefix + choice for choice in choices)}"
     return None
+
+
+def closest(word: str, options: Iterable[str]) -> str | None:
+    """The option that differs from ``word`` by at most two insertions, removals or replacements of a character.
+
+    The measure of BuildKit's checks (``util/suggest``), stricter than :func:`nearest`; the first of several wins.
+
+    Args:
+        word: what was written.
+        options: what would have been right.
+
+    Returns:
+        ``None`` if nothing is that close, or if ``word`` is one of the options.
+    """
+    best, least = None, 3
+    for option in options:
+        if option == word:
+            return None
+        distance = _distance(word, option, least)
+        if distance < least:
+            best, least = option, distance
+    return best
+
+
+def _distance(one: str, other: str, limit: int) -> int:
+    """Levenshtein distance; at least ``limit`` if the lengths alone differ by that much."""
+    if abs(len(one) - len(other)) >= limit:
+        return limit
+    above = list(range(len(other) + 1))
+    for row, char in enumerate(one, 1):
+        line = [row]
+        for column, wanted in enumerate(other, 1):
+            line.append(min(above[column] + 1, line[-1] + 1, above[column - 1] + (char != wanted)))
+        above = line
+    return above[-1]
