@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
+from contextkernel.build.cache import BuildCache
 from contextkernel.build.commits import Committer, StackLayer
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
@@ -266,15 +267,14 @@ class _Build:
                 worker=self._builder._worker,
                 runtime=self._builder._runtime,
                 committer=committer,
+                cache=BuildCache(self._store, self._keep, use=not self._request.no_cache),
                 report=self._report,
                 fake_ids=self._builder._fake_ids,
-                no_cache=self._request.no_cache,
                 source=source,
                 context=self._request.context,
                 copies=copies,
                 resolve=lambda step: resolve_copy(step, self._tree(step.origin, plans)),
                 lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers[step.origin]),
-                keep=self._keep,
                 now=self._builder._now,
             )
             for index, plan in plans.items():

@@ -5,16 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import assert_never
 
-from contextkernel.build.commits import KeyMaker, Stack, StackLayer
+from contextkernel.build.cache import CacheEntry
+from contextkernel.build.commits import Stack, StackLayer
 from contextkernel.build.copy_step import execute_copy
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.reporting import StepReport
 from contextkernel.build.run_step import RunExecution
 from contextkernel.build.tools import Tools, placed
-from contextkernel.model.digest import Digest
 from contextkernel.model.layers import MakeDirRequest
-from contextkernel.plan import keys
-from contextkernel.plan.image import MadeLayer
 from contextkernel.plan.stage import StagePlan
 from contextkernel.plan.steps import CopyStep, LayerStep, RunStep, WorkdirStep
 
@@ -54,8 +52,7 @@ class _StageRun:
     def __init__(self, tools: Tools, stack: Stack) -> None:
         self._tools = tools
         self._stack = stack
-        # once a step had to be run, those after it are run too: what they stand on is new
-        self._use_cache = not tools.no_cache
+        self._cache = tools.cache.stage()
 
     def step(self, step: LayerStep) -> None:
         with (
@@ -63,15 +60,16 @@ class _StageRun:
             placed(step, self._tools.source),
         ):
             copy = self._resolved(step)
-            key = _key_maker(step, copy)
-            if self._use_cache and self._cached(key):
+            entry = self._cache.entry(step, copy)
+            found = self._cache.find(entry, self._stack)
+            if found is not None:
+                self._stack.known.append(found)
                 report.cached()
                 return
-            self._use_cache = False
             # where the host can store one id only, the worker reads owners from the indexes of all layers below
             owners_needed = self._tools.fake_ids and not isinstance(step, RunStep)
             self._tools.committer.gather(self._stack, wait=owners_needed)
-            self._make(step, copy, key, report)
+            self._make(entry, copy, report)
 
     def _resolved(self, step: LayerStep) -> ResolvedCopy | None:
         if not isinstance(step, CopyStep):
@@ -82,17 +80,8 @@ class _StageRun:
             self._tools.report.unmatched(step, found.unmatched)
         return found
 
-    def _cached(self, key: KeyMaker) -> bool:
-        store = self._tools.store
-        record = store.step(key(self._stack.identity))
-        if record is None or not self._tools.keep(record.diff_id):
-            return False
-        directory = store.layer(record.diff_id).directory
-        made = MadeLayer(record.diff_id, record.created)
-        self._stack.known.append(StackLayer(record.diff_id, directory, made))
-        return True
-
-    def _make(self, step: LayerStep, copy: ResolvedCopy | None, key: KeyMaker, report: StepReport) -> None:
+    def _make(self, entry: CacheEntry, copy: ResolvedCopy | None, report: StepReport) -> None:
+        step = entry.step
         directory = self._tools.store.new_layer_dir()
         try:
             match step:
@@ -116,18 +105,4 @@ class _StageRun:
         except BaseException:
             self._tools.committer.give_up(directory)
             raise
-        self._tools.committer.submit(self._stack, directory, key, self._tools.now())
-
-
-def _key_maker(step: LayerStep, copy: ResolvedCopy | None) -> KeyMaker:
-    match step:
-        case RunStep():
-            return lambda parent: keys.run_key(step, parent)
-        case CopyStep():
-            content: Digest | None = copy.content if copy is not None else None
-            assert content is not None  # noqa: S101 - every copy was resolved
-            return lambda parent: keys.copy_key(step, parent, content)
-        case WorkdirStep():
-            return lambda parent: keys.workdir_key(step, parent)
-        case _ as never:
-            assert_never(never)
+        self._tools.committer.submit(self._stack, directory, entry.key, self._tools.now())

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import msgspec
 
+from contextkernel.build.cache import BuildCache
 from contextkernel.build.commits import Committer
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.ports import BuildStore
 from contextkernel.build.reporting import BuildReport
 from contextkernel.errors import ContextKernelError, InvalidInput, LaunchFailed, NotFound
-from contextkernel.model.digest import Digest
 from contextkernel.model.ports import LayerWorker, Runtime
 from contextkernel.plan.steps import CopyStep, LayerStep
 
@@ -27,7 +27,6 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
         copies: sources found beforehand, for copies from the context.
         resolve: finds the sources of any other copy.
         lowers: layer directories of an origin.
-        keep: keeps a layer from being removed until the build ends; false if it is gone already.
         now: nanoseconds since the epoch.
     """
 
@@ -35,15 +34,14 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     worker: LayerWorker
     runtime: Runtime
     committer: Committer
+    cache: BuildCache
     report: BuildReport
     fake_ids: bool
-    no_cache: bool
     source: str
     context: str | None
     copies: Mapping[CopyStep, ResolvedCopy]
     resolve: Callable[[CopyStep], ResolvedCopy]
     lowers: Callable[[CopyStep], tuple[str, ...]]
-    keep: Callable[[Digest], bool]
     now: Callable[[], int] = time.time_ns
 
 
