@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help demo test lab lint types unit integration notebooks benchmarks clean
+.PHONY: help demo test lab lint types unit integration fuzz notebooks benchmarks clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -30,6 +30,12 @@ unit: ## unit and golden tests only
 integration: ## tests that run containers, as this user
 	@.ci/setup test
 	@.ci/test integration
+
+FUZZ_SECONDS := 60
+fuzz: ## feed the readers of text and layers with made-up input, for FUZZ_SECONDS in all
+	@.ci/setup test
+	@$(PYTHON) -m pip install -q --disable-pip-version-check -e '.[fuzz]'
+	@$(PYTHON) tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 notebooks: ## execute the course notebooks and store their outputs
 	@.ci/setup demo

@@ -7,22 +7,20 @@ that matches takes its content with it.
 from __future__ import annotations
 
 import posixpath
-import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from contextkernel.dockerfile.automaton import ALL, DEEP, SHALLOW, Class, Element, full_matcher
 from contextkernel.dockerfile.text import SPACE
 from contextkernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: a literal character, ``?``, ``*``, or a class: negated, and its ranges
-_Class: TypeAlias = tuple[bool, tuple[tuple[str, str], ...]]
-_Token: TypeAlias = str | _Class | None
+#: a literal character, ``?``, ``*``, or a class
+_Token: TypeAlias = str | Class | None
 _STAR = ""
 _ANY = None
-_SHALLOW = "[^/]*"
-_DEEP = "(?:(?s:.*)/)?"
 
 
 def parse_ignore(text: str | bytes) -> tuple[str, ...]:
@@ -63,7 +61,12 @@ def match_glob(pattern: str, name: str) -> bool:
     Raises:
         InvalidInput: for a malformed pattern.
     """
-    return _compile_tokens(_tokens(pattern)).fullmatch(name) is not None
+    return bool(_glob(pattern)(name))
+
+
+@lru_cache(maxsize=64)  # one pattern is matched against many names
+def _glob(pattern: str) -> Callable[[str], object]:
+    return full_matcher([SHALLOW if token == _STAR else token for token in _tokens(pattern)])
 
 
 class IgnoreMatcher:
@@ -119,13 +122,23 @@ class IgnoreMatcher:
 
     def _look(self, path: str) -> tuple[bool, tuple[bool, ...]]:
         """Excluded or not, and which patterns matched the path or a parent of it."""
+        todo = []
+        known: tuple[bool, tuple[bool, ...]] | None = None
         parent, _, name = path.rpartition("/")
-        above: tuple[bool, ...] = ()
-        if parent and name:
+        while parent and name:
             known = self._directories.get(parent)
-            if known is None:
-                known = self._directories[parent] = self._look(parent)
-            above = known[1]
+            if known is not None:
+                break
+            todo.append(parent)
+            parent, _, name = parent.rpartition("/")
+        above = known[1] if known else ()
+        for directory in reversed(todo):
+            found = self._directories[directory] = self._match(directory, above)
+            above = found[1]
+        return self._match(path, above)
+
+    def _match(self, path: str, above: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
+        """See :meth:`_look`; ``above``: the patterns that matched a parent."""
         excluded = False
         hits: list[bool] = []
         for index, (exception, matches) in enumerate(self._patterns):
@@ -174,7 +187,7 @@ def _tokens(pattern: str) -> list[_Token]:
     return tokens
 
 
-def _class(pattern: str, position: int) -> tuple[_Class, int]:
+def _class(pattern: str, position: int) -> tuple[Class, int]:
     """A class from behind its ``[``, and the position behind its ``]``."""
 
     def bound(position: int) -> tuple[str, int]:
@@ -200,29 +213,6 @@ def _class(pattern: str, position: int) -> tuple[_Class, int]:
     return (negated, tuple(ranges)), position + 1
 
 
-def _expression(token: _Token) -> str:
-    """A token, but for stars, as a regular expression."""
-    if token is _ANY:
-        return "[^/]"
-    if isinstance(token, str):
-        return re.escape(token)
-    negated, ranges = token
-    # a range that runs backwards is legal and matches nothing
-    inner = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
-    if not inner:
-        return "(?s:.)" if negated else "(?!)"
-    return f"[{'^' if negated else ''}{inner}]"
-
-
-def _compile_tokens(tokens: list[_Token]) -> re.Pattern[str]:
-    parts: list[str] = []
-    for token in tokens:
-        part = _SHALLOW if token == _STAR else _expression(token)
-        if part != _SHALLOW or parts[-1:] != [part]:
-            parts.append(part)
-    return re.compile("".join(parts))
-
-
 def _matcher(pattern: str) -> Callable[[str], object]:
     """What decides whether a path matches a ``.dockerignore`` pattern (moby/patternmatcher, ``compile``)."""
     tokens = _tokens(pattern)
@@ -234,20 +224,17 @@ def _matcher(pattern: str) -> Callable[[str], object]:
         if all(isinstance(token, str) and token != _STAR for token in tail) and "\\" not in pattern:
             suffix = pattern[2:]
             return lambda path: path.endswith(suffix)
-    parts: list[str] = []
+    elements: list[Element] = []
     position = 0
     while position < len(tokens):
-        if tokens[position] != _STAR:
-            part = _expression(tokens[position])
-        elif tokens[position + 1 : position + 2] == [_STAR]:
-            position += 1
-            if tokens[position + 1 : position + 2] == ["/"]:
+        element: Element = tokens[position]
+        if element == _STAR:
+            element = SHALLOW
+            if tokens[position + 1 : position + 2] == [_STAR]:
                 position += 1
-            part = "(?s:.*)" if position + 1 == len(tokens) else _DEEP
-        else:
-            part = _SHALLOW
-        # twice in a row they match nothing more, but would cost a lot
-        if part not in (_DEEP, _SHALLOW) or parts[-1:] != [part]:
-            parts.append(part)
+                if tokens[position + 1 : position + 2] == ["/"]:
+                    position += 1
+                element = ALL if position + 1 == len(tokens) else DEEP
+        elements.append(element)
         position += 1
-    return re.compile("".join(parts)).fullmatch
+    return full_matcher(elements)

@@ -1,0 +1,193 @@
+"""What is fuzzed: readers of text and bytes that others wrote. Whatever they are given, only our own errors come out.
+
+Each target takes bytes. A hang and too much memory are the fuzzer's to notice (``run.py``), a wrong exception is what
+leaves a target. The seeds are what a fuzzer starts from; ``tests/unit/fuzz`` runs every target over them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from contextkernel.dockerfile import (
+    IgnoreMatcher,
+    Run,
+    expand_document,
+    expand_words,
+    match_glob,
+    parse_ignore,
+    process,
+    render,
+    resolve_mount,
+    unresolved,
+)
+from contextkernel.dockerfile.parse import assemble, parse_trigger, read_instructions
+from contextkernel.errors import ContextKernelError, InvalidArchive, InvalidInput
+from contextkernel.layer.tree import LayerTree
+from contextkernel.layer.untar import Source, read_layer
+from contextkernel.model.platform import Platform
+from contextkernel.plan.checks import Subject, check, list_targets, outline
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "dockerfile"
+PLATFORM = Platform("linux", "amd64")
+LAYER_LIMIT = 1 << 24
+
+
+def parser(data: bytes) -> None:
+    """The Dockerfile parser, and what looks at its result without building: checks, targets, outline."""
+    reading = read_instructions(data)
+    if reading.problem is not None:
+        str(reading.problem)
+    subject = Subject(build_platform=PLATFORM, platform=PLATFORM, ignore=("a", "b/*"))
+    try:
+        check(reading, subject)
+        dockerfile = assemble(reading)
+        list_targets(dockerfile)
+        for instruction in reading.instructions:
+            render(instruction)
+            if isinstance(instruction, Run):
+                instruction.script()
+                for words in instruction.mounts:
+                    resolve_mount(words, lambda word: word, source=reading.source)
+        outline(dockerfile, subject)
+    except ContextKernelError as problem:
+        str(problem)
+    try:
+        parse_trigger(data.decode("utf-8", "surrogateescape"))
+    except ContextKernelError as problem:
+        str(problem)
+
+
+def expansion(data: bytes) -> None:
+    """Variables and quotes of words; the first byte chooses the ways, the rest is the text and the variables."""
+    flags = data[0] if data else 0
+    text, _, rest = data[1:].decode("utf-8", "replace").partition("\0")
+    env = {name: value for name, _, value in (pair.partition("=") for pair in rest.split("\0"))}
+    escape = "`" if flags & 1 else "\\"
+    for one in (
+        lambda: process(
+            text,
+            env,
+            escape=escape,
+            keep_quotes=bool(flags & 2),
+            keep_escapes=bool(flags & 4),
+            literal_quotes=bool(flags & 8),
+            keep_unset=bool(flags & 16),
+            lenient=bool(flags & 32),
+        ),
+        lambda: expand_words(text, env, escape=escape),
+        lambda: expand_document(text, env),
+        lambda: unresolved(text, env, escape=escape),
+    ):
+        try:
+            one()
+        except InvalidInput as problem:
+            str(problem)
+
+
+def ignore(data: bytes) -> None:
+    """The ignore file and its matcher: patterns up to a NUL, then a path."""
+    patterns, _, path = data.partition(b"\0")
+    name = path.decode("utf-8", "surrogateescape").replace("\0", "/") or "a/b/c"
+    found = parse_ignore(patterns)
+    try:
+        matcher = IgnoreMatcher(found)
+        matcher.excludes(name)
+        matcher.may_contain_exceptions(name)
+    except InvalidInput as problem:
+        str(problem)
+    for pattern in found[:4]:
+        try:
+            match_glob(pattern, name)
+        except InvalidInput as problem:
+            str(problem)
+
+
+def layer(data: bytes) -> None:
+    """The layer reader, as the worker uses it, without a disk."""
+    tree = LayerTree()
+    source = Source(io.BytesIO(data).read, LAYER_LIMIT)
+    try:
+        for member in read_layer(source, tree):
+            if member.entry.kind == "file":
+                digest, size = hashlib.sha256(), 0
+                for _, part in member.content():
+                    digest.update(part)
+                    size += len(part)
+                tree.replace_content(member.entry.path, size, digest.hexdigest())
+        source.finish()
+    except InvalidArchive as problem:
+        str(problem)
+
+
+def parser_seeds() -> Iterator[bytes]:
+    """The golden Dockerfiles, and the examples of the build checks."""
+    from contextkernel.plan.checks import RULES
+
+    yield from (path.read_bytes() for path in sorted(GOLDEN.glob("*/*/Dockerfile")))
+    yield from (example.dockerfile.encode() for rule in RULES for example in (*rule.bad, *rule.good))
+
+
+def expansion_seeds() -> Iterator[bytes]:
+    """Every operator and every kind of quote."""
+    for text in (
+        "$a ${a} ${a:-b} ${a-$b} ${a:+b} ${a+b} ${a:?b} ${a?b}",
+        "${a#*x} ${a##*x} ${a%x*} ${a%%x*} ${a/x/y} ${a//x/y}",
+        '\'$a\' "$a" \\$a `$a "\\"" ${a:-${b:-\'c d\'}}',
+        "<<EOF $1 $@ $# é${é} \\",
+    ):
+        for flags in (0, 1, 6, 24, 32):
+            yield bytes([flags]) + text.encode() + b"\0a=xyx\0b=\0x=2"
+
+
+def ignore_seeds() -> Iterator[bytes]:
+    """Every wildcard, exceptions, comments, and what is hard for a matcher that tries again and again."""
+    return iter(
+        (
+            b"# comment\n*.md\n!README.md\n/a/b/\n**/c\nd/**\n?[a-z]\\*\0x/README.md",
+            b"**/*a*a*a*a*b\n!**/**/x\0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            b"[^a-z]*[!b]/[]\n[\n!\n.\n\0b",
+            b"\xef\xbb\xbfa\xff\r\n..\n\0../a",
+        )
+    )
+
+
+def layer_seeds() -> Iterator[bytes]:
+    """Archives with every kind of entry, in the three formats."""
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
+        buffer = io.BytesIO()
+        with tarfile.TarFile(fileobj=buffer, mode="w", format=form) as archive:
+            for name, kind, link in (
+                ("d", tarfile.DIRTYPE, ""),
+                ("d/f", tarfile.REGTYPE, ""),
+                ("d/s", tarfile.SYMTYPE, "../f"),
+                ("d/h", tarfile.LNKTYPE, "d/f"),
+                ("d/.wh.x", tarfile.REGTYPE, ""),
+                ("d/.wh..wh..opq", tarfile.REGTYPE, ""),
+                ("p", tarfile.FIFOTYPE, ""),
+                ("c", tarfile.CHRTYPE, ""),
+            ):
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = kind, link
+                info.size = 5 if name == "d/f" else 0
+                if form == tarfile.PAX_FORMAT and name == "d/f":
+                    info.pax_headers = {"SCHILY.xattr.user.a": "b", "mtime": "1.5"}
+                archive.addfile(info, io.BytesIO(b"hello"))
+        yield buffer.getvalue()
+
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {
+    "parser": parser,
+    "expansion": expansion,
+    "ignore": ignore,
+    "layer": layer,
+}
+SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
+    "parser": parser_seeds,
+    "expansion": expansion_seeds,
+    "ignore": ignore_seeds,
+    "layer": layer_seeds,
+}
