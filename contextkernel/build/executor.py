@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
 from contextkernel.build.cache import BuildCache
+from contextkernel.build.checking import Checker
 from contextkernel.build.commits import Committer, StackLayer
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
@@ -21,9 +22,9 @@ from contextkernel.build.tools import Tools, placed
 from contextkernel.build.trees import MergedTree
 from contextkernel.dockerfile.ignore import IgnoreMatcher, parse_ignore
 from contextkernel.dockerfile.instructions import Dockerfile
-from contextkernel.dockerfile.parse import parse
+from contextkernel.dockerfile.parse import assemble, read_instructions
 from contextkernel.dockerfile.suggest import nearest
-from contextkernel.errors import ImageNotFound, InvalidInput, StoreProblem
+from contextkernel.errors import ContextKernelError, ImageNotFound, InvalidInput, StoreProblem
 from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Entry
@@ -32,6 +33,7 @@ from contextkernel.model.platform import Platform
 from contextkernel.model.ports import IndexReader, LayerWorker, Reporter, Runtime
 from contextkernel.model.results import BuildResult
 from contextkernel.plan.arguments import global_scope, platform_arguments, proxy_environment, unconsumed
+from contextkernel.plan.checks import Subject
 from contextkernel.plan.stage import Facts, StagePlan, from_image, from_scratch, from_stage, plan_stage
 from contextkernel.plan.stages import StageGraph, build_graph
 from contextkernel.plan.steps import (
@@ -119,15 +121,21 @@ class _Build:
         self._layers: dict[Origin, tuple[StackLayer, ...]] = {ScratchOrigin(): ()}
         self._trees: dict[Origin, MergedTree] = {}
         self._pulled: set[ImageOrigin] = set()
+        self._ignore: tuple[str, ...] = ()
 
     def run(self) -> BuildResult:
         if self._request.network not in _NETWORKS:
             raise InvalidInput(
                 f"network {self._request.network!r} is not supported for a build", hint="one of default, none, host"
             )
-        dockerfile = self._load_dockerfile()
-        context = self._load_context()
-        graph, scope = self._graph(dockerfile)
+        dockerfile, checks = self._load_dockerfile()
+        try:
+            context = self._load_context()
+            graph, scope = self._graph(dockerfile)
+        except ContextKernelError:
+            checks.broken()
+            raise
+        checks.stages(graph, self._configs, self._ignore)
         plans = self._plan(dockerfile, graph, scope)
         copies = self._find_copies(context, plans.values(), dockerfile.source)
         self._execute(plans, copies, dockerfile.source)
@@ -136,27 +144,36 @@ class _Build:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def _load_dockerfile(self) -> Dockerfile:
+    def _load_dockerfile(self) -> tuple[Dockerfile, Checker]:
         name, text = self._request.dockerfile_name, self._request.dockerfile
         with self._report.step(f"[internal] load build definition from {name.rpartition('/')[2]}") as step:
             size = len(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
             step.note(f"transferring dockerfile: {bytes_text(size)}")
-            return parse(text, file=name)
+            reading = read_instructions(text, file=name)
+            subject = Subject(
+                build_args=self._args,
+                build_platform=self._builder._platform,
+                platform=self._platform,
+                target=self._request.target,
+            )
+            checks = Checker(reading, subject, self._report)
+            if reading.problem is not None:
+                checks.broken()
+            return assemble(reading), checks
 
     def _load_context(self) -> DirectoryContext:
-        patterns: tuple[str, ...] = ()
         if self._request.context is not None:
             with self._report.step("[internal] load .dockerignore") as step:
                 found = read_ignore(self._request.context, self._request.dockerfile_name)
                 step.note(f"transferring context: {bytes_text(len(found[0]) if found else 2)}")
                 if found:
-                    patterns = parse_ignore(found[0])
+                    self._ignore = parse_ignore(found[0])
                     try:
-                        matcher = IgnoreMatcher(patterns)
+                        matcher = IgnoreMatcher(self._ignore)
                     except InvalidInput as problem:
                         raise InvalidInput(f"{found[1]}: {problem.problem}", hint=problem.hint) from None
                     return DirectoryContext(self._request.context, matcher, self._store)
-        return DirectoryContext(self._request.context, IgnoreMatcher(patterns), self._store)
+        return DirectoryContext(self._request.context, IgnoreMatcher(()), self._store)
 
     # -- planning ---------------------------------------------------------------------------------
 

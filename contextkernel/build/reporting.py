@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import msgspec
 
 from contextkernel.errors import ContextKernelError, Span
+from contextkernel.model.checks import RuleFinding
 from contextkernel.model.events import (
     BuildWarning,
     StepBroke,
@@ -87,6 +88,21 @@ class BuildReport:
         """Say something that does not change the result."""
         self.warnings.append(text)
         self._report(BuildWarning(text, span.line if span else 0))
+
+    def find(self, finding: RuleFinding, source: str) -> None:
+        """Report a finding of a build check in the Dockerfile ``source``."""
+        lines = source.split("\n")[finding.span.line - 1 :]
+        self.warnings.append(finding.short)
+        self._report(
+            BuildWarning(
+                text=f"{finding.rule}: {finding.message}",
+                line=finding.span.line,
+                rule=finding.rule,
+                url=finding.url,
+                detail=finding.description,
+                source=lines[0].rstrip("\r") if lines else "",
+            )
+        )
 
     def unmatched(self, step: CopyStep, patterns: Iterable[str]) -> None:
         """Say that wildcards of a COPY matched nothing, which copies nothing and is no error."""

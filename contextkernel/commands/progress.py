@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -193,14 +193,20 @@ class PlainView:
         self._current = 0
 
     def _warn(self) -> None:
-        if not self._warnings:
-            return
-        count = len(self._warnings)
-        self._write(f"\n {count} warning{'s' if count != 1 else ''} found:\n")
-        for warning in self._warnings:
-            where = f" (line {warning.line})" if warning.line else ""
-            self._write(f" - {warning.text}{where}\n")
+        if self._warnings:
+            self._write(warnings_text(self._warnings))
         self._warnings = []
+
+
+def warnings_text(warnings: Sequence[BuildWarning]) -> str:
+    """What stands at the end of a build: how many warnings, and each in a line."""
+    count = len(warnings)
+    more = " (use build --check to expand)" if any(warning.rule for warning in warnings) else ""
+    lines = [f"\n {count} warning{'s' if count != 1 else ''} found{more}:\n"]
+    for warning in warnings:
+        where = f" (line {warning.line})" if warning.line else ""
+        lines.append(f" - {warning.text}{where}\n")
+    return "".join(lines)
 
 
 def last_version(line: str) -> str:

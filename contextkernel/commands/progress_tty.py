@@ -6,8 +6,10 @@ import re
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from contextkernel.commands.humanize import display_width, ellipsis, human_size
-from contextkernel.commands.progress import Clock, Write, last_version
+from contextkernel.commands.progress import Clock, Write, last_version, warnings_text
 from contextkernel.model.events import (
     BuildWarning,
     StepBroke,
@@ -53,7 +55,7 @@ class TerminalView:
         self._last = float("-inf")
         self._steps: dict[int, _Running] = {}
         self._finished = 0
-        self._warnings: list[str] = []
+        self._warnings: list[BuildWarning] = []
 
     def __call__(self, event: object) -> None:
         """Show one event."""
@@ -77,8 +79,8 @@ class TerminalView:
                 self._end(number, "", f"{seconds:.1f}s", "34")
             case StepBroke(number, seconds, _) if number in self._steps:
                 self._end(number, "ERROR ", f"{seconds:.1f}s", "31")
-            case BuildWarning(text, line):
-                self._warnings.append(f"{_clean(text)}{f' (line {line})' if line else ''}")
+            case BuildWarning(text=text):
+                self._warnings.append(replace(event, text=_clean(text)))
             case _:
                 pass
 
@@ -89,10 +91,7 @@ class TerminalView:
             self._write(self._row(f" => CANCELED {step.name}", f"{self._clock() - step.started:.1f}s", "33"))
         self._steps.clear()
         if self._warnings:
-            count = len(self._warnings)
-            self._write(f"\n {count} warning{'s' if count != 1 else ''} found:\n")
-            for warning in self._warnings:
-                self._write(f" - {warning}\n")
+            self._write(warnings_text(self._warnings))
             self._warnings = []
 
     def _end(self, number: int, word: str, seconds: str, colour: str) -> None:

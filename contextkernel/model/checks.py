@@ -38,7 +38,7 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         file: name of the Dockerfile.
         source: its text, which the spans point into.
-        findings: by line.
+        findings: in the order in which they were found.
         problem: why it cannot be built, if it cannot.
         notes: what could not be looked into, and why.
     """

@@ -77,10 +77,23 @@ class StepBroke(msgspec.Struct, frozen=True, tag=True):
 
 
 class BuildWarning(msgspec.Struct, frozen=True, tag=True):
-    """Something to know that does not change the result; ``line`` is 0 where none applies."""
+    """Something to know that does not change the result.
+
+    Attributes:
+        text: one line; for a build check its rule, and what was found.
+        line: in the Dockerfile; 0 where none applies.
+        rule: name of the build check, if it comes from one.
+        url: page about the rule; may be empty.
+        detail: what the rule asks for.
+        source: the line of the Dockerfile, as it is written; empty where none applies.
+    """
 
     text: str
     line: int = 0
+    rule: str = ""
+    url: str = ""
+    detail: str = ""
+    source: str = ""
 
 
 class BuildFinished(msgspec.Struct, frozen=True, tag=True):

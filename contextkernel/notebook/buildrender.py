@@ -10,7 +10,7 @@ from contextkernel.notebook.buildstate import is_base
 from contextkernel.notebook.style import escape, wrap
 
 if TYPE_CHECKING:
-    from contextkernel.notebook.buildstate import BuildState, StepView
+    from contextkernel.notebook.buildstate import BuildState, StepView, Warned
 
 RUNNING_LINES = 6
 """Last lines of a running step."""
@@ -72,9 +72,10 @@ def to_html(state: BuildState, now: float) -> str:
         for step in state.steps
         if state.work == "build" and _is_internal(step) and step.state in {"done", "cached"}
     ]
-    rows = "".join(_row(step, now, final=final) for step in state.steps if step not in hidden)
+    left = list(state.warnings)
+    rows = "".join(_row(step, now, _take(left, step), final=final) for step in state.steps if step not in hidden)
     table = f'<table class="ck-steps">{rows}</table>' if rows else ""
-    body = _head(state, now) + table + _warnings(state) + _internal(hidden, now)
+    body = _head(state, now) + table + _warnings(left) + _internal(hidden, now)
     return wrap(f'<div class="ck-box ck-{state.status}">{body}</div>')
 
 
@@ -94,7 +95,14 @@ def _head(state: BuildState, now: float) -> str:
     )
 
 
-def _row(step: StepView, now: float, *, final: bool) -> str:
+def _take(left: list[Warned], step: StepView) -> list[Warned]:
+    """The warnings about the step's line; they stand beside it, and are taken from what is left."""
+    taken = [warning for warning in left if step.line and warning.line == step.line]
+    left[:] = [warning for warning in left if warning not in taken]
+    return taken
+
+
+def _row(step: StepView, now: float, warnings: list[Warned], *, final: bool) -> str:
     label, text = _split(step)
     keyword = _KEYWORD.match(text)
     code = f"<b>{keyword[0]}</b>{escape(text[keyword.end() :])}" if keyword else escape(text)
@@ -102,7 +110,7 @@ def _row(step: StepView, now: float, *, final: bool) -> str:
     time = "" if step.state == "cached" else seconds(spent)
     colour = _COLOURS[step.state]
     state = f'<span class="ck-badge ck-{colour}">{_word(step)}</span> ' if step.state != "done" else ""
-    detail = _detail(step, final=final)
+    detail = "".join(f"<div>{_warning(warning)}</div>" for warning in warnings) + _detail(step, final=final)
     more = f'<tr class="ck-more"><td></td><td></td><td colspan="2">{detail}</td></tr>' if detail else ""
     return (
         f'<tr><td class="ck-mark ck-{colour}">{_MARKS[step.state]}</td><td class="ck-num">{escape(label)}</td>'
@@ -182,14 +190,30 @@ def _internal(hidden: list[StepView], now: float) -> str:
     )
 
 
-def _warnings(state: BuildState) -> str:
-    if not state.warnings:
+def _warning(warning: Warned) -> str:
+    tip = f' title="{escape(warning.detail)}"' if warning.detail else ""
+    rule, colon, text = warning.text.partition(": ")
+    if warning.url and colon:
+        shown = f'<a href="{escape(warning.url)}"{tip}>{escape(rule)}</a>: {escape(text)}'
+    else:
+        shown = f"<span{tip}>{escape(warning.text)}</span>" if tip else escape(warning.text)
+    where = f" (Dockerfile line {warning.line})" if warning.line else ""
+    return f'<span class="ck-warn">warning</span> {shown}{where}'
+
+
+def _warnings(left: list[Warned]) -> str:
+    """The warnings that no step shows, with the line that they are about."""
+    if not left:
         return ""
-    items = "".join(
-        f'<div><span class="ck-warn">warning</span> {escape(text)}{f" (Dockerfile line {line})" if line else ""}</div>'
-        for text, line in state.warnings
-    )
-    return f'<div class="ck-foot">{items}</div>'
+    items = []
+    for warning in left:
+        source = (
+            f'<div><span class="ck-muted">{warning.line} |</span> <code>{escape(warning.source)}</code></div>'
+            if warning.source
+            else ""
+        )
+        items.append(f"<div>{_warning(warning)}{source}</div>")
+    return f'<div class="ck-foot">{"".join(items)}</div>'
 
 
 def _split(step: StepView) -> tuple[str, str]:
@@ -219,7 +243,7 @@ def to_text(state: BuildState, now: float) -> str:
     """
     blocks = [_block(step, now) for step in state.steps]
     if state.warnings:
-        blocks.append("\n".join(f"WARNING: {text}{f' (line {line})' if line else ''}" for text, line in state.warnings))
+        blocks.append("\n".join(_warning_text(warning) for warning in state.warnings))
     facts = summary(state)
     word = _WORDS[state.work][state.status].lower()
     match state.status:
@@ -232,6 +256,10 @@ def to_text(state: BuildState, now: float) -> str:
             reason = f": {state.problem}" if state.problem else ""
             blocks.append(f"{word} ({facts}){reason}")
     return "\n\n".join(blocks)
+
+
+def _warning_text(warning: Warned) -> str:
+    return f"WARNING: {warning.text}" + (f" (line {warning.line})" if warning.line else "")
 
 
 def _block(step: StepView, now: float) -> str:

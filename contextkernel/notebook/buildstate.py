@@ -125,6 +125,25 @@ class StepView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """A warning as the view shows it.
+
+    Attributes:
+        text: one line.
+        line: in the Dockerfile, 0 for none.
+        url: page about it, empty for none.
+        detail: what was asked for; may be empty.
+        source: the line's text; may be empty.
+    """
+
+    text: str
+    line: int = 0
+    url: str = ""
+    detail: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildState:
     """A build as the view shows it.
 
@@ -132,7 +151,7 @@ class BuildState:
         title: what is built, as the user named it; may be empty.
         work: ``build``, or ``transfer`` for pulls and base images.
         steps: in order of first appearance.
-        warnings: text and Dockerfile line (0: none).
+        warnings: in order.
         status: of the whole.
         image: id of the finished image.
         names: names it was given.
@@ -145,7 +164,7 @@ class BuildState:
     title: str = ""
     work: Literal["build", "transfer"] = "build"
     steps: tuple[StepView, ...] = ()
-    warnings: tuple[tuple[str, int], ...] = ()
+    warnings: tuple[Warned, ...] = ()
     status: BuildStatus = "running"
     image: str = ""
     names: tuple[str, ...] = ()
@@ -211,8 +230,8 @@ def reduce(state: BuildState, event: object, now: float) -> BuildState:
             )
             line = next((step.line for step in broken.steps if step.number == number), 0)
             return replace(broken, status="failed", failed_line=line or broken.failed_line)
-        case BuildWarning(text=text, line=line):
-            return replace(state, warnings=(*state.warnings, (_one_line(text), line)))
+        case BuildWarning():
+            return replace(state, warnings=(*state.warnings, _warned(event)))
         case BuildFinished(image=image, names=names, seconds=seconds):
             return replace(state, status="done", image=str(image), names=tuple(names), seconds=seconds)
         case _:
@@ -241,6 +260,16 @@ def stop(
             left.append(step)
     return replace(
         state, steps=tuple(left), status=status, seconds=now - state.started, problem=problem or state.problem
+    )
+
+
+def _warned(event: BuildWarning) -> Warned:
+    return Warned(
+        text=_one_line(event.text),
+        line=event.line,
+        url=event.url if event.url.startswith("https://") else "",
+        detail=_one_line(event.detail),
+        source=_clean(event.source),
     )
 
 

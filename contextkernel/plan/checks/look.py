@@ -51,7 +51,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What the checks came to.
 
     Attributes:
-        findings: by line; those of one line in the order of BuildKit's checks.
+        findings: in the order of BuildKit's checks.
         problem: why there is no more to check, if the file cannot be built.
         fatal: findings are to fail the build (``error=true``).
     """
@@ -93,8 +93,7 @@ def check(reading: Reading, subject: Subject) -> Found:
             _check_stages(assemble(reading), subject, found)
         except DockerfileError as error:
             problem = error
-    ordered = sorted(found.findings, key=lambda finding: finding.span.line)
-    return Found(findings=tuple(ordered), problem=problem, fatal=found.fatal)
+    return Found(findings=tuple(found.findings), problem=problem, fatal=found.fatal)
 
 
 def check_options(directive: CheckDirective | None, build_args: Mapping[str, str]) -> CheckDirective | None:

@@ -31,7 +31,8 @@ def told(text: str, **subject: Any) -> list[tuple[int, str, str]]:
     """Line, rule and message of each finding; the file itself must be right."""
     found = look(text, **subject)
     assert found.problem is None, found.problem
-    return [(finding.span.line, finding.rule, finding.message) for finding in found.findings]
+    by_line = sorted(found.findings, key=lambda finding: finding.span.line)
+    return [(finding.span.line, finding.rule, finding.message) for finding in by_line]
 
 
 def rules(text: str, **subject: Any) -> list[str]:

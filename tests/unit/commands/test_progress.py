@@ -273,3 +273,13 @@ def test_any_order_of_events_is_drawn(view, events):
     for event in events:
         drawn(event)
     drawn.close()
+
+
+def test_findings_of_checks_say_where_there_is_more():
+    found = BuildWarning(text="StageNameCasing: Stage name 'A' should be lowercase", line=2, rule="StageNameCasing")
+    assert plain([found, BuildWarning(text="other")]) == (
+        "\n"
+        " 2 warnings found (use build --check to expand):\n"
+        " - StageNameCasing: Stage name 'A' should be lowercase (line 2)\n"
+        " - other\n"
+    )

@@ -228,6 +228,32 @@ def test_warnings_are_shown_with_their_line():
     assert "WARNING: stage name should be lower case (line 1)\nWARNING: other" in to_text(state, 1.0)
 
 
+def test_a_finding_stands_beside_its_step():
+    found = BuildWarning(
+        text="UndefinedVar: Usage of undefined variable '$x'",
+        line=2,
+        rule="UndefinedVar",
+        url="https://example.com/rule/",
+        detail="Variables should be defined",
+        source="RUN make",
+    )
+    lost = BuildWarning(text="JSONArgsRecommended: use them", line=7, rule="JSONArgsRecommended", source="CMD <run>")
+    html = to_html(play(*BASE, RUN, found, lost, DONE), 1.0)
+    row = html.partition("<b>RUN</b> make")[2].partition('<div class="ck-foot">')[0]
+    assert (
+        '<a href="https://example.com/rule/" title="Variables should be defined">UndefinedVar</a>: '
+        "Usage of undefined variable &#x27;$x&#x27;"
+    ) in row
+    assert "warning JSONArgsRecommended: use them (Dockerfile line 7) 7 | CMD <run>" in read(html)
+    assert "CMD &lt;run&gt;" in html
+    assert read(html).count("UndefinedVar") == 1
+
+
+def test_a_link_leads_to_a_page_of_the_web_only():
+    html = to_html(play(BuildWarning(text="a: b", url="javascript:alert(1)"), DONE), 1.0)
+    assert "javascript" not in html
+
+
 def test_the_log_of_a_finished_step_is_whole_on_demand_and_bounded(monkeypatch):
     text = "".join(f"line {number}\n" for number in range(1_000))
     state = play(RUN, StepOutput(step=3, stream="stdout", text=text), StepDone(step=3, seconds=1), DONE)

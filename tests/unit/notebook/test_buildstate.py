@@ -16,7 +16,7 @@ from contextkernel.model.events import (
     StepProgress,
     StepStarted,
 )
-from contextkernel.notebook.buildstate import LINE_LIMIT, BuildState, Log, StepView, reduce, stop
+from contextkernel.notebook.buildstate import LINE_LIMIT, BuildState, Log, StepView, Warned, reduce, stop
 
 IMAGE = Digest.of(b"image")
 
@@ -174,4 +174,4 @@ def test_stop_without_a_problem_finishes_a_transfer():
 
 
 def test_warnings_are_kept_with_their_line():
-    assert play(BuildWarning(text="odd\nthing", line=4)).warnings == (("odd thing", 4),)
+    assert play(BuildWarning(text="odd\nthing", line=4)).warnings == (Warned(text="odd thing", line=4),)
