@@ -12,6 +12,7 @@ import msgspec
 
 from contextkernel.build.commits import KeyMaker, Stack, StackLayer
 from contextkernel.build.copying import ResolvedCopy
+from contextkernel.build.explaining import Explainer, StageAccount, StepAccount
 from contextkernel.build.ports import BuildStore
 from contextkernel.model.digest import Digest
 from contextkernel.plan import keys
@@ -25,10 +26,12 @@ class CacheEntry(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         step: that is to be done.
         key: makes its key of the identity of what is below it.
+        account: what is kept of it for explanations.
     """
 
     step: LayerStep
     key: KeyMaker
+    account: StepAccount
 
 
 class BuildCache:
@@ -36,18 +39,22 @@ class BuildCache:
 
     Args:
         store: holds what earlier builds came to.
+        explainer: keeps account of what is asked.
         keep: keeps a layer from being removed until the build ends; false if it is gone already.
         use: false for ``--no-cache``: nothing is looked up, everything is recorded.
     """
 
-    def __init__(self, store: BuildStore, keep: Callable[[Digest], bool], *, use: bool = True) -> None:
+    def __init__(
+        self, store: BuildStore, explainer: Explainer, keep: Callable[[Digest], bool], *, use: bool = True
+    ) -> None:
         self._store = store
+        self._explainer = explainer
         self._keep = keep
         self._use = use
 
-    def stage(self) -> StageCache:
-        """The cache for one stage."""
-        return StageCache(self, use=self._use)
+    def stage(self, index: int) -> StageCache:
+        """The cache for the stage at a position."""
+        return StageCache(self, self._explainer.stage(index), use=self._use)
 
     def look_up(self, key: Digest) -> StackLayer | None:
         """The layer that ``key`` led to before, if it is still there; it stays until the build ends."""
@@ -61,9 +68,14 @@ class BuildCache:
 class StageCache:
     """What a stage asks; used by one thread."""
 
-    def __init__(self, cache: BuildCache, *, use: bool) -> None:
+    def __init__(self, cache: BuildCache, account: StageAccount, *, use: bool) -> None:
         self._cache = cache
-        self._use = use
+        self._account = account
+        self._allowed = self._use = use
+
+    def begin(self, stack: Stack) -> None:
+        """Say what the stage starts from, before the first step."""
+        self._account.begin(stack.identity)
 
     def entry(self, step: LayerStep, copy: ResolvedCopy | None) -> CacheEntry:
         """The step with its key.
@@ -72,18 +84,36 @@ class StageCache:
             step: the next one of the stage.
             copy: what was found for it, for a COPY or ADD.
         """
-        return CacheEntry(step=step, key=_key_maker(step, copy))
+        account = self._account.step(step, copy)
+        key = _key_maker(step, copy)
+
+        def noted(parent: Digest) -> Digest:
+            found = key(parent)
+            self._account.asked(account, found, parent)
+            return found
+
+        return CacheEntry(step=step, key=noted, account=account)
 
     def find(self, entry: CacheEntry, stack: Stack) -> StackLayer | None:
         """The layer of an equal step on top of an equal stack.
 
         Once a step has to be done, those after it are done too: what they stand on is new.
         """
-        if not self._use:
+        if not self._allowed:
+            self._account.unasked(entry.account)
             return None
-        found = self._cache.look_up(entry.key(stack.identity))
-        self._use = found is not None
-        return found
+        if not self._use:
+            self._account.miss(entry.account, None)
+            return None
+        parent = stack.identity
+        key = entry.key(parent)
+        found = self._cache.look_up(key)
+        if found is not None:
+            self._account.hit(entry.account)
+            return found
+        self._use = False
+        self._account.miss(entry.account, key)
+        return None
 
 
 def _key_maker(step: LayerStep, copy: ResolvedCopy | None) -> KeyMaker:

@@ -8,6 +8,7 @@ copies nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -32,12 +33,14 @@ class ResolvedCopy(msgspec.Struct, frozen=True, kw_only=True):
         excludes: paths in the sources that the ignore file leaves out.
         content: digest of everything that is copied.
         unmatched: wildcards that matched nothing.
+        groups: what is copied, for explanations: paths in front, and rows whose paths go on from there.
     """
 
     items: tuple[CopyItem, ...]
     excludes: tuple[str, ...]
     content: Digest
     unmatched: tuple[str, ...] = ()
+    groups: tuple[tuple[str, Sequence[tuple[object, ...]]], ...] = ()
 
 
 def resolve_copy(step: CopyStep, tree: SourceTree) -> ResolvedCopy:
@@ -50,6 +53,7 @@ def resolve_copy(step: CopyStep, tree: SourceTree) -> ResolvedCopy:
     rows: list[tuple[object, ...]] = []
     excludes: set[str] = set()
     unmatched: list[str] = []
+    groups: list[tuple[str, Sequence[tuple[object, ...]]]] = []
     for source in step.sources:
         path = source.lstrip("/") or "."
         matches = _matches(tree, path)
@@ -61,17 +65,21 @@ def resolve_copy(step: CopyStep, tree: SourceTree) -> ResolvedCopy:
             item, found = _item(step, tree, match)
             items.append(item)
             rows += [(len(items), *row) for row in found]
+            top = "" if item.source == "." else item.source
+            groups.append((top, found if item.contents else [row[1:] for row in found]))
             if isinstance(tree, DirectoryContext) and item.contents:
                 excludes.update(tree.excluded_below(item.source))
     for file in step.files:
         data = file.content.encode("utf-8", "surrogateescape")
         items.append(CopyItem(source=file.name, name=file.name, data=data))
         rows.append((len(items), "inline", file.name, str(Digest.of(data))))
+        groups.append(("", [(file.name, str(Digest.of(data)))]))
     return ResolvedCopy(
         items=tuple(items),
         excludes=tuple(sorted(excludes)),
         content=keys.source_digest(rows),
         unmatched=tuple(unmatched),
+        groups=tuple(groups),
     )
 
 

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
+import msgspec
+
 from contextkernel.build.cache import BuildCache
 from contextkernel.build.checking import Checker
 from contextkernel.build.commits import Committer, StackLayer
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
+from contextkernel.build.explaining import Explainer
 from contextkernel.build.export import export_image
 from contextkernel.build.ports import BaseResolver, BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport, bytes_text
@@ -122,6 +125,7 @@ class _Build:
         self._trees: dict[Origin, MergedTree] = {}
         self._pulled: set[ImageOrigin] = set()
         self._ignore: tuple[str, ...] = ()
+        self._images: dict[ImageOrigin, Digest] = {}
 
     def run(self) -> BuildResult:
         if self._request.network not in _NETWORKS:
@@ -138,9 +142,16 @@ class _Build:
         checks.stages(graph, self._configs, self._ignore)
         plans = self._plan(dockerfile, graph, scope)
         copies = self._find_copies(context, plans.values(), dockerfile.source)
-        self._execute(plans, copies, dockerfile.source)
+        scope_of = (self._request.context or "", self._request.dockerfile_name)
+        explainer = Explainer(self._store, scope_of, plans, self._images)
+        try:
+            self._execute(plans, copies, dockerfile.source, explainer)
+        finally:
+            explainer.flush()
         self._warn_unconsumed(dockerfile)
-        return self._export(graph, plans[graph.target])
+        return msgspec.structs.replace(
+            self._export(graph, plans[graph.target]), explanation=explainer.rows(self._report.steps)
+        )
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -208,6 +219,7 @@ class _Build:
                 self._pulled.add(image)
             layers = self._store.layers_of(found)
             self._stack.enter_context(self._store.hold([layer.diff_id for layer in layers]))
+            self._images[image] = found
             self._configs[image] = self._store.config(found)
             self._layers[image] = tuple(StackLayer(layer.diff_id, layer.directory) for layer in layers)
 
@@ -268,7 +280,13 @@ class _Build:
 
     # -- doing ------------------------------------------------------------------------------------
 
-    def _execute(self, plans: Mapping[int, StagePlan], copies: Mapping[CopyStep, ResolvedCopy], source: str) -> None:
+    def _execute(
+        self,
+        plans: Mapping[int, StagePlan],
+        copies: Mapping[CopyStep, ResolvedCopy],
+        source: str,
+        explainer: Explainer,
+    ) -> None:
         from contextkernel.store.steps import StepRecord
 
         def record(diff_id: Digest, created: int) -> StepRecord:
@@ -284,7 +302,7 @@ class _Build:
                 worker=self._builder._worker,
                 runtime=self._builder._runtime,
                 committer=committer,
-                cache=BuildCache(self._store, self._keep, use=not self._request.no_cache),
+                cache=BuildCache(self._store, explainer, self._keep, use=not self._request.no_cache),
                 report=self._report,
                 fake_ids=self._builder._fake_ids,
                 source=source,

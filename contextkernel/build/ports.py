@@ -15,6 +15,7 @@ from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
+    from contextkernel.store.step_notes import StepNote, StepPlace
     from contextkernel.store.steps import StepRecord
 
 
@@ -67,6 +68,22 @@ class BuildStore(Protocol):
 
     def add_step(self, key: Digest, record: StepRecord) -> None:
         """Remember what a step led to."""
+        ...
+
+    def note_steps(self, notes: Iterable[StepNote]) -> None:
+        """Note what a build asked the cache for and came to."""
+        ...
+
+    def earlier_step(self, place: StepPlace, *, anywhere: bool = True) -> tuple[str, bytes | None] | None:
+        """Key and inputs of the step that most likely stood at ``place`` before."""
+        ...
+
+    def knows_step(self, key: Digest) -> bool:
+        """Whether a step with this key was ever built here."""
+        ...
+
+    def step_listing(self, content: str) -> bytes | None:
+        """The files of a copy with this content digest, as they were noted."""
         ...
 
     def file_digest(self, path: str, facts: os.stat_result) -> str | None:

@@ -32,7 +32,7 @@ def run_stage(plan: StagePlan, base: tuple[StackLayer, ...], tools: Tools) -> tu
         StepFailed: a program failed; the steps before it stay cached.
     """
     stack = Stack(known=list(base))
-    run = _StageRun(tools, stack)
+    run = _StageRun(plan, tools, stack)
     try:
         for step in plan.layer_steps:
             run.step(step)
@@ -49,10 +49,11 @@ def run_stage(plan: StagePlan, base: tuple[StackLayer, ...], tools: Tools) -> tu
 class _StageRun:
     """A stage while it is executed."""
 
-    def __init__(self, tools: Tools, stack: Stack) -> None:
+    def __init__(self, plan: StagePlan, tools: Tools, stack: Stack) -> None:
         self._tools = tools
         self._stack = stack
-        self._cache = tools.cache.stage()
+        self._cache = tools.cache.stage(plan.node.index)
+        self._cache.begin(stack)
 
     def step(self, step: LayerStep) -> None:
         with (

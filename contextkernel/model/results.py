@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from contextkernel.model.digest import Digest
+from contextkernel.model.explanation import StepExplanation
 
 
 class ImageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,13 +106,14 @@ class BuildStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished build."""
+    """A finished build; ``explanation`` says for each step that makes a layer what the cache had for it, and why."""
 
     image: Digest
     names: tuple[str, ...]
     steps: tuple[BuildStep, ...]
     seconds: float
     warnings: tuple[str, ...] = ()
+    explanation: tuple[StepExplanation, ...] = ()
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,6 +53,7 @@ def plan_run(instruction: Run, scope: StepScope) -> RunStep:
         original=instruction.original,
         argv=argv,
         env=tuple(f"{name}={value}" for name, value in scope.env.items()),
+        arguments=tuple(dict.fromkeys(name for name, _ in scope.arguments)),
         user=scope.user,
         cwd=absolute(scope.cwd),
         network=_NETWORKS[instruction.network],

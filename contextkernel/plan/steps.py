@@ -74,12 +74,14 @@ class RunStep(_Step, frozen=True, kw_only=True):
     Attributes:
         argv: program and arguments, the shell included.
         env: ``NAME=value``: the image's environment, then arguments in scope.
+        arguments: which names in ``env`` come from ARG; for explanations only.
         proxy: predefined proxy variables; not part of the cache key.
         script: a here-document with a shebang, mounted as ``/dev/pipes/<name>``; ``argv`` then runs it.
     """
 
     argv: tuple[str, ...]
     env: tuple[str, ...]
+    arguments: tuple[str, ...] = ()
     proxy: tuple[str, ...] = ()
     user: str = ""
     cwd: str = "/"

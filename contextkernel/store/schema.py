@@ -88,6 +88,33 @@ SCRIPTS: tuple[tuple[str, ...], ...] = (
         # directories that nothing uses, to be removed by the layer worker; paths below the root
         "CREATE TABLE trash (path TEXT PRIMARY KEY) WITHOUT ROWID",
     ),
+    (
+        # when a cache entry was last found or made (nanoseconds), how often, and what it is, for tables
+        "ALTER TABLE steps ADD COLUMN used INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE steps ADD COLUMN uses INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE steps ADD COLUMN description TEXT NOT NULL DEFAULT ''",
+        "UPDATE steps SET used = created",
+        # what explanations are made from: inputs of keys, where they were asked for, files by content
+        """CREATE TABLE step_records (
+            key TEXT PRIMARY KEY,
+            seq INTEGER NOT NULL,
+            document BLOB NOT NULL,
+            content TEXT NOT NULL
+        )""",
+        "CREATE INDEX step_records_by_seq ON step_records (seq)",
+        "CREATE INDEX step_records_by_content ON step_records (content)",
+        """CREATE TABLE step_places (
+            scope TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            key TEXT NOT NULL,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (scope, position)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX step_places_by_text ON step_places (text)",
+        "CREATE INDEX step_places_by_seq ON step_places (seq)",
+        "CREATE TABLE step_listings (content TEXT PRIMARY KEY, document BLOB NOT NULL)",
+    ),
 )
 
 #: The version this package writes.

@@ -54,8 +54,8 @@ class Steps:
                     hint="build again with --no-cache",
                 )
             sql.execute(
-                "INSERT OR REPLACE INTO steps (key, diff_id, created) VALUES (?, ?, ?)",
-                (str(key), str(record.diff_id), record.created),
+                "INSERT OR REPLACE INTO steps (key, diff_id, created, used) VALUES (?, ?, ?, ?)",
+                (str(key), str(record.diff_id), record.created, time.time_ns()),
             )
 
     def file_digest(self, path: str, facts: os.stat_result) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -22,6 +23,7 @@ from contextkernel.store.images import Images
 from contextkernel.store.layers import Layers
 from contextkernel.store.paths import Paths, default_root
 from contextkernel.store.sessions import Session
+from contextkernel.store.step_notes import Notes, StepNote, StepPlace
 from contextkernel.store.steps import StepRecord, Steps
 from contextkernel.store.sweep import Sweeper
 
@@ -47,6 +49,7 @@ class Store:
         self._layers = Layers(paths, self._database, self._session, self._sweeper)
         self._images = Images(paths, self._database, self._session, self._blobs, self._layers, self._sweeper)
         self._steps = Steps(self._database, self._session)
+        self._notes = Notes(self._database)
         self._containers = Containers(paths, self._database, self._session)
 
     # ---- life
@@ -319,6 +322,22 @@ class Store:
             StoreProblem: the layer is not here.
         """
         self._steps.add(key, record)
+
+    def note_steps(self, notes: Iterable[StepNote]) -> None:
+        """Note what a build asked the cache for and came to; entries that were found count as used now."""
+        self._notes.add(notes, time.time_ns())
+
+    def earlier_step(self, place: StepPlace, *, anywhere: bool = True) -> tuple[str, bytes | None] | None:
+        """Key and inputs of the step that most likely stood at ``place`` before; see ``Notes.earlier``."""
+        return self._notes.earlier(place, anywhere=anywhere)
+
+    def knows_step(self, key: Digest) -> bool:
+        """Whether a step with this key was ever built here, even if its result is gone."""
+        return self._notes.known(key)
+
+    def step_listing(self, content: str) -> bytes | None:
+        """The files of a copy with this content digest, as they were noted, or ``None``."""
+        return self._notes.listing(content)
 
     def file_digest(self, path: str, facts: os.stat_result) -> str | None:
         """The remembered content digest of a file whose identity, size and times have not changed since."""

@@ -24,6 +24,7 @@ from contextkernel.model.oci import History, ImageConfig, RootFS, RunConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import Process, Reporter
 from contextkernel.model.reference import ImageRef
+from contextkernel.store.step_notes import StepDocument, StepNote, StepPlace
 from contextkernel.store.steps import StepRecord
 
 Program = Callable[[LaunchRequest, Callable[[str], None], Callable[[str], None]], int]
@@ -51,6 +52,9 @@ class MemoryStore:
         self.discarded: list[str] = []
         self.held: list[Digest] = []
         self.released: list[Digest] = []
+        self.notes: dict[tuple[str, int], StepNote] = {}
+        self.documents: dict[str, StepDocument] = {}
+        self.listings: dict[str, bytes] = {}
         self._layers: dict[Digest, Layer] = {}
         self._count = 0
 
@@ -129,6 +133,40 @@ class MemoryStore:
     def add_step(self, key: Digest, record: StepRecord) -> None:
         """See ``Store``."""
         self.steps[key] = record
+
+    def note_steps(self, notes: Iterable[StepNote]) -> None:
+        """See ``Store``."""
+        for note in notes:
+            if note.make is not None and note.key not in self.steps:
+                continue
+            self.notes.pop((note.place.scope, note.place.position), None)  # the latest come last
+            self.notes[note.place.scope, note.place.position] = note
+            if note.make is not None and note.key not in self.documents:
+                made = self.documents[note.key] = note.make(self.listings.__contains__)
+                if made.listing is not None:
+                    self.listings[made.content] = made.listing
+
+    def earlier_step(self, place: StepPlace, *, anywhere: bool = True) -> tuple[str, bytes | None] | None:
+        """See ``Store``."""
+        notes = list(reversed(self.notes.values()))
+        for fits in (
+            lambda found: (found.scope, found.text) == (place.scope, place.text),
+            lambda found: (found.scope, found.position) == (place.scope, place.position),
+            lambda found: anywhere and found.text == place.text,
+        ):
+            for note in notes:
+                if fits(note.place):
+                    made = self.documents.get(note.key)
+                    return note.key, made.document if made else None
+        return None
+
+    def knows_step(self, key: Digest) -> bool:
+        """See ``Store``."""
+        return key in self.documents
+
+    def step_listing(self, content: str) -> bytes | None:
+        """See ``Store``."""
+        return self.listings.get(content)
 
     def file_digest(self, path: str, facts: os.stat_result) -> str | None:
         """See ``Store``."""

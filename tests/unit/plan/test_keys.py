@@ -56,7 +56,7 @@ RUN_CHANGES = {
     "tmpfs": (TmpfsTarget("/tmp"),),
     "script": InlineFile("EOF", "#!/bin/sh\n"),
 }
-RUN_SAME = {**SHOWN_ONLY, "proxy": ("HTTP_PROXY=http://proxy",), "env": ("B=2", "A=1")}
+RUN_SAME = {**SHOWN_ONLY, "arguments": ("A",), "proxy": ("HTTP_PROXY=http://proxy",), "env": ("B=2", "A=1")}
 COPY_CHANGES = {"destination": "/c", "directory": True, "chown": "1:1", "chmod": 0o600, "unpack": True}
 COPY_SAME = {
     **SHOWN_ONLY,
