@@ -5,12 +5,13 @@ What counts is in :mod:`contextkernel.plan.keys`; what was found before is in th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import assert_never
 
 import msgspec
 
-from contextkernel.build.commits import KeyMaker, Stack, StackLayer
+from contextkernel.build.board import StackLayer
+from contextkernel.build.commits import KeyMaker, Stack
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.explaining import Explainer, StageAccount, StepAccount
 from contextkernel.build.ports import BuildStore
@@ -25,11 +26,13 @@ class CacheEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         step: that is to be done.
-        key: makes its key of the identity of what is below it.
+        definition: makes its key of whatever stands for what is below it.
+        key: the same of the identity of what is below it, and notes that its result is to be found under this key.
         account: what is kept of it for explanations.
     """
 
     step: LayerStep
+    definition: KeyMaker
     key: KeyMaker
     account: StepAccount
 
@@ -41,20 +44,26 @@ class BuildCache:
         store: holds what earlier builds came to.
         explainer: keeps account of what is asked.
         keep: keeps a layer from being removed until the build ends; false if it is gone already.
-        use: false for ``--no-cache``: nothing is looked up, everything is recorded.
+        without: positions of stages for which nothing is looked up (``--no-cache``, ``--no-cache-filter``);
+            what they come to is recorded all the same.
     """
 
     def __init__(
-        self, store: BuildStore, explainer: Explainer, keep: Callable[[Digest], bool], *, use: bool = True
+        self,
+        store: BuildStore,
+        explainer: Explainer,
+        keep: Callable[[Digest], bool],
+        *,
+        without: Container[int] = frozenset(),
     ) -> None:
         self._store = store
         self._explainer = explainer
         self._keep = keep
-        self._use = use
+        self._without = without
 
     def stage(self, index: int) -> StageCache:
         """The cache for the stage at a position."""
-        return StageCache(self, self._explainer.stage(index), use=self._use)
+        return StageCache(self, self._explainer.stage(index), use=index not in self._without)
 
     def look_up(self, key: Digest) -> StackLayer | None:
         """The layer that ``key`` led to before, if it is still there; it stays until the build ends."""
@@ -77,6 +86,17 @@ class StageCache:
         """Say what the stage starts from, before the first step."""
         self._account.begin(stack.identity)
 
+    @property
+    def active(self) -> bool:
+        """Whether steps are looked up still."""
+        return self._use
+
+    def shared(self, entry: CacheEntry, stack: Stack) -> None:
+        """A step that was not found is taken from an equal one of this build, on top of ``stack``: look on."""
+        self._use = self._allowed
+        entry.key(stack.identity)
+        self._account.shared(entry.account)
+
     def entry(self, step: LayerStep, copy: ResolvedCopy | None) -> CacheEntry:
         """The step with its key.
 
@@ -92,7 +112,7 @@ class StageCache:
             self._account.asked(account, found, parent)
             return found
 
-        return CacheEntry(step=step, key=noted, account=account)
+        return CacheEntry(step=step, definition=key, key=noted, account=account)
 
     def find(self, entry: CacheEntry, stack: Stack) -> StackLayer | None:
         """The layer of an equal step on top of an equal stack.

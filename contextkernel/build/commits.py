@@ -1,13 +1,15 @@
-"""Finished layers are hashed while the next step runs; they are recorded in order, by the thread that builds."""
+"""Finished layers are hashed while the next step runs; they are recorded in order, by the thread that builds them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.errors import StoreProblem
 from contextkernel.layer.lowers import overlay_lowers
@@ -25,31 +27,29 @@ KeyMaker = Callable[[Digest], Digest]
 """Makes a step's cache key of the identity of what is below it."""
 
 
-class StackLayer(msgspec.Struct, frozen=True):
-    """A layer of a stage that is known in full."""
-
-    diff_id: Digest
-    directory: str
-    made: MadeLayer | None = None
-
-
 class _Pending(msgspec.Struct):
     directory: str
     key: KeyMaker
+    step: Digest
     created: int
     facts: Future[LayerFacts]
 
 
-class Stack(msgspec.Struct):
-    """The layers of a stage so far: known ones, then ones that are still being hashed.
+class Stack:
+    """The layers of a stage so far: known ones, then ones that are still being hashed. One thread works on it.
+
+    Args:
+        base: what the stage starts from, base first.
 
     Attributes:
         known: base first.
         pending: on top of them.
     """
 
-    known: list[StackLayer] = msgspec.field(default_factory=list)
-    pending: list[_Pending] = msgspec.field(default_factory=list)
+    def __init__(self, base: Iterable[StackLayer]) -> None:
+        self.known = list(base)
+        self.pending: list[_Pending] = []
+        self._wakes = self._wake = -1
 
     @property
     def lowers(self) -> tuple[str, ...]:
@@ -63,9 +63,32 @@ class Stack(msgspec.Struct):
         """Of the known layers, for cache keys."""
         return chain(layer.diff_id for layer in self.known)
 
+    @property
+    def wakes(self) -> int:
+        """A descriptor that becomes readable when a layer has been hashed."""
+        if self._wakes < 0:
+            self._wakes, self._wake = os.pipe()
+            os.set_blocking(self._wake, False)
+        return self._wakes
+
+    def ring(self, _future: object) -> None:
+        """Make :attr:`wakes` readable; any thread may."""
+        try:
+            if self._wake >= 0:
+                os.write(self._wake, b"!")
+        except OSError:  # full: it is readable
+            return
+
+    def close(self) -> None:
+        """Nobody rings any more."""
+        if self._wakes >= 0:
+            os.close(self._wakes)
+            os.close(self._wake)
+            self._wakes = self._wake = -1
+
 
 class Committer:
-    """Hashes layers in the background, one after the other.
+    """Hashes layers in the background; those of one stage one after the other.
 
     Use as a context manager; at its end nothing runs any more and what was not recorded is given up.
 
@@ -73,23 +96,32 @@ class Committer:
         store: where layers and cache entries go.
         worker: does the hashing.
         record: makes a cache entry of a diff id and a time.
+        board: is told what claimed steps led to.
+        jobs: how many layers are hashed at the same time.
 
     Attributes:
         added: layers that were recorded; the store keeps them for this session until they are released.
-        wakes: a descriptor that becomes readable when a layer has been hashed.
     """
 
     def __init__(
-        self, store: BuildStore, worker: OwnerKeepingWorker, record: Callable[[Digest, int], StepRecord]
+        self,
+        store: BuildStore,
+        worker: OwnerKeepingWorker,
+        record: Callable[[Digest, int], StepRecord],
+        board: Board,
+        *,
+        jobs: int = 1,
     ) -> None:
         self._store = store
         self._worker = worker
         self._record = record
+        self._board = board
+        self._jobs = jobs
         self._pool: ThreadPoolExecutor | None = None
         self._open: list[str] = []
+        self._stacks: list[Stack] = []
+        self._recording = threading.Lock()
         self.added: list[Digest] = []
-        self.wakes, self._wake = os.pipe()
-        os.set_blocking(self._wake, False)
 
     def __enter__(self) -> Committer:
         return self
@@ -97,10 +129,16 @@ class Committer:
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-        os.close(self.wakes)
-        os.close(self._wake)
+        for stack in self._stacks:
+            stack.close()
         for directory in self._open:
             self.give_up(directory)
+
+    def stack(self, base: Iterable[StackLayer]) -> Stack:
+        """A stack for a stage that starts from ``base``."""
+        stack = Stack(base)
+        self._stacks.append(stack)
+        return stack
 
     def give_up(self, directory: str) -> None:
         """Let go of a directory that will not become a layer."""
@@ -110,27 +148,38 @@ class Committer:
             # the disk may be full, of just this; the end of the session does the rest
             self._worker.remove([directory])
 
-    def submit(self, stack: Stack, directory: str, key: KeyMaker, created: int) -> None:
-        """Put a finished layer directory on top of ``stack`` and begin to hash it."""
+    def submit(self, stack: Stack, directory: str, key: KeyMaker, step: Digest, created: int) -> None:
+        """Put a finished layer directory on top of ``stack`` and begin to hash it.
+
+        Args:
+            stack: of the stage.
+            directory: what the step has left.
+            key: makes its cache key.
+            step: as it was claimed on the board.
+            created: time of the step, nanoseconds since the epoch.
+        """
         self._open.append(directory)
         lowers = stack.lowers
-        future = self._workshop().submit(lambda: self._worker.commit(directory, lowers=lowers))
-        future.add_done_callback(self._ring)
-        stack.pending.append(_Pending(directory, key, created, future))
+        below = stack.pending[-1].facts if stack.pending else None
+
+        def commit() -> LayerFacts:
+            # where owners cannot be stored on the host, a layer is indexed with those below it at hand. They were
+            # submitted before, so their turn has come
+            if below is not None:
+                below.exception()
+            return self._worker.commit(directory, lowers=lowers)
+
+        future = self._workshop().submit(commit)
+        future.add_done_callback(stack.ring)
+        stack.pending.append(_Pending(directory, key, step, created, future))
 
     def _workshop(self) -> ThreadPoolExecutor:
-        if self._pool is None:  # a build that finds all in the cache does without the import
-            from concurrent.futures import ThreadPoolExecutor
+        with self._recording:
+            if self._pool is None:  # a build that finds all in the cache does without the import
+                from concurrent.futures import ThreadPoolExecutor
 
-            # one thread: where owners cannot be stored on the host, a layer is indexed with those below it at hand
-            self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commit")
-        return self._pool
-
-    def _ring(self, _future: object) -> None:
-        try:
-            os.write(self._wake, b"!")
-        except OSError:  # full, or closed because the build is over: nobody has to be woken
-            return
+                self._pool = ThreadPoolExecutor(max_workers=self._jobs, thread_name_prefix="commit")
+            return self._pool
 
     def gather(self, stack: Stack, *, wait: bool = False, in_use: bool = False) -> None:
         """Record hashed layers of ``stack``, in order.
@@ -145,13 +194,15 @@ class Committer:
             if not wait and not first.facts.done():
                 return
             facts = first.facts.result()
-            if in_use and self._store.has_layer(facts.diff_id):
-                return
-            key = first.key(stack.identity)
-            layer = self._store.add_layer(first.directory, facts)
-            self._store.add_step(key, self._record(layer.diff_id, first.created))
-            self._open.remove(first.directory)
-            self.added.append(layer.diff_id)
-            made = MadeLayer(layer.diff_id, first.created)
-            stack.known.append(StackLayer(layer.diff_id, layer.directory, made))
-            del stack.pending[0]
+            with self._recording:
+                if in_use and self._store.has_layer(facts.diff_id):
+                    return
+                key = first.key(stack.identity)
+                layer = self._store.add_layer(first.directory, facts)
+                self.added.append(layer.diff_id)
+                made = StackLayer(layer.diff_id, layer.directory, MadeLayer(layer.diff_id, first.created))
+                self._board.record(first.step, made, [one.diff_id for one in (*stack.known, made)])
+                self._store.add_step(key, self._record(layer.diff_id, first.created))
+                self._open.remove(first.directory)
+                stack.known.append(made)
+                del stack.pending[0]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.cache import BuildCache
 from contextkernel.build.checking import Checker
-from contextkernel.build.commits import Committer, StackLayer
+from contextkernel.build.commits import Committer
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
 from contextkernel.build.explaining import Explainer
@@ -19,8 +21,9 @@ from contextkernel.build.export import export_image
 from contextkernel.build.ports import BaseResolver, BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport, bytes_text
 from contextkernel.build.request import BuildRequest
+from contextkernel.build.schedule import default_jobs, run_stages
 from contextkernel.build.sources import read_ignore
-from contextkernel.build.stage_run import run_stage
+from contextkernel.build.stage_run import StageRun
 from contextkernel.build.tools import Tools, placed
 from contextkernel.build.trees import MergedTree
 from contextkernel.dockerfile.ignore import IgnoreMatcher, parse_ignore
@@ -40,6 +43,7 @@ from contextkernel.plan.checks import Subject
 from contextkernel.plan.stage import Facts, StagePlan, from_image, from_scratch, from_stage, plan_stage
 from contextkernel.plan.stages import StageGraph, build_graph
 from contextkernel.plan.steps import (
+    Base,
     ContextOrigin,
     CopyStep,
     ImageOrigin,
@@ -123,7 +127,10 @@ class _Build:
         self._configs: dict[ImageOrigin, ImageConfig] = {}
         self._layers: dict[Origin, tuple[StackLayer, ...]] = {ScratchOrigin(): ()}
         self._trees: dict[Origin, MergedTree] = {}
-        self._pulled: set[ImageOrigin] = set()
+        self._pulled: set[Base] = set()
+        self._merging = threading.Lock()
+        self._jobs = default_jobs() if request.jobs is None else request.jobs
+        self._board = Board(self._jobs)
         self._ignore: tuple[str, ...] = ()
         self._images: dict[ImageOrigin, Digest] = {}
 
@@ -292,45 +299,49 @@ class _Build:
         def record(diff_id: Digest, created: int) -> StepRecord:
             return StepRecord(diff_id=diff_id, created=created)
 
+        builder, request, store, board = self._builder, self._request, self._store, self._board
         # every worker takes what lies below a layer; the port will say so once all of them are known to
-        worker = cast("OwnerKeepingWorker", self._builder._worker)
-        with Committer(self._store, worker, record) as committer:
+        worker = cast("OwnerKeepingWorker", builder._worker)
+        with Committer(store, worker, record, board, jobs=self._jobs) as committer:
             # after the image refers to them: until then another builder's equal step could make them unused
-            self._stack.callback(lambda: self._store.release(committer.added) if committer.added else None)
+            self._stack.callback(lambda: store.release(committer.added) if committer.added else None)
             tools = Tools(
-                store=self._store,
-                worker=self._builder._worker,
-                runtime=self._builder._runtime,
+                store=store,
+                worker=worker,
+                runtime=builder._runtime,
                 committer=committer,
-                cache=BuildCache(self._store, explainer, self._keep, use=not self._request.no_cache),
+                cache=BuildCache(store, explainer, self._keep, without=_without_cache(plans, request)),
+                board=board,
                 report=self._report,
-                fake_ids=self._builder._fake_ids,
+                fake_ids=builder._fake_ids,
                 source=source,
-                context=self._request.context,
+                context=request.context,
                 copies=copies,
                 resolve=lambda step: resolve_copy(step, self._tree(step.origin, plans)),
-                lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers[step.origin]),
-                now=self._builder._now,
+                lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers_of(step.origin)),
+                base=self._layers_of,
+                fetched=self._pulled,
+                now=builder._now,
             )
-            for index, plan in plans.items():
-                if plan.from_title:
-                    node = plan.node
-                    with self._report.step(plan.from_title, instruction=node.original, span=node.span) as step:
-                        if node.base not in self._pulled:
-                            step.cached()
-                self._layers[StageOrigin(index)] = run_stage(plan, self._layers[plan.node.base], tools)
+            run_stages([StageRun(plan, tools) for plan in plans.values()], tools, jobs=self._jobs)
+
+    def _layers_of(self, origin: Origin) -> tuple[StackLayer, ...]:
+        """The layers of an image, or of a stage that has come to its end."""
+        return self._board.layers(origin.index) if isinstance(origin, StageOrigin) else self._layers[origin]
 
     def _tree(self, origin: Origin, plans: Mapping[int, StagePlan]) -> MergedTree:
         """What an image or stage looks like, from the indexes of its layers."""
-        found = self._trees.get(origin)
-        if found is None:
-            from contextkernel.layer.merge import merge
+        with self._merging:
+            found = self._trees.get(origin)
+            if found is None:
+                from contextkernel.layer.merge import merge
 
-            read = self._builder._read_index
-            found = self._trees[origin] = MergedTree(
-                merge(read(f"{layer.directory}/index") for layer in self._layers[origin]), _label(origin, plans)
-            )
-        return found
+                read = self._builder._read_index
+                found = self._trees[origin] = MergedTree(
+                    merge(read(f"{layer.directory}/index") for layer in self._layers_of(origin)),
+                    _label(origin, plans),
+                )
+            return found
 
     def _warn_unconsumed(self, dockerfile: Dockerfile) -> None:
         names = unconsumed(dockerfile, self._args)
@@ -344,7 +355,7 @@ class _Build:
             self._request,
             state=plan.state,
             base=self._bottom(graph, plan),
-            layers=self._layers[StageOrigin(graph.target)],
+            layers=self._board.layers(graph.target),
             platform=self._platform,
         )
 
@@ -354,6 +365,14 @@ class _Build:
         while isinstance(base, StageOrigin):
             base = graph.stages[base.index].base
         return self._configs[base] if isinstance(base, ImageOrigin) else None
+
+
+def _without_cache(plans: Mapping[int, StagePlan], request: BuildRequest) -> Container[int]:
+    """Positions of the stages that ``--no-cache`` and ``--no-cache-filter`` mean; names in any case, as BuildKit."""
+    if request.no_cache:
+        return plans
+    names = {name.lower() for name in request.no_cache_stages}
+    return {index for index, plan in plans.items() if {plan.node.name, f"stage-{index}"} & names}
 
 
 def _label(origin: Origin, plans: Mapping[int, StagePlan]) -> str:

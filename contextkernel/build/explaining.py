@@ -192,6 +192,12 @@ class StageAccount:
         """It was found."""
         self._explainer.told(account.title, _Verdict(state="hit"))
 
+    def shared(self, account: StepAccount) -> None:
+        """It was not found, and taken from an equal step of another stage."""
+        self.hit(account)
+        if self._missed == account.title:
+            self._missed = ""
+
     def unasked(self, account: StepAccount) -> None:
         """The cache was not asked, because the user did not want it."""
         self._explainer.told(account.title, _Verdict(state="miss", reason="no-cache"))

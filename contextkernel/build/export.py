@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from contextkernel.build.commits import StackLayer
+from contextkernel.build.board import StackLayer
 from contextkernel.build.ports import BuildStore
 from contextkernel.build.reporting import BuildReport
 from contextkernel.build.request import BuildRequest

@@ -100,7 +100,15 @@ class BuildStore(Protocol):
 
 
 class OwnerKeepingWorker(LayerWorker, Protocol):
-    """A layer worker that is told what lies below a layer."""
+    """A layer worker that is told what lies below a layer, and whose jobs can be stopped."""
+
+    def cancel(self, thread: int) -> None:
+        """Stop what a thread waits for: its call raises, and nothing works on its directories any more.
+
+        Args:
+            thread: as of ``threading.get_ident``; fine if it waits for nothing.
+        """
+        ...
 
     def commit(self, directory: str, *, lowers: Sequence[str] = ()) -> LayerFacts:
         """See ``ports.LayerWorker``.

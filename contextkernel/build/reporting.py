@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
 
+from contextkernel.build.board import Canceled
 from contextkernel.errors import ContextKernelError, Span
 from contextkernel.model.checks import RuleFinding
 from contextkernel.model.events import (
     BuildWarning,
     StepBroke,
     StepCached,
+    StepCanceled,
     StepDone,
     StepNote,
     StepOutput,
@@ -60,14 +63,13 @@ class StepReport:
 
 
 class BuildReport:
-    """The events of a build.
+    """The events of a build; steps may be those of several threads.
 
     Args:
         report: receives them.
         clock: seconds, monotonic.
 
     Attributes:
-        steps: finished steps that belong to an instruction.
         warnings: texts of the warnings so far.
     """
 
@@ -75,9 +77,15 @@ class BuildReport:
         self._report = report
         self._clock = clock
         self._count = 0
+        self._numbering = threading.Lock()
         self._began = clock()
-        self.steps: list[BuildStep] = []
+        self._steps: list[BuildStep] = []
         self.warnings: list[str] = []
+
+    @property
+    def steps(self) -> tuple[BuildStep, ...]:
+        """Finished steps that belong to an instruction, by number."""
+        return tuple(sorted(self._steps, key=lambda step: step.step))
 
     @property
     def seconds(self) -> float:
@@ -114,20 +122,30 @@ class BuildReport:
         self._report(event)
 
     @contextmanager
+    def through(self, take: Reporter) -> Iterator[Reporter]:
+        """Within the block, events go to ``take``; yields who got them before."""
+        before, self._report = self._report, take
+        try:
+            yield before
+        finally:
+            self._report = before
+
+    @contextmanager
     def step(self, name: str, *, instruction: str = "", span: Span | None = None) -> Iterator[StepReport]:
         """A step from its start to its end, whatever that is."""
-        self._count += 1
-        number, began = self._count, self._clock()
         line = span.line if span else 0
+        with self._numbering:  # numbers are in the order in which steps are heard of
+            self._count += 1
+            number, began = self._count, self._clock()
+            self._report(StepStarted(number, name, instruction, line))
         one = StepReport(number, self._report)
-        self._report(StepStarted(number, name, instruction, line))
         try:
             yield one
         except ContextKernelError as problem:
             self._report(StepBroke(number, self._clock() - began, problem.problem))
             raise
-        except KeyboardInterrupt:
-            self._report(StepBroke(number, self._clock() - began, "interrupted"))
+        except (Canceled, KeyboardInterrupt):
+            self._report(StepCanceled(number, self._clock() - began))
             raise
         except BaseException as problem:
             self._report(StepBroke(number, self._clock() - began, f"{type(problem).__name__}: {problem}"))
@@ -138,7 +156,7 @@ class BuildReport:
         else:
             self._report(StepDone(number, seconds))
         if instruction:
-            self.steps.append(BuildStep(step=number, name=name, state=one.state, seconds=seconds, line=line))
+            self._steps.append(BuildStep(step=number, name=name, state=one.state, seconds=seconds, line=line))
 
 
 def bytes_text(size: int) -> str:

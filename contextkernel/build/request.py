@@ -21,10 +21,12 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         build_args: values for ARG; ``None`` (a variable the caller does not have) counts as not given.
         target: stage to stop at; default the last.
         no_cache: run every step.
+        no_cache_stages: names of stages whose steps are all run.
         pull: ask the registry for newer base images.
         labels: added to the image; they win over LABEL.
         network: for every RUN that does not choose: ``default``, ``none`` or ``host``.
         platform: to build for; default the host's.
+        jobs: how many steps may run at the same time; ``None`` for :func:`contextkernel.build.schedule.default_jobs`.
     """
 
     context: str | None
@@ -34,10 +36,12 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     build_args: Mapping[str, str | None] = msgspec.field(default_factory=dict)
     target: str | None = None
     no_cache: bool = False
+    no_cache_stages: tuple[str, ...] = ()
     pull: bool = False
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     network: str = "default"
     platform: Platform | None = None
+    jobs: int | None = None
 
     @property
     def given_args(self) -> dict[str, str]:

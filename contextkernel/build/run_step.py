@@ -87,13 +87,14 @@ class RunExecution:
             with _launched(self._tools.runtime, request, out_writer.fileno(), err_writer.fileno()) as process:
                 out_writer.close()
                 err_writer.close()
-                relay(
-                    {out.fileno(): "stdout", err.fileno(): "stderr"},
-                    emit,
-                    self._tools.committer.wakes,
-                    lambda: self._tools.committer.gather(self._stack, in_use=True),
-                )
-                status = process.wait()
+                with self._tools.board.stopping(lambda: process.signal(signal.SIGKILL)):
+                    relay(
+                        {out.fileno(): "stdout", err.fileno(): "stderr"},
+                        emit,
+                        self._stack.wakes,
+                        lambda: self._tools.committer.gather(self._stack, in_use=True),
+                    )
+                    status = process.wait()
         if status is None:
             raise LaunchFailed("the step's monitor gave no exit code")
         return status

@@ -2,75 +2,176 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from contextlib import ExitStack
 from typing import assert_never
 
+import msgspec
+
+from contextkernel.build.board import StackLayer
 from contextkernel.build.cache import CacheEntry
-from contextkernel.build.commits import Stack, StackLayer
+from contextkernel.build.commits import Stack
 from contextkernel.build.copy_step import execute_copy
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.reporting import StepReport
 from contextkernel.build.run_step import RunExecution
 from contextkernel.build.tools import Tools, placed
+from contextkernel.errors import ContextKernelError
+from contextkernel.model.digest import Digest
 from contextkernel.model.layers import MakeDirRequest
 from contextkernel.plan.stage import StagePlan
-from contextkernel.plan.steps import CopyStep, LayerStep, RunStep, WorkdirStep
+from contextkernel.plan.steps import CopyStep, LayerStep, Origin, RunStep, StageOrigin, WorkdirStep, origins_of
 
 
-def run_stage(plan: StagePlan, base: tuple[StackLayer, ...], tools: Tools) -> tuple[StackLayer, ...]:
-    """Execute a stage.
+class _Found(msgspec.Struct, frozen=True):
+    """A step that was looked at: its sources, its cache key, and what the cache has for it."""
+
+    copy: ResolvedCopy | None
+    entry: CacheEntry
+    layer: StackLayer | None
+
+
+class StageRun:
+    """A stage while it is executed: first :meth:`take_cached`, then :meth:`run`, perhaps in a thread of its own.
 
     Args:
         plan: what to do.
-        base: the layers it starts from.
         tools: to do it with.
-
-    Returns:
-        Its layers, base first.
-
-    Raises:
-        StepFailed: a program failed; the steps before it stay cached.
     """
-    stack = Stack(known=list(base))
-    run = _StageRun(plan, tools, stack)
-    try:
-        for step in plan.layer_steps:
-            run.step(step)
-    except BaseException:
-        # what was finished before stays finished; if even that fails, the first problem is the one to tell
-        with ExitStack() as quiet:
-            quiet.push(lambda *problem: isinstance(problem[1], Exception))
-            tools.committer.gather(stack, wait=True)
-        raise
-    tools.committer.gather(stack, wait=True)
-    return tuple(stack.known)
 
-
-class _StageRun:
-    """A stage while it is executed."""
-
-    def __init__(self, plan: StagePlan, tools: Tools, stack: Stack) -> None:
+    def __init__(self, plan: StagePlan, tools: Tools) -> None:
+        self.plan = plan
         self._tools = tools
-        self._stack = stack
-        self._cache = tools.cache.stage(plan.node.index)
-        self._cache.begin(stack)
+        self._stack: Stack | None = None
+        self._todo = deque(plan.layer_steps)
+        self._found: _Found | None = None
+        self._cache = tools.cache.stage(self.index)
 
-    def step(self, step: LayerStep) -> None:
-        with (
-            self._tools.report.step(step.title, instruction=step.original, span=step.span) as report,
-            placed(step, self._tools.source),
-        ):
-            copy = self._resolved(step)
-            entry = self._cache.entry(step, copy)
-            found = self._cache.find(entry, self._stack)
-            if found is not None:
-                self._stack.known.append(found)
-                report.cached()
+    @property
+    def index(self) -> int:
+        """Position of the stage in the Dockerfile."""
+        return self.plan.node.index
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it is done."""
+        return self._tools.board.finished(self.index)
+
+    @property
+    def waits_for(self) -> tuple[int, ...]:
+        """Positions of the stages that must come to their end before anything more can be done."""
+        needed: list[Origin] = [self.plan.node.base]
+        if self._todo:
+            needed += origins_of(self._todo[0])
+        return tuple(one.index for one in needed if self._lacking(one) and isinstance(one, StageOrigin))
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether there is still something to RUN."""
+        return any(isinstance(step, RunStep) for step in self._todo)
+
+    def take_cached(self) -> None:
+        """Go on as long as steps are in the cache and what they need is there; runs nothing and never waits."""
+        if self._lacking(self.plan.node.base):
+            return
+        stack = self._begin()
+        while self._todo and self._cache.active:
+            step = self._todo[0]
+            if any(self._lacking(one) for one in origins_of(step)):
                 return
-            # where the host can store one id only, the worker reads owners from the indexes of all layers below
-            owners_needed = self._tools.fake_ids and not isinstance(step, RunStep)
-            self._tools.committer.gather(self._stack, wait=owners_needed)
-            self._make(entry, copy, report)
+            try:
+                found = self._found = self._look(step, stack)
+            except ContextKernelError:
+                return  # run() comes upon it again, and tells
+            if found.layer is None:
+                return
+            with self._tools.report.step(step.title, instruction=step.original, span=step.span) as report:
+                report.cached()
+            self._take(stack, found.layer)
+        if not self._todo:
+            self._tools.board.finish(self.index, stack.known)
+
+    def run(self) -> None:
+        """Do the rest, waiting for other stages where they are needed.
+
+        Raises:
+            StepFailed: a program failed; the steps before it stay cached.
+            Canceled: another stage failed.
+        """
+        tools = self._tools
+        self._await([self.plan.node.base], None)
+        stack = self._begin()
+        try:
+            while self._todo:
+                self._await(origins_of(self._todo[0]), stack)
+                self._step(self._todo[0], stack)
+        except BaseException:
+            # what was finished before stays finished; if even that fails, the first problem is the one to tell
+            with ExitStack() as quiet:
+                quiet.push(lambda *problem: isinstance(problem[1], Exception))
+                tools.committer.gather(stack, wait=True)
+            raise
+        tools.committer.gather(stack, wait=True)
+        tools.board.finish(self.index, stack.known)
+
+    def _begin(self) -> Stack:
+        """The stack of the stage; the first time its FROM is told of."""
+        if self._stack is None:
+            node = self.plan.node
+            if self.plan.from_title:
+                with self._tools.report.step(self.plan.from_title, instruction=node.original, span=node.span) as report:
+                    if node.base not in self._tools.fetched:
+                        report.cached()
+            self._stack = self._tools.committer.stack(self._tools.base(node.base))
+            self._cache.begin(self._stack)
+        return self._stack
+
+    def _lacking(self, origin: Origin) -> bool:
+        return isinstance(origin, StageOrigin) and not self._tools.board.finished(origin.index)
+
+    def _await(self, origins: list[Origin] | tuple[Origin, ...], stack: Stack | None) -> None:
+        for origin in origins:
+            if isinstance(origin, StageOrigin) and self._lacking(origin):
+                if stack is not None:  # nobody may wait for one that waits
+                    self._tools.committer.gather(stack, wait=True)
+                self._tools.board.layers(origin.index)
+
+    def _look(self, step: LayerStep, stack: Stack) -> _Found:
+        copy = self._resolved(step)
+        entry = self._cache.entry(step, copy)
+        return _Found(copy, entry, self._cache.find(entry, stack))
+
+    def _take(self, stack: Stack, layer: StackLayer) -> None:
+        stack.known.append(layer)
+        self._todo.popleft()
+        self._found = None
+
+    def _step(self, step: LayerStep, stack: Stack) -> None:
+        tools, board = self._tools, self._tools.board
+        with (
+            tools.report.step(step.title, instruction=step.original, span=step.span) as report,
+            placed(step, tools.source, board),
+        ):
+            found = self._found or self._look(step, stack)
+            layer = found.layer
+            below = stack.pending[-1].step if stack.pending else board.definition(stack.identity)
+            claim = found.entry.definition(below)
+            if layer is None and not board.claim(claim):
+                tools.committer.gather(stack, wait=True)  # nobody may wait for one that waits
+                layer = board.made(claim)
+                self._cache.shared(found.entry, stack)
+            if layer is not None:
+                report.cached()
+                self._take(stack, layer)
+                return
+            with board.slot():
+                # where the host can store one id only, the worker reads owners from the indexes of all layers below
+                owners_needed = tools.fake_ids and not isinstance(step, RunStep)
+                tools.committer.gather(stack, wait=owners_needed)
+                self._make(step, found, claim, stack, report)
+            self._todo.popleft()
+            self._found = None
 
     def _resolved(self, step: LayerStep) -> ResolvedCopy | None:
         if not isinstance(step, CopyStep):
@@ -81,29 +182,31 @@ class _StageRun:
             self._tools.report.unmatched(step, found.unmatched)
         return found
 
-    def _make(self, entry: CacheEntry, copy: ResolvedCopy | None, report: StepReport) -> None:
-        step = entry.step
-        directory = self._tools.store.new_layer_dir()
+    def _make(self, step: LayerStep, found: _Found, claim: Digest, stack: Stack, report: StepReport) -> None:
+        tools, thread = self._tools, threading.get_ident()
+        directory = tools.store.new_layer_dir()
         try:
-            match step:
-                case RunStep():
-                    RunExecution(self._tools, self._stack).run(step, directory, report)
-                case CopyStep():
-                    assert copy is not None  # noqa: S101 - every copy was resolved
-                    execute_copy(step, copy, self._stack, directory, self._tools)
-                case WorkdirStep():
-                    self._tools.worker.make_dir(
-                        MakeDirRequest(
-                            lowers=self._stack.lowers,
-                            upper=f"{directory}/diff",
-                            work=f"{directory}/work",
-                            path=step.path,
-                            owner=step.owner,
+            with tools.board.stopping(lambda: tools.worker.cancel(thread)):
+                match step:
+                    case RunStep():
+                        RunExecution(tools, stack).run(step, directory, report)
+                    case CopyStep():
+                        assert found.copy is not None  # noqa: S101 - every copy was resolved
+                        execute_copy(step, found.copy, stack, directory, tools)
+                    case WorkdirStep():
+                        tools.worker.make_dir(
+                            MakeDirRequest(
+                                lowers=stack.lowers,
+                                upper=f"{directory}/diff",
+                                work=f"{directory}/work",
+                                path=step.path,
+                                owner=step.owner,
+                            )
                         )
-                    )
-                case _ as never:
-                    assert_never(never)
+                    case _ as never:
+                        assert_never(never)
+            tools.board.check()
         except BaseException:
-            self._tools.committer.give_up(directory)
+            tools.committer.give_up(directory)
             raise
-        self._tools.committer.submit(self._stack, directory, entry.key, self._tools.now())
+        tools.committer.submit(stack, directory, found.entry.key, claim, tools.now())

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
 
+from contextkernel.build.board import Board, Canceled, StackLayer
 from contextkernel.build.cache import BuildCache
 from contextkernel.build.commits import Committer
 from contextkernel.build.copying import ResolvedCopy
-from contextkernel.build.ports import BuildStore
+from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport
 from contextkernel.errors import ContextKernelError, InvalidInput, LaunchFailed, NotFound
-from contextkernel.model.ports import LayerWorker, Runtime
-from contextkernel.plan.steps import CopyStep, LayerStep
+from contextkernel.model.ports import Runtime
+from contextkernel.plan.steps import Base, CopyStep, LayerStep
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """What every stage of a build is executed with.
+    """What every stage of a build is executed with; all of it may be used by several threads.
 
     Attributes:
+        board: what the stages know of each other.
         source: the Dockerfile's text, for errors.
         context: directory of the build context.
         copies: sources found beforehand, for copies from the context.
         resolve: finds the sources of any other copy.
         lowers: layer directories of an origin.
+        base: layers of what a stage starts from, base first; of a stage that has come to its end.
+        fetched: images that had to be fetched for this build.
         now: nanoseconds since the epoch.
     """
 
     store: BuildStore
-    worker: LayerWorker
+    worker: OwnerKeepingWorker
     runtime: Runtime
     committer: Committer
     cache: BuildCache
+    board: Board
     report: BuildReport
     fake_ids: bool
     source: str
@@ -42,16 +47,30 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     copies: Mapping[CopyStep, ResolvedCopy]
     resolve: Callable[[CopyStep], ResolvedCopy]
     lowers: Callable[[CopyStep], tuple[str, ...]]
+    base: Callable[[Base], tuple[StackLayer, ...]]
+    fetched: Container[Base]
     now: Callable[[], int] = time.time_ns
 
 
 @contextmanager
-def placed(step: LayerStep, source: str) -> Iterator[None]:
-    """Give problems with what the step asked for their place in the Dockerfile."""
+def placed(step: LayerStep, source: str, board: Board | None = None) -> Iterator[None]:
+    """Give problems with what the step asked for their place in the Dockerfile.
+
+    Args:
+        step: what is done in the block.
+        source: the Dockerfile's text.
+        board: once it is canceled, a problem is only what the cancelation led to.
+
+    Raises:
+        Canceled: instead of that problem.
+    """
     try:
         yield
-    except (NotFound, InvalidInput, LaunchFailed) as problem:
-        put_in_place(problem, step, source)
+    except Exception as problem:
+        if board is not None and board.canceled:
+            raise Canceled from problem
+        if isinstance(problem, NotFound | InvalidInput | LaunchFailed):
+            put_in_place(problem, step, source)
         raise
 
 

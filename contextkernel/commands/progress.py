@@ -12,6 +12,7 @@ from contextkernel.model.events import (
     BuildWarning,
     StepBroke,
     StepCached,
+    StepCanceled,
     StepDone,
     StepNote,
     StepOutput,
@@ -121,6 +122,8 @@ class PlainView:
                 self._end(step, f"DONE {seconds:.1f}s")
             case StepBroke(step, _, problem):
                 self._end(step, f"ERROR: {problem.splitlines()[0] if problem else 'failed'}")
+            case StepCanceled(step):
+                self._end(step, "CANCELED")
             case BuildWarning():
                 self._warnings.append(event)
             case BuildFinished():

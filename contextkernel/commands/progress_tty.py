@@ -14,6 +14,7 @@ from contextkernel.model.events import (
     BuildWarning,
     StepBroke,
     StepCached,
+    StepCanceled,
     StepDone,
     StepNote,
     StepOutput,
@@ -79,6 +80,8 @@ class TerminalView:
                 self._end(number, "", f"{seconds:.1f}s", "34")
             case StepBroke(number, seconds, _) if number in self._steps:
                 self._end(number, "ERROR ", f"{seconds:.1f}s", "31")
+            case StepCanceled(number, seconds) if number in self._steps:
+                self._end(number, "CANCELED ", f"{seconds:.1f}s", "33")
             case BuildWarning(text=text):
                 self._warnings.append(replace(event, text=_clean(text)))
             case _:

@@ -76,6 +76,13 @@ class StepBroke(msgspec.Struct, frozen=True, tag=True):
     problem: str
 
 
+class StepCanceled(msgspec.Struct, frozen=True, tag=True):
+    """The step was stopped, because of another one's failure or of an interrupt; ``seconds`` is how long it ran."""
+
+    step: int
+    seconds: float
+
+
 class BuildWarning(msgspec.Struct, frozen=True, tag=True):
     """Something to know that does not change the result.
 
@@ -112,6 +119,7 @@ Event = (
     | StepProgress
     | StepDone
     | StepBroke
+    | StepCanceled
     | BuildWarning
     | BuildFinished
 )

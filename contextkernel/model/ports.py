@@ -41,6 +41,10 @@ class Process(Protocol):
 class Runtime(Protocol):
     """Starts containers."""
 
+    def warm(self) -> None:
+        """Begin what makes the next launch quicker, without waiting for it."""
+        ...
+
     def launch(
         self,
         request: LaunchRequest,

@@ -15,6 +15,7 @@ from contextkernel.model.events import (
     BuildWarning,
     StepBroke,
     StepCached,
+    StepCanceled,
     StepDone,
     StepNote,
     StepOutput,
@@ -230,6 +231,8 @@ def reduce(state: BuildState, event: object, now: float) -> BuildState:
             )
             line = next((step.line for step in broken.steps if step.number == number), 0)
             return replace(broken, status="failed", failed_line=line or broken.failed_line)
+        case StepCanceled(step=number, seconds=seconds):
+            return _with(state, number, lambda step: replace(_flush(step), state="interrupted", seconds=seconds))
         case BuildWarning():
             return replace(state, warnings=(*state.warnings, _warned(event)))
         case BuildFinished(image=image, names=names, seconds=seconds):

@@ -127,3 +127,8 @@ class MetadataStep(_Step, frozen=True, kw_only=True):
 
 LayerStep: TypeAlias = RunStep | CopyStep | WorkdirStep
 Step: TypeAlias = RunStep | CopyStep | WorkdirStep | MetadataStep
+
+
+def origins_of(step: LayerStep) -> tuple[Origin, ...]:
+    """What a step reads besides the layers below it."""
+    return (step.origin,) if isinstance(step, CopyStep) else ()

@@ -25,6 +25,9 @@ class RefusingRuntime:
     def __init__(self, report: HostReport) -> None:
         self._report = report
 
+    def warm(self) -> None:
+        """Nothing to begin."""
+
     def launch(
         self,
         request: LaunchRequest,

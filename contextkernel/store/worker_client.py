@@ -72,6 +72,17 @@ class LayerWorkerClient:
         """See ports.LayerWorker."""
         return self._facts(lambda job: messages.Adopt(id=job, source=source, directory=directory))
 
+    def cancel(self, thread: int) -> None:
+        """Stop what a thread waits for in here: its call raises, and its job has ended by then.
+
+        Args:
+            thread: as of ``threading.get_ident``; fine if it waits for nothing.
+        """
+        with self._guard:
+            helper = self._helper
+        if helper is not None:
+            helper.cancel(thread)
+
     def close(self) -> None:
         """End the helper. Idempotent; a later call starts another."""
         with self._guard:
@@ -100,10 +111,12 @@ class LayerWorkerClient:
 class _Waiting:
     """What a caller waits for."""
 
-    __slots__ = ("answer",)
+    __slots__ = ("answer", "patience", "thread")
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
+        self.thread = threading.get_ident()
+        self.patience: threading.Timer | None = None
 
 
 class _Helper:
@@ -155,6 +168,8 @@ class _Helper:
         finally:
             with self._turn:
                 self._waiting.pop(job.id, None)
+                if mine.patience is not None:
+                    mine.patience.cancel()
         match mine.answer:
             case messages.Done(facts=facts):
                 return facts
@@ -200,6 +215,19 @@ class _Helper:
             raise
         finally:
             timer.cancel()
+
+    def cancel(self, thread: int) -> None:
+        """Ask for the end of a thread's job, and insist if it does not come."""
+        with self._turn:
+            found = [(job, waiting) for job, waiting in self._waiting.items() if waiting.thread == thread]
+            for _, waiting in found:
+                if waiting.patience is None:
+                    waiting.patience = threading.Timer(_PATIENCE, self._kill)
+                    waiting.patience.daemon = True
+                    waiting.patience.start()
+        for job, _ in found:
+            with contextlib.suppress(OSError):
+                self._channel.send(messages.Cancel(id=job))
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -7,6 +7,7 @@ not enter their digests, so the same build gives the same image.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import stat
@@ -56,12 +57,11 @@ class MemoryStore:
         self.documents: dict[str, StepDocument] = {}
         self.listings: dict[str, bytes] = {}
         self._layers: dict[Digest, Layer] = {}
-        self._count = 0
+        self._count = itertools.count(1)
 
     def new_layer_dir(self) -> str:
         """See ``Store``."""
-        self._count += 1
-        path = os.path.join(self.root, "layers", str(self._count))
+        path = os.path.join(self.root, "layers", str(next(self._count)))
         os.makedirs(os.path.join(path, "diff"))
         os.makedirs(os.path.join(path, "work"))
         return path
@@ -179,9 +179,8 @@ class MemoryStore:
 
     def temporary_path(self) -> str:
         """See ``Store``."""
-        self._count += 1
         os.makedirs(os.path.join(self.root, "tmp"), exist_ok=True)
-        return os.path.join(self.root, "tmp", str(self._count))
+        return os.path.join(self.root, "tmp", str(next(self._count)))
 
     def add_base(
         self,
@@ -286,6 +285,9 @@ class TreeWorker:
             _extract(source, target)
         else:
             shutil.copy(source, path, follow_symlinks=False)
+
+    def cancel(self, thread: int) -> None:
+        """See ``OwnerKeepingWorker``; nothing here takes long."""
 
     def make_dir(self, request: MakeDirRequest) -> None:
         """See ``ports.LayerWorker``."""
@@ -407,6 +409,9 @@ class ToldRuntime:
         process = ToldProcess(self._program(request, writer(stdout), writer(stderr)))
         self.processes.append(process)
         return process
+
+    def warm(self) -> None:
+        """See ``ports.Runtime``."""
 
     def connect(self, state_dir: str) -> Process | None:
         """Nothing runs."""

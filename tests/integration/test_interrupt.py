@@ -131,7 +131,7 @@ def test_a_build(terminal: Terminal, interrupt: Callable[[int, int], None]) -> N
     interrupt(process.pid, signal.SIGINT)
     code, rest = ended(process)
     assert code == 130
-    assert "ERROR: interrupted" in rest
+    assert "CANCELED" in rest
     assert "Traceback" not in rest
     terminal.assert_clean()
 

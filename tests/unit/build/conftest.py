@@ -46,8 +46,14 @@ class Bench:
         return self.clock * 10**9
 
     def build(self, text: str, *tags: str, **options: Any) -> BuildResult:
-        """Build a Dockerfile."""
+        """Build a Dockerfile; ``seen`` gets every event after it has been kept."""
         self.events = []
+        seen = options.pop("seen", lambda _event: None)
+
+        def report(event: object) -> None:
+            self.events.append(event)
+            seen(event)
+
         builder = Builder(
             self.store,
             self.worker,
@@ -61,12 +67,12 @@ class Bench:
         request = BuildRequest(
             context=context, dockerfile=text, tags=tuple(ImageRef.parse(tag) for tag in tags), **options
         )
-        return builder.build(request, self.events.append)
+        return builder.build(request, report)
 
     def states(self) -> list[tuple[str, str]]:
         """Title and outcome of the steps of the last build, in order of their end."""
         names = {event.step: event.name for event in self.events if type(event).__name__ == "StepStarted"}
-        words = {"StepDone": "done", "StepCached": "cached", "StepBroke": "broke"}
+        words = {"StepDone": "done", "StepCached": "cached", "StepBroke": "broke", "StepCanceled": "canceled"}
         return [
             (names[event.step], words[type(event).__name__]) for event in self.events if type(event).__name__ in words
         ]
