@@ -5,7 +5,7 @@ What counts is in :mod:`contextkernel.plan.keys`; what was found before is in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import assert_never
 
 import msgspec
@@ -18,6 +18,7 @@ from contextkernel.build.ports import BuildStore
 from contextkernel.model.digest import Digest
 from contextkernel.plan import keys
 from contextkernel.plan.image import MadeLayer
+from contextkernel.plan.run_mounts import RunMount
 from contextkernel.plan.steps import CopyStep, LayerStep, RunStep, WorkdirStep
 
 
@@ -97,15 +98,18 @@ class StageCache:
         entry.key(stack.identity)
         self._account.shared(entry.account)
 
-    def entry(self, step: LayerStep, copy: ResolvedCopy | None) -> CacheEntry:
+    def entry(
+        self, step: LayerStep, copy: ResolvedCopy | None, mounted: Mapping[RunMount, Digest] | None = None
+    ) -> CacheEntry:
         """The step with its key.
 
         Args:
             step: the next one of the stage.
             copy: what was found for it, for a COPY or ADD.
+            mounted: digests of what its mounts show from elsewhere, for a RUN.
         """
-        account = self._account.step(step, copy)
-        key = _key_maker(step, copy)
+        account = self._account.step(step, copy, mounted)
+        key = _key_maker(step, copy, mounted or {})
 
         def noted(parent: Digest) -> Digest:
             found = key(parent)
@@ -136,10 +140,10 @@ class StageCache:
         return None
 
 
-def _key_maker(step: LayerStep, copy: ResolvedCopy | None) -> KeyMaker:
+def _key_maker(step: LayerStep, copy: ResolvedCopy | None, mounted: Mapping[RunMount, Digest]) -> KeyMaker:
     match step:
         case RunStep():
-            return lambda parent: keys.run_key(step, parent)
+            return lambda parent: keys.run_key(step, parent, mounted)
         case CopyStep():
             content: Digest | None = copy.content if copy is not None else None
             assert content is not None  # noqa: S101 - every copy was resolved

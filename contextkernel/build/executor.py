@@ -13,16 +13,20 @@ import msgspec
 from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.cache import BuildCache
 from contextkernel.build.checking import Checker
-from contextkernel.build.commits import Committer
+from contextkernel.build.commits import Committer, Stack
 from contextkernel.build.context import DirectoryContext
+from contextkernel.build.copy_step import execute_copy
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
 from contextkernel.build.explaining import Explainer
 from contextkernel.build.export import export_image
 from contextkernel.build.ports import BaseResolver, BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport, bytes_text
 from contextkernel.build.request import BuildRequest
+from contextkernel.build.run_mounts import MountFacts, RunMounts
 from contextkernel.build.schedule import default_jobs, run_stages
+from contextkernel.build.secrets import check_secrets
 from contextkernel.build.sources import read_ignore
+from contextkernel.build.ssh_agents import check_agents
 from contextkernel.build.stage_run import StageRun
 from contextkernel.build.tools import Tools, placed
 from contextkernel.build.trees import MergedTree
@@ -40,6 +44,7 @@ from contextkernel.model.ports import IndexReader, LayerWorker, Reporter, Runtim
 from contextkernel.model.results import BuildResult
 from contextkernel.plan.arguments import global_scope, platform_arguments, proxy_environment, unconsumed
 from contextkernel.plan.checks import Subject
+from contextkernel.plan.run_steps import settings_of
 from contextkernel.plan.stage import Facts, StagePlan, from_image, from_scratch, from_stage, plan_stage
 from contextkernel.plan.stages import StageGraph, build_graph
 from contextkernel.plan.steps import (
@@ -139,6 +144,10 @@ class _Build:
             raise InvalidInput(
                 f"network {self._request.network!r} is not supported for a build", hint="one of default, none, host"
             )
+        if self._request.steps.cgroup_parent:
+            self._report.warn("--cgroup-parent has no effect: steps have no cgroup of their own")
+        check_secrets(self._request.steps.secrets)
+        check_agents(self._request.steps.agents)
         dockerfile, checks = self._load_dockerfile()
         try:
             context = self._load_context()
@@ -152,7 +161,7 @@ class _Build:
         scope_of = (self._request.context or "", self._request.dockerfile_name)
         explainer = Explainer(self._store, scope_of, plans, self._images)
         try:
-            self._execute(plans, copies, dockerfile.source, explainer)
+            self._execute(plans, copies, context, dockerfile.source, explainer)
         finally:
             explainer.flush()
         self._warn_unconsumed(dockerfile)
@@ -245,6 +254,7 @@ class _Build:
             build_args=self._args,
             proxy=proxy_environment(self._args),
             network=_NETWORKS[self._request.network],
+            run=settings_of(self._args, self._request.steps, _NETWORKS[self._request.network]),
         )
         plans: dict[int, StagePlan] = {}
         for index in graph.needed:
@@ -291,6 +301,7 @@ class _Build:
         self,
         plans: Mapping[int, StagePlan],
         copies: Mapping[CopyStep, ResolvedCopy],
+        context: DirectoryContext,
         source: str,
         explainer: Explainer,
     ) -> None:
@@ -319,10 +330,22 @@ class _Build:
                 copies=copies,
                 resolve=lambda step: resolve_copy(step, self._tree(step.origin, plans)),
                 lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers_of(step.origin)),
+                mounts=RunMounts(
+                    MountFacts(
+                        secrets=request.steps.secrets,
+                        agents=request.steps.agents,
+                        tree=lambda origin: context if isinstance(origin, ContextOrigin) else self._tree(origin, plans),
+                        lowers=lambda origin: overlay_lowers(layer.directory for layer in self._layers_of(origin)),
+                        copy=lambda step, directory: execute_copy(
+                            step, resolve_copy(step, context), Stack(()), directory, tools
+                        ),
+                    )
+                ),
                 base=self._layers_of,
                 fetched=self._pulled,
                 now=builder._now,
             )
+            self._stack.callback(tools.mounts.close, tools)
             run_stages([StageRun(plan, tools) for plan in plans.values()], tools, jobs=self._jobs)
 
     def _layers_of(self, origin: Origin) -> tuple[StackLayer, ...]:

@@ -22,6 +22,7 @@ from contextkernel.model.explanation import KeyChange, Reason, StepExplanation
 from contextkernel.model.results import BuildStep
 from contextkernel.plan import explain, keys
 from contextkernel.plan.explain import Listing, StepInputs
+from contextkernel.plan.run_mounts import RunMount
 from contextkernel.plan.stage import StagePlan
 from contextkernel.plan.steps import CopyStep, ImageOrigin, LayerStep, RunStep, StageOrigin, WorkdirStep
 from contextkernel.store.step_notes import StepDocument, StepNote, StepPlace
@@ -162,22 +163,26 @@ class StageAccount:
         self._explainer.told(self._plan.from_title, verdict)
         self._explainer.noted(StepNote(place=place, key=self._base[1]))
 
-    def step(self, step: LayerStep, copy: ResolvedCopy | None) -> StepAccount:
+    def step(
+        self, step: LayerStep, copy: ResolvedCopy | None, mounted: Mapping[RunMount, Digest] | None = None
+    ) -> StepAccount:
         """The account of the next step; its inputs are looked at only if somebody wants to know."""
         content = str(copy.content) if isinstance(step, CopyStep) and copy is not None else ""
         return StepAccount(
             title=step.title,
             place=StepPlace(scope=self._scope, position=self._positions[step], text=_text(step.original)),
-            inputs=lambda: self._inputs(step, copy),
+            inputs=lambda: self._inputs(step, copy, mounted),
             content=content,
             listing=lambda: _listing(copy),
         )
 
-    def _inputs(self, step: LayerStep, copy: ResolvedCopy | None) -> StepInputs:
+    def _inputs(
+        self, step: LayerStep, copy: ResolvedCopy | None, mounted: Mapping[RunMount, Digest] | None
+    ) -> StepInputs:
         arguments: tuple[str, ...] = ()
         match step:
             case RunStep():
-                kind, inputs, arguments = "run", keys.run_inputs(step), step.arguments
+                kind, inputs, arguments = "run", keys.run_inputs(step, mounted), step.arguments
             case CopyStep():
                 assert copy is not None  # noqa: S101 - every copy was resolved
                 kind, inputs = "copy", keys.copy_inputs(step, copy.content)

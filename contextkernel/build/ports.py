@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Layer, LayerFacts
@@ -92,6 +92,17 @@ class BuildStore(Protocol):
 
     def remember_file_digests(self, items: Iterable[tuple[str, os.stat_result, str]]) -> None:
         """Remember content digests."""
+        ...
+
+    def use_cache_mount(
+        self,
+        identity: str,
+        id: str,
+        sharing: Literal["shared", "private", "locked"],
+        make: Callable[[str], None],
+        waiting: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[str]:
+        """The directory of a cache mount, made by ``make`` if none fits."""
         ...
 
     def temporary_path(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from contextkernel.model.build_inputs import StepOptions
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
@@ -25,6 +26,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         pull: ask the registry for newer base images.
         labels: added to the image; they win over LABEL.
         network: for every RUN that does not choose: ``default``, ``none`` or ``host``.
+        steps: what RUN instructions are given.
         platform: to build for; default the host's.
         jobs: how many steps may run at the same time; ``None`` for :func:`contextkernel.build.schedule.default_jobs`.
     """
@@ -40,6 +42,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     pull: bool = False
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     network: str = "default"
+    steps: StepOptions = StepOptions()
     platform: Platform | None = None
     jobs: int | None = None
 

@@ -16,7 +16,7 @@ from contextkernel.build.relay import Tail, relay
 from contextkernel.build.reporting import StepReport
 from contextkernel.build.tools import Tools
 from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFailed, StepFailed
-from contextkernel.model.container import Bind, LaunchRequest, Tmpfs
+from contextkernel.model.container import Bind, LaunchRequest
 from contextkernel.model.ports import Process, Runtime
 from contextkernel.plan.run_steps import SCRIPT_DIRECTORY
 from contextkernel.plan.steps import RunStep
@@ -54,22 +54,28 @@ class RunExecution:
             tail.add(stream, text)
             report.output(stream, text)
 
-        with self._script(step) as binds:
+        with self._script(step) as binds, ExitStack() as taken:
+            mounts, tmpfs, variables = tools.mounts.prepare(step, directory, tools, report, taken)
             request = LaunchRequest(
                 id=f"build-{os.path.basename(directory)}",
                 argv=step.argv,
                 env=(*step.env, *step.proxy),
                 working_dir=step.cwd,
                 user=step.user,
-                hostname=HOSTNAME,
+                hostname=step.hostname or HOSTNAME,
                 network=_network(step),
                 lowers=self._stack.lowers,
                 upper=f"{directory}/diff",
                 work=f"{directory}/work",
                 binds=binds,
-                tmpfs=tuple(
-                    Tmpfs(mount.path, f"exec,size={mount.size}" if mount.size else "exec") for mount in step.tmpfs
-                ),
+                tmpfs=tmpfs,
+                mounts=mounts,
+                secret_env=variables,
+                sandbox=True,
+                hosts=step.hosts,
+                insecure=step.security == "insecure",
+                shm_size=step.shm_size,
+                limits=step.ulimits,
                 die_with_client=True,
                 fake_ids=tools.fake_ids,
             )
@@ -79,6 +85,8 @@ class RunExecution:
                 raise self._failed(step, problem.exit_code, (*tail.lines(), problem.problem)) from problem
         if status:
             raise self._failed(step, status, tail.lines())
+        if os.path.isdir(f"{directory}/rooms"):
+            tools.worker.remove([f"{directory}/rooms"])
 
     def _wait(self, request: LaunchRequest, emit: Callable[[str, str], None]) -> int:
         with ExitStack() as stack:

@@ -139,7 +139,8 @@ class StageRun:
 
     def _look(self, step: LayerStep, stack: Stack) -> _Found:
         copy = self._resolved(step)
-        entry = self._cache.entry(step, copy)
+        mounted = self._tools.mounts.contents(step) if isinstance(step, RunStep) else None
+        entry = self._cache.entry(step, copy, mounted)
         return _Found(copy, entry, self._cache.find(entry, stack))
 
     def _take(self, stack: Stack, layer: StackLayer) -> None:

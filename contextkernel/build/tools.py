@@ -14,6 +14,7 @@ from contextkernel.build.commits import Committer
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport
+from contextkernel.build.run_mounts import RunMounts
 from contextkernel.errors import ContextKernelError, InvalidInput, LaunchFailed, NotFound
 from contextkernel.model.ports import Runtime
 from contextkernel.plan.steps import Base, CopyStep, LayerStep
@@ -29,6 +30,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
         copies: sources found beforehand, for copies from the context.
         resolve: finds the sources of any other copy.
         lowers: layer directories of an origin.
+        mounts: what the mounts of RUNs show.
         base: layers of what a stage starts from, base first; of a stage that has come to its end.
         fetched: images that had to be fetched for this build.
         now: nanoseconds since the epoch.
@@ -47,6 +49,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     copies: Mapping[CopyStep, ResolvedCopy]
     resolve: Callable[[CopyStep], ResolvedCopy]
     lowers: Callable[[CopyStep], tuple[str, ...]]
+    mounts: RunMounts
     base: Callable[[Base], tuple[StackLayer, ...]]
     fetched: Container[Base]
     now: Callable[[], int] = time.time_ns

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, PLATFORM
+from contextkernel.commands.declared_steps import STEP_OPTIONS
 from contextkernel.commands.grammar import Command, Option
 
 _BUILD_OPTIONS = (
+    *STEP_OPTIONS,
     Option(
         name="build-arg",
         kind="list",
         metavar="stringArray",
         help="Value for an ARG: NAME=VALUE, or NAME for the caller's variable",
     ),
-    Option(
-        name="call",
-        kind="string",
-        metavar="string",
-        default="build",
-        help="What to do: build, check, outline (what the target takes), targets (which stages there are); "
-        "all but build run nothing; `,format=json` behind it for JSON",
-    ),
-    Option(name="check", help="Shorthand for --call=check: look the Dockerfile through, run nothing"),
     Option(
         name="file",
         short="f",

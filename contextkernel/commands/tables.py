@@ -22,7 +22,6 @@ from contextkernel.commands.outcome import (
     Built,
     Document,
     Host,
-    Looked,
     Nothing,
     Ran,
     Table,
@@ -140,10 +139,6 @@ def text_of(value: Value, *, now: datetime | None = None) -> str:
             return f"{result.image}\n" if quiet else ""
         case Host(report):
             return host_text(report)
-        case Looked():
-            from contextkernel.commands.looking import looked_text
-
-            return looked_text(value)
         case Ran() | Nothing():
             return ""
         case unknown:

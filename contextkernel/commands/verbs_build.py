@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.grammar import usage_problem
-from contextkernel.commands.looking import look, wants_a_look
 from contextkernel.commands.outcome import Built, Outcome
 from contextkernel.commands.values import parse_build_args, parse_labels
 from contextkernel.errors import ContextKernelError, InvalidInput, SourceNotFound
@@ -14,6 +13,8 @@ from contextkernel.errors import ContextKernelError, InvalidInput, SourceNotFoun
 if TYPE_CHECKING:
     from contextkernel.commands.call import Call
     from contextkernel.commands.face import Progress
+    from contextkernel.commands.grammar import Parsed
+    from contextkernel.model.build_inputs import StepOptions
 
 _STDIN_LIMIT = 16 << 20
 _REMOTE = ("http://", "https://", "git://", "git@", "github.com/", "ssh://")
@@ -26,12 +27,11 @@ def build(call: Call) -> Outcome:
     """Build an image; events go to the face's view, the image id to the file of ``--iidfile``."""
     parsed = call.parsed
     context, dockerfile, text = _sources(call)
-    if wants_a_look(parsed):
-        return look(call, context, dockerfile, text)
     iidfile = parsed.maybe("iidfile")
     if iidfile is not None:
         _check_writable(iidfile)
     labels, arguments = parse_labels(parsed.texts("label")), parse_build_args(parsed.texts("build-arg"))
+    steps = _step_options(parsed)
     quiet = parsed.flag("quiet") or parsed.text("progress") == "quiet"
     try:
         with call.face.reporter("quiet" if quiet else _PROGRESS.get(parsed.text("progress"), "auto")) as report:
@@ -46,6 +46,7 @@ def build(call: Call) -> Outcome:
                 pull=parsed.flag("pull"),
                 labels=labels,
                 network=parsed.text("network"),
+                steps=steps,
                 report=report,
             )
     except ContextKernelError as problem:
@@ -55,6 +56,21 @@ def build(call: Call) -> Outcome:
         with open(iidfile, "w", encoding="ascii") as file:
             file.write(result.image)
     return Outcome(value=Built(result, quiet))
+
+
+def _step_options(parsed: Parsed) -> StepOptions:
+    from contextkernel.commands import values_build as values
+    from contextkernel.model.build_inputs import StepOptions
+
+    return StepOptions(
+        secrets=values.parse_secrets(parsed.texts("secret"), os.environ),
+        agents=values.parse_agents(parsed.texts("ssh")),
+        hosts=values.parse_hosts(parsed.texts("add-host")),
+        shm_size=values.parse_bytes("shm-size", parsed.maybe("shm-size")),
+        limits=values.parse_limits(parsed.texts("ulimit")),
+        allow=values.parse_entitlements(parsed.texts("allow")),
+        cgroup_parent=parsed.maybe("cgroup-parent") or "",
+    )
 
 
 def _sources(call: Call) -> tuple[str | None, str | None, str | None]:

@@ -11,6 +11,7 @@ from contextkernel.errors import ImageNotFound
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
+    from contextkernel.model.build_inputs import StepOptions
     from contextkernel.model.digest import Digest
     from contextkernel.model.platform import Platform
     from contextkernel.model.ports import Reporter
@@ -33,6 +34,7 @@ class Builds(Composition):
         pull: bool = False,
         labels: Mapping[str, str] | None = None,
         network: str = "default",
+        steps: StepOptions | None = None,
         report: Reporter | None = None,
     ) -> BuildResult:
         """Build an image from a Dockerfile and a context directory.
@@ -48,12 +50,14 @@ class Builds(Composition):
             pull: ask the registry for newer base images.
             labels: added to the image.
             network: for RUN: ``default``, ``none`` or ``host``.
+            steps: secrets, agents, hosts, limits and entitlements for RUN.
             report: receives the build's events.
 
         Raises:
             DockerfileError, SourceNotFound, StepFailed, ImageNotFound: see there; finished steps stay cached.
         """
         from contextkernel.build import Builder, BuildRequest, read_dockerfile
+        from contextkernel.model.build_inputs import StepOptions
 
         self._sweep()
         source, name = read_dockerfile(context, dockerfile, text)
@@ -70,6 +74,7 @@ class Builds(Composition):
             pull=pull,
             labels=dict(labels or {}),
             network=network,
+            steps=steps or StepOptions(),
         )
         builder = Builder(self._store, self._worker(), self._runtime, self._resolve_base, fake_ids=self._idmap.single)
         try:

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from contextkernel.model.digest import Digest
+from contextkernel.model.step_mounts import Limit, SecretVariable, StepMount
 
 Network = Literal["default", "none", "host"]
 
@@ -85,6 +86,13 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
         die_with_client: kill the container when the client's connection closes (build steps).
         fake_ids: answer ownership and identity calls with success (one mapped id only).
         open_stdin: connect the client's standard input; else the program reads ``/dev/null``.
+        sandbox: generated files as BuildKit has them for a build step: /etc/hosts and /etc/resolv.conf, read-only.
+        hosts: more ``(name, address)`` for /etc/hosts.
+        insecure: all capabilities of this engine, no system call filter, no masked paths, devices can be opened.
+        shm_size: bytes of /dev/shm, 0 for the usual.
+        limits: resource limits.
+        mounts: what a build step sees besides its layers.
+        secret_env: variables in addition to ``env``.
     """
 
     id: str
@@ -108,6 +116,13 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     die_with_client: bool = False
     fake_ids: bool = False
     open_stdin: bool = False
+    sandbox: bool = False
+    hosts: tuple[tuple[str, str], ...] = ()
+    insecure: bool = False
+    shm_size: int = 0
+    limits: tuple[Limit, ...] = ()
+    mounts: tuple[StepMount, ...] = ()
+    secret_env: tuple[SecretVariable, ...] = ()
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):

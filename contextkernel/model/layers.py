@@ -136,10 +136,11 @@ class CopyRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MakeDirRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Create a directory and its parents (WORKDIR), mode 0755, owned by ``owner`` (names resolved inside)."""
+    """Create a directory and its parents (WORKDIR) with this mode, owned by ``owner`` (names resolved inside)."""
 
     lowers: tuple[str, ...]
     upper: str
     work: str
     path: str
     owner: str = ""
+    mode: int = 0o755

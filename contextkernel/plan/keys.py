@@ -9,13 +9,15 @@ Source of what counts: BuildKit's ``docs/dev/solver.md`` and docker's build cach
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import assert_never
 
 from contextkernel.model.digest import Digest
+from contextkernel.plan.run_mounts import BindTarget, CacheTarget, RunMount, SecretTarget, SshTarget, TmpfsTarget
 from contextkernel.plan.steps import CopyStep, RunStep, WorkdirStep
 
 _CHAIN = "contextkernel/chain/v1"
-_RUN = "contextkernel/run/v2"
+_RUN = "contextkernel/run/v3"
 _COPY = "contextkernel/copy/v2"
 _WORKDIR = "contextkernel/workdir/v2"
 _SOURCE = "contextkernel/source/v1"
@@ -29,20 +31,58 @@ def chain(layers: Iterable[Digest]) -> Digest:
     return _digest([_CHAIN, *layers])
 
 
-def run_inputs(step: RunStep) -> Inputs:
+def run_inputs(step: RunStep, contents: Mapping[RunMount, Digest] | None = None) -> Inputs:
     """What the result of a RUN depends on: program, environment, user, directory, network and mounts.
 
-    Order of variables, proxy variables, titles and places in the text do not count.
+    Order of variables and of mounts, proxy variables, addresses of extra hosts, titles and places in the text do not
+    count. Source: BuildKit's ``solver/llbsolver/ops/exec.go``, ``CacheMap``.
+
+    Args:
+        step: the step.
+        contents: digests of the files that its mounts show from elsewhere.
     """
+    known = contents or {}
     return {
         "command": step.argv,
         "env": dict(sorted(item.partition("=")[::2] for item in step.env)),
         "user": step.user,
         "cwd": step.cwd,
         "network": step.network,
-        "mounts": [["tmpfs", mount.path, mount.size] for mount in step.tmpfs],
+        "security": step.security,
+        "mounts": sorted(_mount_row(mount) for mount in step.mounts),
+        "mounted": {_place(mount): known[mount] for mount in step.mounts if mount in known},
         "script": [step.script.name, step.script.content] if step.script else None,
+        "hostname": step.hostname,
+        "hosts": [name for name, _ in step.hosts],
+        "shm": step.shm_size,
+        "ulimits": [[limit.name, limit.soft, limit.hard] for limit in step.ulimits],
     }
+
+
+def _place(mount: RunMount) -> str:
+    return mount.path or ""
+
+
+def _mount_row(mount: RunMount) -> list[object]:
+    """What of a mount counts; where its files come from counts by their content only.
+
+    Not the id and the sharing of a cache: what it holds is no input, so which one it is cannot be.
+    """
+    row: list[object] = [mount.path or "", type(mount).__name__]
+    match mount:
+        case BindTarget():
+            row += ["ro" if mount.read_only else "rw"]
+        case CacheTarget():
+            row += ["ro" if mount.read_only else "rw", f"{mount.mode:o}", mount.uid, mount.gid]
+        case TmpfsTarget():
+            row += ["ro" if mount.read_only else "rw", mount.size]
+        case SecretTarget():
+            row += [mount.id, mount.env or "", f"{mount.mode:o}", mount.uid, mount.gid, mount.required]
+        case SshTarget():
+            row += [mount.id, f"{mount.mode:o}", mount.uid, mount.gid, mount.required]
+        case _ as never:
+            assert_never(never)
+    return row
 
 
 def copy_inputs(step: CopyStep, content: Digest) -> Inputs:
@@ -65,9 +105,9 @@ def workdir_inputs(step: WorkdirStep) -> Inputs:
     return {"path": step.path, "owner": step.owner}
 
 
-def run_key(step: RunStep, parent: Digest) -> Digest:
-    """Key of a RUN on top of ``parent``."""
-    return _digest([_RUN, parent, run_inputs(step)])
+def run_key(step: RunStep, parent: Digest, contents: Mapping[RunMount, Digest] | None = None) -> Digest:
+    """Key of a RUN on top of ``parent``; ``contents`` as for :func:`run_inputs`."""
+    return _digest([_RUN, parent, run_inputs(step, contents)])
 
 
 def copy_key(step: CopyStep, parent: Digest, content: Digest) -> Digest:

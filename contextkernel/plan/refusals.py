@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from contextkernel.dockerfile.instructions import Add, Copy, Run
 from contextkernel.errors import DockerfileError, Span
+from contextkernel.plan.steps import RunStep
 
 # BuildKit's dfgitutil: what is neither http(s) nor one of these is a path, "github.com/a/b" included
 _SYMBOLIC = re.compile(r"(?:[ugoa]*[-+=][ugorwxXst]*)(?:,[ugoa]*[-+=][ugorwxXst]*)*\Z")
@@ -56,20 +57,31 @@ def refuse_run(instruction: Run, span: Span, source: str) -> None:
     Raises:
         DockerfileError: naming the flag.
     """
-    if instruction.security != "sandbox":
-        raise _later(f"RUN --security={instruction.security}", span, source, hint="leave it out: RUN is sandboxed")
     if instruction.devices:
-        raise _later(f"RUN --device={instruction.devices[0].name}", span, source)
+        raise DockerfileError(
+            f"RUN --device={instruction.devices[0].name}: this engine has no Container Device Interface (CDI)",
+            hint="leave --device out: a RUN sees the standard devices only",
+            span=span,
+            source=source,
+        )
 
 
-def refuse_mount(kind: str, span: Span, source: str) -> DockerfileError:
-    """The error for a ``RUN --mount`` type that is not supported."""
-    hints = {
-        "bind": "COPY the files instead",
-        "cache": "leave it out: it only saves downloads",
-        "secret": "pass the value with --build-arg if it may stay in the image's history",
-    }
-    return _later(f"RUN --mount=type={kind}", span, source, hint=hints.get(kind))
+def refuse_entitlements(step: RunStep, allow: frozenset[str], source: str) -> None:
+    """Raise for what a RUN may have only if the build's caller grants it, as buildx does.
+
+    Raises:
+        DockerfileError: naming the entitlement.
+    """
+    wanted = {"network.host": step.network == "host", "security.insecure": step.security == "insecure"}
+    for name, needed in wanted.items():
+        if needed and name not in allow:
+            flag, _, value = name.partition(".")
+            raise DockerfileError(
+                f"RUN --{flag}={value}: {name} is not allowed",
+                hint=f"if this Dockerfile may have it, build with --allow {name}",
+                span=step.span,
+                source=source,
+            )
 
 
 def refuse_mode(word: str, mode: str, span: Span, source: str) -> DockerfileError:

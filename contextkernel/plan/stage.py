@@ -40,7 +40,8 @@ from contextkernel.model.oci import ImageConfig, RunConfig
 from contextkernel.plan import texts
 from contextkernel.plan.arguments import expander
 from contextkernel.plan.copy_steps import plan_copy, plan_workdir
-from contextkernel.plan.run_steps import plan_run
+from contextkernel.plan.run_mounts import RunSettings
+from contextkernel.plan.run_steps import plan_run, settle_run
 from contextkernel.plan.scope import StepScope
 from contextkernel.plan.stages import Command, StageNode
 from contextkernel.plan.steps import ImageOrigin, LayerStep, MetadataStep, Network, Step
@@ -59,6 +60,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         build_args: ``--build-arg`` values.
         proxy: ``NAME=value`` for every RUN.
         network: of a RUN that does not choose.
+        run: what every RUN is given.
     """
 
     dockerfile: Dockerfile
@@ -66,6 +68,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     build_args: Mapping[str, str] = msgspec.field(default_factory=dict)
     proxy: tuple[str, ...] = ()
     network: Network = "default"
+    run: RunSettings = RunSettings()
 
 
 class HistoryLine(msgspec.Struct, frozen=True):
@@ -248,9 +251,10 @@ class _Applier:
                 path = working_dir(config.working_dir, self._expand(word, env))
                 return _configured(state, working_dir=path), plan_workdir(path, config.user, self._scope(state))
             case Run():
+                facts = self._facts
                 run = plan_run(self._command.instruction, self._scope(state))
-                network = self._facts.network if run.network == "default" else run.network
-                return state, msgspec.structs.replace(run, proxy=self._facts.proxy, network=network)
+                source = facts.dockerfile.source
+                return state, settle_run(run, facts.run, network=facts.network, proxy=facts.proxy, source=source)
             case Copy() | Add():
                 return state, plan_copy(self._command.instruction, self._scope(state))
             case From():

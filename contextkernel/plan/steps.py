@@ -9,8 +9,31 @@ import msgspec
 from contextkernel.errors import Span
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
+from contextkernel.model.step_mounts import Limit
+from contextkernel.plan.run_mounts import BindTarget, CacheTarget, RunMount, TmpfsTarget
+
+__all__ = [
+    "Base",
+    "ContextOrigin",
+    "CopyStep",
+    "ImageOrigin",
+    "InlineFile",
+    "LayerStep",
+    "MetadataStep",
+    "Network",
+    "Origin",
+    "RunStep",
+    "ScratchOrigin",
+    "Security",
+    "StageOrigin",
+    "Step",
+    "TmpfsTarget",
+    "WorkdirStep",
+    "origins_of",
+]
 
 Network: TypeAlias = Literal["default", "none", "host"]
+Security: TypeAlias = Literal["sandbox", "insecure"]
 
 
 class StageOrigin(msgspec.Struct, frozen=True):
@@ -45,13 +68,6 @@ class InlineFile(msgspec.Struct, frozen=True):
     content: str
 
 
-class TmpfsTarget(msgspec.Struct, frozen=True):
-    """A temporary file system during one RUN: absolute path, and bytes (0: no limit)."""
-
-    path: str
-    size: int = 0
-
-
 class _Step(msgspec.Struct, frozen=True, kw_only=True):
     """What every step has.
 
@@ -76,7 +92,12 @@ class RunStep(_Step, frozen=True, kw_only=True):
         env: ``NAME=value``: the image's environment, then arguments in scope.
         arguments: which names in ``env`` come from ARG; for explanations only.
         proxy: predefined proxy variables; not part of the cache key.
+        security: ``insecure``: all capabilities and no filters.
+        mounts: in the order of the flags.
         script: a here-document with a shebang, mounted as ``/dev/pipes/<name>``; ``argv`` then runs it.
+        hostname: of the sandbox; empty for the usual one.
+        hosts: ``(name, address)`` for /etc/hosts.
+        shm_size: bytes of /dev/shm, 0 for the usual.
     """
 
     argv: tuple[str, ...]
@@ -86,8 +107,13 @@ class RunStep(_Step, frozen=True, kw_only=True):
     user: str = ""
     cwd: str = "/"
     network: Network = "default"
-    tmpfs: tuple[TmpfsTarget, ...] = ()
+    security: Security = "sandbox"
+    mounts: tuple[RunMount, ...] = ()
     script: InlineFile | None = None
+    hostname: str = ""
+    hosts: tuple[tuple[str, str], ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[Limit, ...] = ()
 
 
 class CopyStep(_Step, frozen=True, kw_only=True):
@@ -131,4 +157,11 @@ Step: TypeAlias = RunStep | CopyStep | WorkdirStep | MetadataStep
 
 def origins_of(step: LayerStep) -> tuple[Origin, ...]:
     """What a step reads besides the layers below it."""
-    return (step.origin,) if isinstance(step, CopyStep) else ()
+    match step:
+        case CopyStep():
+            return (step.origin,)
+        case RunStep():
+            mounts = [mount for mount in step.mounts if isinstance(mount, BindTarget | CacheTarget)]
+            return tuple(mount.origin for mount in mounts if mount.origin is not None)
+        case WorkdirStep():
+            return ()

@@ -29,7 +29,7 @@ from contextkernel.linux.namespaces import (
 from contextkernel.linux.net import loopback_up
 from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root, open_in_root, openat2
 from contextkernel.linux.seccomp import default_filter, fake_ids_filter, install_filter
-from contextkernel.runtime import devices
+from contextkernel.runtime import devices, limits, step_mounts
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.execute import ExecProblem, execute
 from contextkernel.runtime.init import run_as_init
@@ -181,17 +181,25 @@ class _SetUp:
                 self._make_link(target, link)
             case op.WriteFile(target, content):
                 self._write(target, content)
-            case op.MountSysfs(target):
-                self._mount(target, "sysfs", _STANDARD | mounts.MS_RDONLY)
-            case op.BindSysfs(target):
-                self._bind("/sys", target, attributes=mounts.MOUNT_ATTR_RDONLY | _STANDARD_ATTRIBUTES)
+            case op.MountSysfs(target, read_only):
+                self._mount(target, "sysfs", _STANDARD | mounts.MS_RDONLY * read_only)
+            case op.BindSysfs(target, read_only):
+                self._bind("/sys", target, attributes=mounts.MOUNT_ATTR_RDONLY * read_only | _STANDARD_ATTRIBUTES)
             case op.MountCgroup(target):
                 _if_possible(self._mount, target, "cgroup2", _STANDARD | mounts.MS_RDONLY)
-            case op.HostsFile(target, content):
-                self._hosts_file(target, content)
+            case op.HostsFile(target, content, read_only):
+                self._hosts_file(target, content, read_only=read_only)
             case op.BindMount(source, target, read_only, nodev):
                 attributes = mounts.MOUNT_ATTR_RDONLY * read_only | mounts.MOUNT_ATTR_NODEV * nodev
                 self._bind(source, target, attributes=attributes)
+            case op.BindLayers():
+                step_mounts.bind_layers(step, self._tree)
+            case op.BindCache():
+                step_mounts.bind_cache(step, self._tree)
+            case op.BindSecret():
+                step_mounts.bind_secret(step, self._tree, self._dev)
+            case op.BindSocket():
+                step_mounts.bind_socket(step, self._tree)
             case op.MakeDirectory(target):
                 self._make_directory(target)
             case op.SetHostname(name):
@@ -200,6 +208,8 @@ class _SetUp:
                 loopback_up()
             case op.SetSysctl(name, value):
                 _set_sysctl(self._tree.root, name, value)
+            case op.SetLimit(name, soft, hard):
+                limits.set_limit(name, soft, hard)
             case op.PivotRoot():
                 self._pivot()
             case op.MaskPath(target):
@@ -223,8 +233,8 @@ class _SetUp:
                 _change_directory(target)
             case op.StartInit():
                 self._init = True
-            case op.Exec(argv, env):
-                self._exec(argv, env)
+            case op.Exec(argv, env, secrets):
+                self._exec(argv, (*env, *(f"{one.name}={one.value}" for one in secrets)))
             case _:
                 assert_never(step)
 
@@ -233,7 +243,7 @@ class _SetUp:
         upper = os.open(step.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if isinstance(step, op.BindRoot):
             mounts.bind(step.upper, step.upper)
-            mounts.mount_setattr(step.upper, set_attributes=mounts.MOUNT_ATTR_NODEV)
+            mounts.mount_setattr(step.upper, set_attributes=mounts.MOUNT_ATTR_NODEV * step.nodev)
         else:
             mounts.overlay(
                 step.upper,
@@ -242,7 +252,7 @@ class _SetUp:
                 work=step.work,
                 userxattr=step.userxattr,
                 volatile=step.volatile,
-                flags=mounts.MS_NODEV,
+                flags=mounts.MS_NODEV * step.nodev,
             )
         root = os.open(step.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._points = MountPoints(root, upper)
@@ -302,7 +312,7 @@ class _SetUp:
             data = data[os.write(descriptor, data) :]
         os.close(descriptor)
 
-    def _hosts_file(self, target: str, content: str) -> None:
+    def _hosts_file(self, target: str, content: str, *, read_only: bool) -> None:
         """Bind a file that is kept in /dev's memory and has no name there any more.
 
         An image whose file is a link into /proc, /sys or /dev (``/etc/resolv.conf -> /dev/null``) keeps it.
@@ -314,7 +324,7 @@ class _SetUp:
         self._write(_GENERATED, content)
         try:
             source = f"/proc/self/fd/{self._dev}/{_name_in_dev(_GENERATED)}"
-            mounts.bind(source, f"/proc/self/fd/{point}", recursive=False)
+            mounts.bind_at(source, point, (mounts.MOUNT_ATTR_RDONLY | _STANDARD_ATTRIBUTES) * read_only)
         finally:
             os.close(point)
         os.unlink(_name_in_dev(_GENERATED), dir_fd=self._dev)

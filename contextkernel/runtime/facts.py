@@ -24,6 +24,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
         sysfs: ``fresh``: /sys can be mounted where the network namespace is new (or no user namespace is used).
         cgroup: ``unified``: the host has cgroup version 2 alone, and a view of it can be mounted.
         devices: what the host has of the standard device nodes.
+        more_devices: what it has of those that an insecure build step sees too.
         throttle_paths: thermal counters in /sys, a side channel that docker masks.
         resolv_conf, hosts: content of the host's files.
     """
@@ -35,11 +36,14 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     sysfs: Literal["fresh", "bind"] = "fresh"
     cgroup: Literal["unified", "none"] = "none"
     devices: tuple[str, ...] = ("null", "zero", "full", "random", "urandom", "tty")
+    more_devices: tuple[str, ...] = ()
     throttle_paths: tuple[str, ...] = ()
     resolv_conf: str = ""
     hosts: str = ""
 
 
+#: BuildKit, util/entitlements/security: what is in the sandbox's /dev itself; only without a user namespace
+_INSECURE_DEVICES = ("kmsg", "cuse", "fuse", "kvm", "loop-control")
 _CPUS = "/sys/devices/system/cpu"
 
 
@@ -60,6 +64,7 @@ def gather(
         sysfs=sysfs,
         cgroup="unified" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "none",
         devices=tuple(name for name in HostFacts().devices if os.path.exists(f"/dev/{name}")),
+        more_devices=tuple(name for name in _INSECURE_DEVICES if idmap.identity and os.path.exists(f"/dev/{name}")),
         throttle_paths=_throttle_paths(),
         resolv_conf=_text("/etc/resolv.conf"),
         hosts=_text("/etc/hosts"),

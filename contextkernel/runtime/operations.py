@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from contextkernel.model.step_mounts import SecretVariable
+
 
 class _Operation(msgspec.Struct, frozen=True, tag=True):
     pass
@@ -20,12 +22,11 @@ class MakePrivate(_Operation, frozen=True):
 class MountOverlay(_Operation, frozen=True):
     """Stack the layers, base first, under a writable directory; the result becomes the container's root.
 
-    Device nodes on it cannot be opened (``nodev``).
-
     Attributes:
         userxattr: overlay's own marks are ``user.overlay.*`` (in a user namespace).
         volatile: nothing is synced; for changes that are thrown away, or committed right after. The kernel refuses to
             use the work directory for another mount after that.
+        nodev: device nodes on it cannot be opened.
     """
 
     lowers: tuple[str, ...]
@@ -33,12 +34,14 @@ class MountOverlay(_Operation, frozen=True):
     work: str
     userxattr: bool
     volatile: bool
+    nodev: bool = True
 
 
 class BindRoot(_Operation, frozen=True):
-    """Use a directory as the container's root: an image without layers."""
+    """Use a directory as the container's root: an image without layers; ``nodev`` as for the overlay."""
 
     upper: str
+    nodev: bool = True
 
 
 class MountProc(_Operation, frozen=True):
@@ -100,15 +103,17 @@ class WriteFile(_Operation, frozen=True):
 
 
 class MountSysfs(_Operation, frozen=True):
-    """A read-only /sys of this network namespace."""
+    """A /sys of this network namespace."""
 
     target: str = "/sys"
+    read_only: bool = True
 
 
 class BindSysfs(_Operation, frozen=True):
-    """The host's /sys, read-only, where a new one is refused."""
+    """The host's /sys, where a new one is refused."""
 
     target: str = "/sys"
+    read_only: bool = True
 
 
 class MountCgroup(_Operation, frozen=True):
@@ -122,6 +127,7 @@ class HostsFile(_Operation, frozen=True):
 
     target: str
     content: str
+    read_only: bool = False
 
 
 class BindMount(_Operation, frozen=True):
@@ -135,6 +141,60 @@ class BindMount(_Operation, frozen=True):
     target: str
     read_only: bool
     nodev: bool
+
+
+class BindLayers(_Operation, frozen=True):
+    """Files of other layers: an overlay of them at a place of its own, of which ``source`` is bound to ``target``.
+
+    Attributes:
+        room: an empty directory for that place, and for changes, which are thrown away.
+        lenient: owners cannot be set here (one mapped id only); so for the others that have it.
+    """
+
+    target: str
+    lowers: tuple[str, ...]
+    source: str
+    room: str
+    read_only: bool
+    userxattr: bool
+    nodev: bool
+    lenient: bool
+
+
+class BindCache(_Operation, frozen=True):
+    """``path`` inside of a directory that is kept, bound to ``target``."""
+
+    source: str
+    target: str
+    path: str
+    read_only: bool
+    nodev: bool
+
+
+class BindSecret(_Operation, frozen=True):
+    """A read-only file in memory that has no other name than ``target``."""
+
+    target: str
+    content: bytes
+    mode: int
+    uid: int
+    gid: int
+    lenient: bool
+
+    def __repr__(self) -> str:
+        """Without the content: representations end up in messages."""
+        return f"BindSecret({self.target!r}, {len(self.content)} bytes)"
+
+
+class BindSocket(_Operation, frozen=True):
+    """A listening socket of the host, given this owner and mode, bound to ``target``."""
+
+    source: str
+    target: str
+    mode: int
+    uid: int
+    gid: int
+    lenient: bool
 
 
 class MakeDirectory(_Operation, frozen=True):
@@ -158,6 +218,14 @@ class SetSysctl(_Operation, frozen=True):
 
     name: str
     value: str
+
+
+class SetLimit(_Operation, frozen=True):
+    """A resource limit (setrlimit(2)): name as in ``RLIMIT_<NAME>``, lower case; -1 is no limit."""
+
+    name: str
+    soft: int
+    hard: int
 
 
 class NewKeyring(_Operation, frozen=True):
@@ -232,10 +300,11 @@ class StartInit(_Operation, frozen=True):
 
 
 class Exec(_Operation, frozen=True):
-    """Look the program up in ``PATH`` of ``env`` and execute it."""
+    """Look the program up in ``PATH`` of ``env`` and execute it; ``secrets`` are further variables."""
 
     argv: tuple[str, ...]
     env: tuple[str, ...]
+    secrets: tuple[SecretVariable, ...] = ()
 
 
 Operation = (
@@ -255,10 +324,15 @@ Operation = (
     | MountCgroup
     | HostsFile
     | BindMount
+    | BindLayers
+    | BindCache
+    | BindSecret
+    | BindSocket
     | MakeDirectory
     | SetHostname
     | LoopbackUp
     | SetSysctl
+    | SetLimit
     | NewKeyring
     | PivotRoot
     | MaskPath

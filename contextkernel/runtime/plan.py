@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.errors import InvalidInput
+from contextkernel.linux.caps import CAPABILITIES as ALL_CAPABILITIES
 from contextkernel.runtime import operations as op
+from contextkernel.runtime.step_mounts import UserMount, step_mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,17 +129,20 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         *_network(request),
         op.PivotRoot(),
         *(op.MaskPath(path) for path in masked_paths(request, facts)),
-        *(op.ReadonlyPath(path) for path in READONLY_PATHS),
+        *(op.ReadonlyPath(path) for path in (() if request.insecure else READONLY_PATHS)),
         *([op.RemountReadonly()] if request.read_only else ()),
+        *(op.SetLimit(limit.name, limit.soft, limit.hard) for limit in request.limits),
         *_identity(request, facts),
         op.Chdir(request.working_dir),
         *([op.StartInit()] if request.init else ()),
-        op.Exec(request.argv, _environment(request)),
+        op.Exec(request.argv, _environment(request), request.secret_env),
     )
 
 
 def masked_paths(request: LaunchRequest, facts: HostFacts) -> tuple[str, ...]:
     """Docker's masked paths on this host; the host's cgroup tree too, where it shows through a bound /sys."""
+    if request.insecure:
+        return ()
     hidden = ("/sys/fs/cgroup",) if facts.cgroup == "none" and not fresh_sysfs(request, facts) else ()
     return (*MASKED_PATHS, *facts.throttle_paths, *hidden)
 
@@ -149,27 +154,31 @@ def fresh_sysfs(request: LaunchRequest, facts: HostFacts) -> bool:
 
 def _root(request: LaunchRequest, facts: HostFacts) -> Operation:
     if not request.lowers:
-        return op.BindRoot(request.upper)
+        return op.BindRoot(request.upper, nodev=not request.insecure)
     return op.MountOverlay(
         lowers=request.lowers,
         upper=request.upper,
         work=request.work,
         userxattr=facts.user_namespace,
         volatile=request.state_dir is None or bool(request.remove),
+        nodev=not request.insecure,
     )
 
 
 def _dev(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[Operation]:
     # nodev: the devices in here are binds, which keep their own mount's flags. It stands in for docker's device cgroup:
     # root in the container may make any node, and can open none of them.
-    yield op.MountTmpfs("/dev", ("nosuid", "nodev", "strictatime"), "mode=755,size=65536k")
+    flags = ("nosuid", "strictatime") if request.insecure else ("nosuid", "nodev", "strictatime")
+    yield op.MountTmpfs("/dev", flags, "mode=755,size=65536k")
     group = ",gid=5" if facts.tty_group else ""
     yield op.MountDevpts("/dev/pts", f"newinstance,ptmxmode=0666,mode=0620{group}")
     if "/dev/mqueue" not in taken:
         yield op.MountMqueue()
     if "/dev/shm" not in taken:  # noqa: S108 - the container's own
-        yield op.MountTmpfs("/dev/shm", ("nosuid", "nodev", "noexec"), "mode=1777,size=65536k")  # noqa: S108
-    for name in facts.devices:
+        # a size of one's own: BuildKit mounts it as one more tmpfs, on which programs may be executed
+        shm_flags = ("nosuid", "nodev") if request.shm_size else ("nosuid", "nodev", "noexec")
+        yield op.MountTmpfs("/dev/shm", shm_flags, f"mode=1777,size={request.shm_size or '65536k'}")  # noqa: S108
+    for name in (*facts.devices, *(facts.more_devices if request.insecure else ())):
         if f"/dev/{name}" not in taken:
             yield op.MakeDevice(f"/dev/{name}")
     for target, link in DEVICE_LINKS:
@@ -179,7 +188,8 @@ def _dev(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[
 
 
 def _sys(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
-    yield op.MountSysfs() if fresh_sysfs(request, facts) else op.BindSysfs()
+    kind = op.MountSysfs if fresh_sysfs(request, facts) else op.BindSysfs
+    yield kind(read_only=not request.insecure)
     if facts.cgroup == "unified":
         yield op.MountCgroup()
 
@@ -193,17 +203,23 @@ def _generated_files(request: LaunchRequest, facts: HostFacts, taken: set[str]) 
         "/etc/resolv.conf": facts.resolv_conf,
     }
     for target in _GENERATED:
-        if target not in taken:
-            yield op.HostsFile(target, content[target])
+        if target not in taken and not (request.sandbox and target == "/etc/hostname"):
+            yield op.HostsFile(target, content[target], read_only=request.sandbox)
 
 
 def hosts_text(request: LaunchRequest, facts: HostFacts) -> str:
-    """Content of /etc/hosts: docker's lines, or the host's own for the host's network; then the container's name."""
+    """Content of /etc/hosts: docker's lines, or the host's own for the host's network; then the container's name.
+
+    For a build step BuildKit's lines, whatever the network is (``executor/oci/hosts.go``).
+    """
+    more = "".join(f"{address}\t{name}\n" for name, address in request.hosts)
+    if request.sandbox:
+        return f"127.0.0.1\tlocalhost {request.hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n{more}"
     own = f"127.0.1.1\t{request.hostname}\n"
     if request.network == "host" and facts.hosts:
         known = {name for line in facts.hosts.splitlines() for name in line.partition("#")[0].split()[1:]}
         text = facts.hosts if facts.hosts.endswith("\n") else f"{facts.hosts}\n"
-        return text if request.hostname in known else text + own
+        return (text if request.hostname in known else text + own) + more
     return (
         "127.0.0.1\tlocalhost\n"
         "::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -211,14 +227,16 @@ def hosts_text(request: LaunchRequest, facts: HostFacts) -> str:
         "ff00::\tip6-mcastprefix\n"
         "ff02::1\tip6-allnodes\n"
         "ff02::2\tip6-allrouters\n"
-    ) + own
+        f"{own}{more}"
+    )
 
 
-def _user_mounts(request: LaunchRequest, facts: HostFacts) -> list[op.BindMount | op.MountTmpfs]:
-    """Binds and tmpfs, outer targets before inner ones."""
-    mounts: list[op.BindMount | op.MountTmpfs] = [
+def _user_mounts(request: LaunchRequest, facts: HostFacts) -> list[UserMount]:
+    """Binds, tmpfs and the mounts of a build step, outer targets before inner ones."""
+    mounts: list[UserMount] = [
         *(_bind(bind, nodev=not facts.user_namespace) for bind in request.binds),
         *(_tmpfs(tmpfs) for tmpfs in request.tmpfs),
+        *(step_mount(mount, _target(mount.target), request, facts) for mount in request.mounts),
     ]
     return sorted(mounts, key=lambda mount: mount.target.count("/"))
 
@@ -266,8 +284,10 @@ def _network(request: LaunchRequest) -> Iterator[Operation]:
 
 
 def _identity(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
-    yield op.LimitCapabilities(CAPABILITIES)
-    yield op.InstallSeccomp(CAPABILITIES)
+    capabilities = ALL_CAPABILITIES if request.insecure else CAPABILITIES
+    yield op.LimitCapabilities(capabilities)
+    if not request.insecure:
+        yield op.InstallSeccomp(CAPABILITIES)
     if request.fake_ids:
         # this filter makes capset and setuid do nothing, so nothing may need them any more: the program stays root,
         # and exec gives root what the bounding set holds
@@ -275,7 +295,7 @@ def _identity(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
         yield op.InstallFakeIds()
     else:
         yield op.SetUser(request.user, groups=facts.setgroups)
-        yield op.DropCapabilities(CAPABILITIES)
+        yield op.DropCapabilities(capabilities)
 
 
 def _environment(request: LaunchRequest) -> tuple[str, ...]:

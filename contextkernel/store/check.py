@@ -106,7 +106,7 @@ class Checker:
                 sql.execute(
                     "DELETE FROM images WHERE id IN (SELECT image FROM image_layers WHERE diff_id = ?)", (diff_id,)
                 )
-                for table in ("steps", "container_layers", "layers"):
+                for table in ("steps", "container_layers", "failed_layers", "layers"):
                     sql.execute(f"DELETE FROM {table} WHERE diff_id = ?", (diff_id,))  # noqa: S608
                 sql.execute("INSERT OR IGNORE INTO trash (path) VALUES (?)", (f"layers/{name}",))
 

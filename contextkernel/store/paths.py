@@ -5,6 +5,7 @@
     root/meta.db                  SQLite
     root/blobs/sha256/<hex>       configs, and the original archives of layers from elsewhere
     root/layers/<id>/             diff/ (overlay lower directory), index, work/
+    root/caches/<name>/           tree/data (what RUN --mount=type=cache shows), lock
     root/containers/<id>/         upper/, work/, log.json, state.json, ...
     root/sessions/<id>.lock       one per process that is adding something
     root/tmp/<session>-<random>   files being written
@@ -70,6 +71,7 @@ class Paths:
         self.blobs = f"{root}/blobs/sha256"
         self.layers = f"{root}/layers"
         self.containers = f"{root}/containers"
+        self.caches = f"{root}/caches"
         self.sessions = f"{root}/sessions"
         self.tmp = f"{root}/tmp"  # noqa: S108 # not the shared /tmp
 
@@ -84,7 +86,15 @@ class Paths:
         try:
             if not os.path.isdir(self.root):
                 os.makedirs(self.root, 0o700, exist_ok=True)
-            for path in (self.sessions, self.tmp, self.layers, self.containers, f"{self.root}/blobs", self.blobs):
+            for path in (
+                self.sessions,
+                self.tmp,
+                self.layers,
+                self.caches,
+                self.containers,
+                f"{self.root}/blobs",
+                self.blobs,
+            ):
                 if not os.path.isdir(path):
                     os.makedirs(path, 0o700, exist_ok=True)
         except OSError as problem:

@@ -115,6 +115,31 @@ SCRIPTS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX step_places_by_seq ON step_places (seq)",
         "CREATE TABLE step_listings (content TEXT PRIMARY KEY, document BLOB NOT NULL)",
     ),
+    (
+        # directories of RUN --mount=type=cache; several may have one identity (sharing=private, or while in use)
+        """CREATE TABLE cache_mounts (
+            name TEXT PRIMARY KEY,   -- directory below caches/
+            identity TEXT NOT NULL,  -- what makes it fit a mount
+            id TEXT NOT NULL,        -- as the Dockerfile has it
+            created INTEGER NOT NULL,
+            used INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE INDEX cache_mounts_by_identity ON cache_mounts (identity)",
+        # what the failed step of a build left, for a look at it
+        """CREATE TABLE failed_steps (
+            id TEXT PRIMARY KEY,              -- of the build
+            directory TEXT NOT NULL UNIQUE,   -- name below layers/
+            created INTEGER NOT NULL,
+            document BLOB NOT NULL
+        )""",
+        """CREATE TABLE failed_layers (
+            failed TEXT NOT NULL REFERENCES failed_steps (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            diff_id TEXT NOT NULL REFERENCES layers (diff_id),
+            PRIMARY KEY (failed, position)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX failed_layers_by_layer ON failed_layers (diff_id)",
+    ),
 )
 
 #: The version this package writes.

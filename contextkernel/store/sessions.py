@@ -28,6 +28,8 @@ class Session:
         self._descriptor = -1
         #: layer directories made and not yet added, by name
         self.pending: set[str] = set()
+        #: directories below caches/ made and not yet known, by name
+        self.pending_caches: set[str] = set()
         _ALL.add(self)
 
     @property
@@ -119,13 +121,14 @@ class Session:
                 self.forget(self._id, self._descriptor)
                 self._id, self._descriptor = "", -1
                 self.pending = set()
+                self.pending_caches = set()
 
     def abandon(self) -> None:
         """Let go of the lock and leave the file, as if the process had ended: others clean up."""
         with self._lock:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
-            self._id, self._descriptor, self.pending = "", -1, set()
+            self._id, self._descriptor, self.pending, self.pending_caches = "", -1, set(), set()
 
     def _in_child(self) -> None:
         # the lock belongs to the open file that parent and child share: the child must let go of its half,

@@ -17,6 +17,7 @@ from contextkernel.model.oci import ImageConfig
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import CheckFinding, CompareRow, HistoryRow, ImageRow
 from contextkernel.store.blobs import Blobs, Readable
+from contextkernel.store.cache_mounts import CacheMountRow, CacheMounts, Sharing
 from contextkernel.store.containers import Containers
 from contextkernel.store.database import Database
 from contextkernel.store.images import Images
@@ -50,6 +51,7 @@ class Store:
         self._images = Images(paths, self._database, self._session, self._blobs, self._layers, self._sweeper)
         self._steps = Steps(self._database, self._session)
         self._notes = Notes(self._database)
+        self._caches = CacheMounts(paths, self._database, self._session)
         self._containers = Containers(paths, self._database, self._session)
 
     # ---- life
@@ -350,6 +352,52 @@ class Store:
     def remember_file_digests(self, items: Iterable[tuple[str, os.stat_result, str]]) -> None:
         """Remember content digests of many files at once; files changed in the last two seconds are left out."""
         self._steps.remember(items)
+
+    # ---- caches of build steps
+
+    def use_cache_mount(
+        self,
+        identity: str,
+        id: str,
+        sharing: Sharing,
+        make: Callable[[str], None],
+        waiting: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[str]:
+        """The directory of a cache mount, this session's to use inside of a ``with`` block.
+
+        ``shared`` may be used by many at once, ``private`` gets one that nobody else uses, ``locked`` waits until
+        nobody else does; across threads, builds and processes.
+
+        Args:
+            identity: which directories fit.
+            id: to show for it.
+            sharing: see there.
+            make: makes ``data`` with its content in an empty directory, if a new one is needed.
+            waiting: called now and then while a lock is waited for; may raise to stop.
+
+        Returns:
+            Gives the absolute path.
+        """
+        return self._caches.use(identity, id, sharing, make, waiting)
+
+    def cache_mounts(self) -> tuple[CacheMountRow, ...]:
+        """The cache directories there are, last used first."""
+        return self._caches.rows()
+
+    def cache_mount_size(self, name: str) -> int:
+        """Bytes of the files in a cache directory, as far as this user may look into it."""
+        return self._caches.size(name)
+
+    def remove_cache_mounts(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Forget cache directories that are not in use; they become trash.
+
+        Args:
+            names: from :meth:`cache_mounts`.
+
+        Returns:
+            The names of those that went.
+        """
+        return self._caches.remove(tuple(names))
 
     # ---- containers
 

@@ -23,12 +23,13 @@ _UNUSED_LAYERS = """
     FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)
     AND diff_id NOT IN (SELECT diff_id FROM steps)
     AND diff_id NOT IN (SELECT diff_id FROM container_layers)
+    AND diff_id NOT IN (SELECT diff_id FROM failed_layers)
     AND diff_id NOT IN (SELECT digest FROM leases WHERE kind = 'layer')
 """
 
 
 def unused_layers(sql: sqlite3.Connection) -> list[tuple[str, str]]:
-    """``(diff_id, directory name)`` of the layers that no image, build step, container or live session needs."""
+    """``(diff_id, directory name)`` of the layers that no image, step, container, failed build or session needs."""
     return sql.execute(f"SELECT diff_id, directory {_UNUSED_LAYERS}").fetchall()
 
 
@@ -121,8 +122,11 @@ class Sweeper:
         found = []
         # first who is dead, then what is known: what a session added before it died is then seen
         names = [name for name in os.listdir(self._paths.layers) if dead(name[:SESSION_LENGTH])]
-        known = {row[0] for row in sql.execute("SELECT directory FROM layers")}
+        known = {row[0] for row in sql.execute("SELECT directory FROM layers UNION SELECT directory FROM failed_steps")}
         found += [f"layers/{name}" for name in names if name not in known]
+        names = [name for name in os.listdir(self._paths.caches) if dead(name[:SESSION_LENGTH])]
+        known = {row[0] for row in sql.execute("SELECT name FROM cache_mounts")}
+        found += [f"caches/{name}" for name in names if name not in known]
         names = os.listdir(self._paths.containers)
         known = {row[0] for row in sql.execute("SELECT id FROM containers")}
         found += [f"containers/{name}" for name in names if name not in known]
@@ -164,6 +168,7 @@ class Sweeper:
             with self._database.transaction() as sql:
                 leases = sql.execute("DELETE FROM leases WHERE session = ?", (own,)).rowcount
                 begun = [(f"layers/{name}",) for name in sorted(self._session.pending)]
+                begun += [(f"caches/{name}",) for name in sorted(self._session.pending_caches)]
                 sql.executemany("INSERT OR IGNORE INTO trash (path) VALUES (?)", begun)
             if leases:
                 self.collect()

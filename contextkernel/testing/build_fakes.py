@@ -42,6 +42,7 @@ class MemoryStore:
         discarded: layer directories that were given up.
         held: layers that are held at the moment.
         released: layers that the builder has given up.
+        caches: ids of the cache mounts that were used, by identity.
     """
 
     def __init__(self, root: str) -> None:
@@ -56,6 +57,7 @@ class MemoryStore:
         self.notes: dict[tuple[str, int], StepNote] = {}
         self.documents: dict[str, StepDocument] = {}
         self.listings: dict[str, bytes] = {}
+        self.caches: dict[str, str] = {}
         self._layers: dict[Digest, Layer] = {}
         self._count = itertools.count(1)
 
@@ -176,6 +178,24 @@ class MemoryStore:
         """See ``Store``."""
         for path, facts, digest in items:
             self.files[path, facts.st_size, facts.st_mtime_ns] = digest
+
+    @contextmanager
+    def use_cache_mount(
+        self,
+        identity: str,
+        id: str,
+        sharing: str,
+        make: Callable[[str], None],
+        waiting: Callable[[], None] | None = None,
+    ) -> Iterator[str]:
+        """See ``Store``; nobody else is there to be waited for."""
+        del sharing, waiting
+        self.caches.setdefault(identity, id)
+        tree = os.path.join(self.root, "caches", str(list(self.caches).index(identity)), "tree")
+        if not os.path.isdir(tree):
+            os.makedirs(tree)
+            make(tree)
+        yield os.path.join(tree, "data")
 
     def temporary_path(self) -> str:
         """See ``Store``."""

@@ -17,6 +17,7 @@ from contextkernel.errors import (
     NameInUse,
     NotFound,
 )
+from contextkernel.model.build_inputs import StepOptions
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepBroke, StepDone, StepStarted
 from contextkernel.model.results import (
@@ -32,7 +33,6 @@ from contextkernel.model.results import (
     ImageRow,
     RunResult,
 )
-from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.samples import (
     BOZO,
     DANGLING,
@@ -61,7 +61,7 @@ def _same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-class FakeEngine(FakeChecks):
+class FakeEngine:
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
     Attributes:
@@ -131,6 +131,7 @@ class FakeEngine(FakeChecks):
         pull: bool = False,
         labels: Mapping[str, str] | None = None,
         network: str = "default",
+        steps: StepOptions | None = None,
         report: Reporter | None = None,
     ) -> BuildResult:
         """Report the events of a two-step build; :attr:`failure` breaks its last step."""
@@ -146,6 +147,7 @@ class FakeEngine(FakeChecks):
             pull=pull,
             labels=dict(labels or {}),
             network="" if network == "default" else network,
+            steps=None if steps == StepOptions() else steps,
         )
         events = build_events(tags)
         if self.failure is not None:

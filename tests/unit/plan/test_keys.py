@@ -7,7 +7,15 @@ from msgspec import structs
 
 from contextkernel.errors import Span
 from contextkernel.model.digest import Digest
+from contextkernel.model.step_mounts import Limit
 from contextkernel.plan import keys
+from contextkernel.plan.run_mounts import (
+    BindTarget,
+    CacheTarget,
+    RunMount,
+    SecretTarget,
+    SshTarget,
+)
 from contextkernel.plan.steps import (
     ContextOrigin,
     CopyStep,
@@ -19,7 +27,7 @@ from contextkernel.plan.steps import (
 )
 
 PLACE = Span(file="Dockerfile", line=1, end_line=1, end_column=9)
-RUN_KEY = "sha256:9fac3e8195ce69919d39668de619bf4dcb10a5ae3a9898fe103b5eab33eec942"
+RUN_KEY = "sha256:16f4fb9708027d6524febd621bd966110f6ad17c18e2b1f0a88f1d3a4682a9ec"
 PARENT = keys.chain([Digest.of(b"base")])
 CONTENT = Digest.of(b"content")
 RUN = RunStep(
@@ -53,10 +61,33 @@ RUN_CHANGES = {
     "user": "nobody",
     "cwd": "/srv",
     "network": "none",
-    "tmpfs": (TmpfsTarget("/tmp"),),
+    "security": "insecure",
+    "mounts": (TmpfsTarget("/tmp"),),
+    "hostname": "other",
+    "hosts": (("name", "10.0.0.1"),),
+    "shm_size": 1 << 20,
+    "ulimits": (Limit("nofile", 1, 2),),
     "script": InlineFile("EOF", "#!/bin/sh\n"),
 }
 RUN_SAME = {**SHOWN_ONLY, "arguments": ("A",), "proxy": ("HTTP_PROXY=http://proxy",), "env": ("B=2", "A=1")}
+BIND = BindTarget(path="/m", origin=ContextOrigin(), source="/a")
+CACHE = CacheTarget(path="/m", id="one")
+TMPFS = TmpfsTarget("/m")
+SECRET = SecretTarget(id="one", path="/m")
+SSH = SshTarget(path="/m")
+MOUNT_CHANGES: dict[RunMount, dict[str, object]] = {
+    BIND: {"path": "/n", "read_only": False},
+    CACHE: {"path": "/n", "read_only": True, "mode": 0o700, "uid": 1, "gid": 1},
+    TMPFS: {"path": "/n", "size": 1, "read_only": True},
+    SECRET: {"path": None, "id": "two", "env": "E", "required": True, "mode": 0o444, "uid": 1, "gid": 1},
+    SSH: {"path": "/n", "id": "two", "required": True, "mode": 0o666, "uid": 1, "gid": 1},
+}
+MOUNT_SAME: dict[RunMount, dict[str, object]] = {
+    # where the files come from counts by their content
+    BIND: {"origin": StageOrigin(0), "source": "/b"},
+    # what a cache holds is no input, so which one it is is none either
+    CACHE: {"id": "two", "origin": StageOrigin(0), "source": "/b", "sharing": "locked"},
+}
 COPY_CHANGES = {"destination": "/c", "directory": True, "chown": "1:1", "chmod": 0o600, "unpack": True}
 COPY_SAME = {
     **SHOWN_ONLY,
@@ -78,6 +109,48 @@ def test_run_key_changes_with(field: str) -> None:
 def test_run_key_does_not_change_with(field: str) -> None:
     other = structs.replace(RUN, **{field: RUN_SAME[field]})
     assert keys.run_key(other, PARENT) == keys.run_key(RUN, PARENT)
+
+
+@pytest.mark.parametrize(
+    ("mount", "field"), [(mount, field) for mount, fields in MOUNT_CHANGES.items() for field in fields]
+)
+def test_run_key_changes_with_a_mount_s(mount: RunMount, field: str) -> None:
+    other = structs.replace(mount, **{field: MOUNT_CHANGES[mount][field]})
+    assert _with(other) != _with(mount)
+
+
+@pytest.mark.parametrize(
+    ("mount", "field"), [(mount, field) for mount, fields in MOUNT_SAME.items() for field in fields]
+)
+def test_run_key_does_not_change_with_a_mount_s(mount: RunMount, field: str) -> None:
+    other = structs.replace(mount, **{field: MOUNT_SAME[mount][field]})
+    assert _with(other) == _with(mount)
+
+
+def _with(*mounts: RunMount) -> Digest:
+    return keys.run_key(structs.replace(RUN, mounts=mounts), PARENT)
+
+
+def test_every_field_of_the_mounts_is_decided_upon() -> None:
+    for mount, fields in MOUNT_CHANGES.items():
+        assert set(mount.__struct_fields__) == set(fields) | set(MOUNT_SAME.get(mount, ()))
+
+
+def test_run_key_changes_with_what_a_mount_shows() -> None:
+    step = structs.replace(RUN, mounts=(BIND,))
+    one, two = (keys.run_key(step, PARENT, {BIND: Digest.of(text)}) for text in (b"1", b"2"))
+    assert one != two
+
+
+def test_run_key_does_not_change_with_the_order_of_mounts() -> None:
+    other = structs.replace(TMPFS, path="/t")
+    assert _with(BIND, other) == _with(other, BIND)
+    assert _with(BIND, other) != _with(BIND)
+
+
+def test_run_key_does_not_change_with_the_address_of_a_host() -> None:
+    one, two = (structs.replace(RUN, hosts=(("name", address),)) for address in ("10.0.0.1", "10.0.0.2"))
+    assert keys.run_key(one, PARENT) == keys.run_key(two, PARENT)
 
 
 @pytest.mark.parametrize("field", COPY_CHANGES)

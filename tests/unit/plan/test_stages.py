@@ -24,6 +24,7 @@ from contextkernel.plan import (
     proxy_environment,
     unconsumed,
 )
+from contextkernel.plan.run_mounts import RunSettings
 
 LINUX = Platform("linux", "amd64")
 
@@ -150,7 +151,7 @@ def test_proxy_arguments_reach_run_in_both_cases_and_nothing_else() -> None:
 
 def test_network_of_the_request_is_for_runs_that_do_not_choose() -> None:
     dockerfile = parse("FROM a\nRUN x\nRUN --network=host y\n")
-    facts = Facts(dockerfile=dockerfile, scope={}, network="none")
+    facts = Facts(dockerfile=dockerfile, scope={}, network="none", run=RunSettings(allow=frozenset({"network.host"})))
     plan = plan_stage(build_graph(dockerfile, scope={}).stages[0], from_image(ImageConfig()), facts)
     assert [step.network for step in plan.layer_steps if isinstance(step, RunStep)] == ["none", "host"]
 

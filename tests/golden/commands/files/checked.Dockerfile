@@ -1,8 +1,0 @@
-# a
-#
-FROM scratch AS Bad
-COPY $foo \
-
-  /x
-MAINTAINER me
-EXPOSE 80/TCP
