@@ -15,6 +15,15 @@ _BUILD_OPTIONS = (
         help="Value for an ARG: NAME=VALUE, or NAME for the caller's variable",
     ),
     Option(
+        name="call",
+        kind="string",
+        metavar="string",
+        default="build",
+        help="What to do: build, check, outline (what the target takes), targets (which stages there are); "
+        "all but build run nothing; `,format=json` behind it for JSON",
+    ),
+    Option(name="check", help="Shorthand for --call=check: look the Dockerfile through, run nothing"),
+    Option(
         name="file",
         short="f",
         kind="string",

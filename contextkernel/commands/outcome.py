@@ -12,6 +12,7 @@ from msgspec import Struct
 
 if TYPE_CHECKING:
     from contextkernel.errors import ContextKernelError
+    from contextkernel.model.checks import CheckReport, Outline, Targets
     from contextkernel.model.results import BuildResult, HostReport, RunResult
 
 TableKind = Literal["images", "history", "containers", "compare", "bases", "findings"]
@@ -72,11 +73,18 @@ class Host(Struct, frozen=True):
     report: HostReport
 
 
+class Looked(Struct, frozen=True):
+    """What was found by looking at a Dockerfile; ``as_json``: the user wants docker's JSON (``format=json``)."""
+
+    value: CheckReport | Outline | Targets
+    as_json: bool = False
+
+
 class Nothing(Struct, frozen=True):
     """Done, and nothing to show."""
 
 
-Value: TypeAlias = Table | Text | Document | Built | Ran | Host | Nothing
+Value: TypeAlias = Table | Text | Document | Built | Ran | Host | Looked | Nothing
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from contextkernel.commands.outcome import (
     Built,
     Document,
     Host,
+    Looked,
     Nothing,
     Ran,
     Table,
@@ -139,6 +140,10 @@ def text_of(value: Value, *, now: datetime | None = None) -> str:
             return f"{result.image}\n" if quiet else ""
         case Host(report):
             return host_text(report)
+        case Looked():
+            from contextkernel.commands.looking import looked_text
+
+            return looked_text(value)
         case Ran() | Nothing():
             return ""
         case unknown:

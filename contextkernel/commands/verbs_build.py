@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.grammar import usage_problem
+from contextkernel.commands.looking import look, wants_a_look
 from contextkernel.commands.outcome import Built, Outcome
 from contextkernel.commands.values import parse_build_args, parse_labels
 from contextkernel.errors import ContextKernelError, InvalidInput, SourceNotFound
@@ -27,6 +28,8 @@ def build(call: Call) -> Outcome:
     """Build an image; events go to the face's view, the image id to the file of ``--iidfile``."""
     parsed = call.parsed
     context, dockerfile, text = _sources(call)
+    if wants_a_look(parsed):
+        return look(call, context, dockerfile, text)
     iidfile = parsed.maybe("iidfile")
     if iidfile is not None:
         _check_writable(iidfile)

@@ -91,6 +91,7 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         target: name of the stage; empty if it has none.
         description: from the comment before its FROM.
+        source: the Dockerfile's text.
     """
 
     target: str = ""
@@ -99,6 +100,7 @@ class Outline(msgspec.Struct, frozen=True, kw_only=True):
     secrets: tuple[OutlineMount, ...] = ()
     ssh: tuple[OutlineMount, ...] = ()
     caches: tuple[OutlineMount, ...] = ()
+    source: str = ""
 
 
 class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,3 +121,10 @@ class TargetRow(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     platform: str
     line: int
+
+
+class Targets(msgspec.Struct, frozen=True, kw_only=True):
+    """The stages that can be built, in the order of the file; ``source`` is the Dockerfile's text."""
+
+    rows: tuple[TargetRow, ...]
+    source: str = ""

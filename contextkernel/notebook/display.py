@@ -30,7 +30,7 @@ _TIMES = {"created", "started", "finished"}
 _RIGHT = _SIZES | {"layers", "factor", "exit_code", "milliseconds"}
 _MONO = {"created_by", "command"}
 _NARROW = {"created", "status", "started", "finished"}
-_WRAP = {"created_by", "detail", "reason", "remedy", "what", "where"}
+_WRAP = {"created_by", "detail", "reason", "remedy", "what", "where", "message", "description"}
 # What another column says already: shown only where that one is not (df[["names", "state"]] shows both).
 _SAID_BY = {
     "state": "status",
@@ -115,7 +115,7 @@ def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
         return _ago
     if name == "factor" and kind == "f":
         return lambda value: f"{value:.0f}x" if value >= 100 else f"{value:.1f}x"
-    if name in {"stand_in", "repaired"} and kind == "b":
+    if name in {"stand_in", "repaired", "required", "default"} and kind == "b":
         return lambda value: "yes" if value else "no"
     if name in {"verdict", "action"}:
         return str

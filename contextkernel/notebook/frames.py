@@ -66,6 +66,30 @@ DTYPES: dict[str, dict[str, str]] = {
     },
     "bases": {"image": _TEXT, "action": _TEXT, "stand_in": _FLAG, "size": _NUMBER, "detail": _TEXT},
     "findings": {"what": _TEXT, "where": _TEXT, "repaired": _FLAG},
+    "checks": {
+        "rule": _TEXT,
+        "line": _NUMBER,
+        "end_line": _NUMBER,
+        "message": _TEXT,
+        "description": _TEXT,
+        "page": _TEXT,
+    },
+    "outline": {
+        "kind": _TEXT,
+        "name": _TEXT,
+        "value": _TEXT,
+        "required": _FLAG,
+        "description": _TEXT,
+        "line": _NUMBER,
+    },
+    "targets": {
+        "name": _TEXT,
+        "default": _FLAG,
+        "description": _TEXT,
+        "base": _TEXT,
+        "platform": _TEXT,
+        "line": _NUMBER,
+    },
     "facts": {"name": _TEXT, "verdict": _TEXT, "reason": _TEXT, "remedy": _TEXT, "milliseconds": _FACTOR},
 }
 """Columns and dtypes per kind of table: docker's headings in snake_case first, in docker's order, then ours."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, assert_never
 
-from contextkernel.commands.outcome import Built, Document, Host, Nothing, Ran, Table, Text
+from contextkernel.commands.outcome import Built, Document, Host, Looked, Nothing, Ran, Table, Text
 from contextkernel.errors import ContextKernelError
 from contextkernel.notebook.document import Documents
 
@@ -64,6 +64,8 @@ def value_of(outcome: Outcome) -> Any:
             return result
         case Host(report=report):
             return _host(report)
+        case Looked() as looked:
+            return _looked(looked)
         case Nothing():
             return None
         case unknown:
@@ -77,6 +79,8 @@ def problem_of(outcome: Outcome) -> ContextKernelError | None:
         for problem in rest:
             sys.stderr.write(f"{type(problem).__name__}: {problem}\n")
         return first
+    if isinstance(outcome.value, Looked):
+        return None  # findings are there to be looked at; an error would keep the cell from assigning them
     if outcome.exit_code and isinstance(outcome.value, Ran):
         return ProgramFailed(outcome.value.result)
     if outcome.exit_code:
@@ -95,6 +99,19 @@ def _ending(code: int) -> str:
         return f"exited with code {code} ({signal.Signals(code - 128).name})"
     except ValueError:
         return f"exited with code {code}"
+
+
+def _looked(looked: Looked) -> Any:
+    """Frames; JSON as text, where that was asked for."""
+    if looked.as_json:
+        from contextkernel.commands.looking import looked_text
+
+        text = looked_text(looked)
+        sys.stdout.write(text)
+        return Printed(text)
+    from contextkernel.notebook.looking import show
+
+    return show(looked.value)
 
 
 def _host(report: HostReport) -> Any:

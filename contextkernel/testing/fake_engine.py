@@ -33,6 +33,7 @@ from contextkernel.model.results import (
     ImageRow,
     RunResult,
 )
+from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.samples import (
     BOZO,
     DANGLING,
@@ -61,7 +62,7 @@ def _same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-class FakeEngine:
+class FakeEngine(FakeChecks):
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
     Attributes:

@@ -77,6 +77,7 @@ def outline(dockerfile: Dockerfile, subject: Subject) -> Outline:
         arguments=_unique((one for index in order for one in walks[index].used()), lambda one: one.name),
         secrets=_unique((one for index in order for one in walks[index].secrets), lambda one: one.id),
         ssh=_unique((one for index in order for one in walks[index].ssh), lambda one: one.id),
+        source=dockerfile.source,
         caches=_unique((one for index in order for one in walks[index].caches), lambda one: one.id),
     )
 

@@ -26,6 +26,7 @@ UPDATE = os.environ.get("CONTEXTKERNEL_UPDATE_GOLDEN") == "1"
 def _fixed_time(monkeypatch):
     monkeypatch.setattr(tables, "utc_now", lambda: NOW)
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.chdir(Path(__file__).parent)
     time.tzset()
     yield
     monkeypatch.undo()

@@ -1,0 +1,2 @@
+FROM scratch as b
+FOO
