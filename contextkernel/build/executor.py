@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -17,6 +18,7 @@ from contextkernel.build.commits import Committer, Stack
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copy_step import execute_copy
 from contextkernel.build.copying import ResolvedCopy, resolve_copy
+from contextkernel.build.crew import together
 from contextkernel.build.explaining import Explainer
 from contextkernel.build.export import export_image
 from contextkernel.build.ports import BaseResolver, BuildStore, OwnerKeepingWorker
@@ -214,17 +216,28 @@ class _Build:
             missing = graph.missing(self._configs)
             if not missing:
                 return graph, scope
-            for image in missing:
-                self._resolve(image, graph, dockerfile)
+            first = self._report.reserve(len(missing))
+            works = [
+                partial(self._resolve, image, first + place, graph, dockerfile) for place, image in enumerate(missing)
+            ]
+            if len(works) == 1:
+                works[0]()
+            else:
+                together(works, self._board, self._report)
 
-    def _resolve(self, image: ImageOrigin, graph: StageGraph, dockerfile: Dockerfile) -> None:
-        with self._report.step(f"[internal] load metadata for {image.ref}") as step:
+    def _resolve(self, image: ImageOrigin, number: int, graph: StageGraph, dockerfile: Dockerfile) -> None:
+        with self._report.step(f"[internal] load metadata for {image.ref}", number=number) as step:
+
+            def nested(event: object) -> None:
+                self._board.check()
+                step.nested(event)
+
             try:
                 found = self._builder._resolve_base(
                     image.ref,
                     pull=self._request.pull,
                     platform=image.platform or self._request.platform,
-                    report=step.nested,
+                    report=nested,
                 )
             except ImageNotFound as problem:
                 near = nearest(image.ref.familiar_name, graph.names())
@@ -395,7 +408,7 @@ def _without_cache(plans: Mapping[int, StagePlan], request: BuildRequest) -> Con
     if request.no_cache:
         return plans
     names = {name.lower() for name in request.no_cache_stages}
-    return {index for index, plan in plans.items() if {plan.node.name, f"stage-{index}"} & names}
+    return {index for index, plan in plans.items() if plan.node.name in names}
 
 
 def _label(origin: Origin, plans: Mapping[int, StagePlan]) -> str:

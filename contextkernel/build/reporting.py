@@ -130,13 +130,29 @@ class BuildReport:
         finally:
             self._report = before
 
+    def reserve(self, count: int) -> int:
+        """Keep numbers for steps to come, which may begin in any order; returns the first of them."""
+        with self._numbering:
+            self._count += count
+            return self._count - count + 1
+
     @contextmanager
-    def step(self, name: str, *, instruction: str = "", span: Span | None = None) -> Iterator[StepReport]:
-        """A step from its start to its end, whatever that is."""
+    def step(
+        self, name: str, *, instruction: str = "", span: Span | None = None, number: int = 0
+    ) -> Iterator[StepReport]:
+        """A step from its start to its end, whatever that is.
+
+        Args:
+            name: as docker shows it.
+            instruction: its text in the Dockerfile, empty for internal steps.
+            span: where that is.
+            number: a reserved one; the next by default.
+        """
         line = span.line if span else 0
         with self._numbering:  # numbers are in the order in which steps are heard of
-            self._count += 1
-            number, began = self._count, self._clock()
+            if not number:
+                self._count = number = self._count + 1
+            began = self._clock()
             self._report(StepStarted(number, name, instruction, line))
         one = StepReport(number, self._report)
         try:

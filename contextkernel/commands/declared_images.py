@@ -31,6 +31,12 @@ _BUILD_OPTIONS = (
         help='Path of the Dockerfile, by default PATH/Dockerfile; "-" is standard input',
     ),
     Option(name="iidfile", kind="string", metavar="string", help="File to write the image's id to"),
+    Option(
+        name="jobs",
+        kind="int",
+        metavar="int",
+        help="How many steps may run at the same time, by default one for each CPU and four at least",
+    ),
     Option(name="label", kind="list", metavar="stringArray", help="Label for the image: KEY=VALUE"),
     Option(name="load", hidden=True),
     Option(
@@ -42,6 +48,12 @@ _BUILD_OPTIONS = (
         help="Network of RUN instructions: default, none, host",
     ),
     Option(name="no-cache", help="Run every step again"),
+    Option(
+        name="no-cache-filter",
+        kind="list",
+        metavar="stringArray",
+        help="Run every step of these stages again: NAME[,NAME...]",
+    ),
     Option(
         name="progress",
         kind="string",

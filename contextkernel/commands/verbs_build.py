@@ -46,10 +46,12 @@ def build(call: Call) -> Outcome:
                 build_args=arguments,
                 target=parsed.maybe("target"),
                 no_cache=parsed.flag("no-cache"),
+                no_cache_filter=_stages(parsed.texts("no-cache-filter")),
                 pull=parsed.flag("pull"),
                 labels=labels,
                 network=parsed.text("network"),
                 steps=steps,
+                jobs=_jobs(parsed.number("jobs")),
                 report=report,
             )
     except ContextKernelError as problem:
@@ -74,6 +76,17 @@ def _step_options(parsed: Parsed) -> StepOptions:
         allow=values.parse_entitlements(parsed.texts("allow")),
         cgroup_parent=parsed.maybe("cgroup-parent") or "",
     )
+
+
+def _stages(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of stages, several of them perhaps with commas in one word."""
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+
+
+def _jobs(number: int | None) -> int | None:
+    if number is not None and number < 1:
+        raise usage_problem(f"--jobs {number}: at least one step must be allowed to run", more="leave --jobs out")
+    return number
 
 
 def _sources(call: Call) -> tuple[str | None, str | None, str | None]:

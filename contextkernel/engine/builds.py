@@ -31,10 +31,12 @@ class Builds(Composition):
         build_args: Mapping[str, str | None] | None = None,
         target: str | None = None,
         no_cache: bool = False,
+        no_cache_filter: Sequence[str] = (),
         pull: bool = False,
         labels: Mapping[str, str] | None = None,
         network: str = "default",
         steps: StepOptions | None = None,
+        jobs: int | None = None,
         report: Reporter | None = None,
     ) -> BuildResult:
         """Build an image from a Dockerfile and a context directory.
@@ -47,10 +49,12 @@ class Builds(Composition):
             build_args: values for ARG; ``None`` takes the caller's environment variable.
             target: stage to stop at; default the last.
             no_cache: run every step.
+            no_cache_filter: names of stages whose steps are all run.
             pull: ask the registry for newer base images.
             labels: added to the image.
             network: for RUN: ``default``, ``none`` or ``host``.
             steps: secrets, agents, hosts, limits and entitlements for RUN.
+            jobs: how many steps may run at the same time; by default one for each CPU, and four at least.
             report: receives the build's events.
 
         Raises:
@@ -71,10 +75,12 @@ class Builds(Composition):
             },
             target=target,
             no_cache=no_cache,
+            no_cache_stages=tuple(no_cache_filter),
             pull=pull,
             labels=dict(labels or {}),
             network=network,
             steps=steps or StepOptions(),
+            jobs=jobs,
         )
         builder = Builder(self._store, self._worker(), self._runtime, self._resolve_base, fake_ids=self._idmap.single)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import msgspec
@@ -24,7 +25,9 @@ from contextkernel.registry.client import Repository
 from contextkernel.registry.settings import endpoints
 from contextkernel.store import Store
 from contextkernel.store.archive_load import add_unpacked
+from contextkernel.store.blobs import Readable
 
+_TELL = 1 << 20  # bytes between two events of a layer
 _INDEXES = (oci.MEDIA_INDEX, oci.MEDIA_DOCKER_LIST)
 
 
@@ -152,9 +155,31 @@ def _fetch_layer(
     name = layer.digest.short
     report(StepProgress(step, name, 0, layer.size))
     with repository.blob(layer.digest) as stream:
-        store.write_blob(stream, layer.digest, layer.size)
+        store.write_blob(
+            _Counted(stream, lambda count: report(StepProgress(step, name, count, layer.size))),
+            layer.digest,
+            layer.size,
+        )
     add_unpacked(store, worker, layer.digest, diff_id)
     report(StepProgress(step, name, layer.size, layer.size))
+
+
+class _Counted:
+    """A stream that says now and then how much was read of it; whoever is told may raise to stop the reading."""
+
+    def __init__(self, stream: Readable, tell: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._tell = tell
+        self._count = self._told = 0
+
+    def read(self, size: int, /) -> bytes:
+        """See ``store.blobs.Readable``."""
+        data = self._stream.read(size)
+        self._count += len(data)
+        if self._count - self._told >= _TELL:
+            self._told = self._count
+            self._tell(self._count)
+        return data
 
 
 def _decode(data: bytes, kind: type[codec.T], what: str) -> codec.T:

@@ -129,10 +129,12 @@ class FakeEngine(FakeChecks):
         build_args: Mapping[str, str | None] | None = None,
         target: str | None = None,
         no_cache: bool = False,
+        no_cache_filter: Sequence[str] = (),
         pull: bool = False,
         labels: Mapping[str, str] | None = None,
         network: str = "default",
         steps: StepOptions | None = None,
+        jobs: int | None = None,
         report: Reporter | None = None,
     ) -> BuildResult:
         """Report the events of a two-step build; :attr:`failure` breaks its last step."""
@@ -145,10 +147,12 @@ class FakeEngine(FakeChecks):
             build_args=dict(build_args or {}),
             target=target,
             no_cache=no_cache,
+            no_cache_filter=tuple(no_cache_filter),
             pull=pull,
             labels=dict(labels or {}),
             network="" if network == "default" else network,
             steps=None if steps == StepOptions() else steps,
+            jobs=jobs,
         )
         events = build_events(tags)
         if self.failure is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any
 
 import pytest
 
-from contextkernel.errors import StepFailed
+from contextkernel.errors import ImageNotFound, StepFailed
 from contextkernel.model.container import LaunchRequest, RunState
-from contextkernel.model.events import StepOutput, StepStarted
+from contextkernel.model.events import StepOutput, StepProgress, StepStarted
 from contextkernel.testing.build_fakes import leave_trace
 
 PATIENCE = 20  # seconds until a hang is called one
@@ -265,10 +266,38 @@ def test_what_is_raised_in_the_caller_stops_all(bench, interruption):
     assert list(bench.outcome().values()).count("canceled") == 2
 
 
-@pytest.mark.parametrize("names", [("two",), ("TWO",), ("stage-1",)])
+@pytest.mark.parametrize("names", [("two",), ("other", "TWO")])
 def test_no_cache_for_a_stage(bench, names):
-    text = BOTH if names != ("stage-1",) else BOTH.replace(" AS two", "").replace("=two", "=1")
-    bench.build(text)
+    bench.build(BOTH)
     launched = len(bench.runtime.launched)
-    bench.build(text, no_cache_stages=names)
+    bench.build(BOTH, no_cache_stages=names)
     assert [words(request) for request in bench.runtime.launched[launched:]] == ["make two"]
+
+
+def test_images_are_looked_up_at_the_same_time(bench):
+    bench.store.add_base(bench.worker, "other", {"etc/passwd": "root:x:0:0::/:/bin/sh\n"})
+    both = threading.Barrier(2)
+
+    def resolve(ref, **options):
+        both.wait(PATIENCE)
+        return bench.store.resolve_base(ref, **options)
+
+    bench.build("FROM base AS one\nFROM other\nCOPY --from=one / /\n", resolve=resolve)
+    started = {e.name: e.step for e in bench.events if isinstance(e, StepStarted) and "metadata" in e.name}
+    numbers = [started[f"[internal] load metadata for docker.io/library/{name}:latest"] for name in ("base", "other")]
+    assert numbers == sorted(numbers)
+
+
+def test_an_image_that_cannot_be_had_stops_the_look_up_of_others(bench):
+    def resolve(ref, *, report, **_options):
+        if ref.familiar.startswith("missing"):
+            raise ImageNotFound("no such image: missing")
+        for _ in range(PATIENCE * 100):  # a transfer that is asked to stop
+            report(StepProgress(1, "layer", 1, 2))
+            time.sleep(0.01)
+        raise AssertionError("not stopped")
+
+    with pytest.raises(ImageNotFound, match="missing") as problem:
+        bench.build("FROM base AS one\nFROM missing\nCOPY --from=one / /\n", resolve=resolve)
+    assert problem.value.span.line == 2
+    assert ("[internal] load metadata for docker.io/library/base:latest", "canceled") in bench.states()
