@@ -121,12 +121,14 @@ class StageCache:
     def find(self, entry: CacheEntry, stack: Stack) -> StackLayer | None:
         """The layer of an equal step on top of an equal stack.
 
-        Once a step has to be done, those after it are done too: what they stand on is new.
+        Once a step has to be done, those after it are done too: what they stand on is new. It does not matter to a
+        COPY --link.
         """
+        linked = isinstance(entry.step, CopyStep) and entry.step.link
         if not self._allowed:
             self._account.unasked(entry.account)
             return None
-        if not self._use:
+        if not self._use and not linked:
             self._account.miss(entry.account, None)
             return None
         parent = stack.identity

@@ -2,7 +2,7 @@
 
 Directories are read when they are first needed, so that ``COPY src/hello.c`` in a large tree costs one look and
 ``COPY . .`` one walk, without entering what is ignored. Nothing outside of the directory is ever reached: links are
-resolved here, inside of it. Sockets are left out, as BuildKit's ``fsutil`` does.
+resolved here, inside of it. A socket is an empty file, as BuildKit has it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -28,7 +28,11 @@ _KINDS: dict[int, NodeKind] = {
     stat.S_IFIFO: "fifo",
     stat.S_IFCHR: "char",
     stat.S_IFBLK: "block",
+    stat.S_IFSOCK: "file",  # an empty one: it means nothing without its process
 }
+
+
+_EMPTY = hashlib.sha256().hexdigest()
 
 
 class _Listing(msgspec.Struct, frozen=True):
@@ -101,7 +105,7 @@ class DirectoryContext:
         """See ``SourceTree``."""
         return list(self._list(path).seen)
 
-    def below(self, path: str) -> Iterator[Node]:
+    def below(self, path: str, enter: Callable[[Node], bool] | None = None) -> Iterator[Node]:
         """See ``SourceTree``."""
         facts = self._facts(path)
         if facts is None:
@@ -114,8 +118,9 @@ class DirectoryContext:
                 todo.pop()
                 continue
             here, facts = found
-            yield self._node(here, facts)
-            if stat.S_ISDIR(facts.st_mode):
+            node = self._node(here, facts)
+            yield node
+            if node.kind == "dir" and (enter is None or enter(node)):
                 prefix = "" if here == "." else f"{here}/"
                 todo.append(iter([(prefix + name, inside) for name, inside in self._list(here).seen.items()]))
 
@@ -129,7 +134,7 @@ class DirectoryContext:
         if facts is None:
             raise SourceNotFound(f"{node.path!r} is not in the build context")
         self.transferred += facts.st_size
-        found = self._store.file_digest(path, facts)
+        found = _EMPTY if stat.S_ISSOCK(facts.st_mode) else self._store.file_digest(path, facts)
         if found is None:
             try:
                 with open(path, "rb") as stream:
@@ -141,15 +146,18 @@ class DirectoryContext:
         self._digests[node.path] = found
         return found
 
-    def excluded_below(self, path: str) -> tuple[str, ...]:
-        """The outermost entries at or below ``path`` that are left out, sorted."""
+    def excluded_below(self, path: str, enter: Callable[[str], bool] | None = None) -> tuple[str, ...]:
+        """The outermost entries at or below ``path`` that are left out, sorted; not those in what is not entered."""
+        if not self._matcher:
+            return ()
         found: list[str] = []
         todo = [path]
         while todo:
             directory = todo.pop()
             listing = self._list(directory)
             found += [_join(directory, name) for name in listing.ignored]
-            todo += [_join(directory, name) for name, facts in listing.seen.items() if stat.S_ISDIR(facts.st_mode)]
+            inside = (_join(directory, name) for name, facts in listing.seen.items() if stat.S_ISDIR(facts.st_mode))
+            todo += [one for one in inside if enter is None or enter(one)]
         return tuple(sorted(found))
 
     def is_ignored(self, path: str) -> bool:
@@ -216,8 +224,6 @@ class DirectoryContext:
         return _Listing(seen, tuple(ignored))
 
     def _hidden(self, path: str, facts: os.stat_result) -> bool:
-        if stat.S_IFMT(facts.st_mode) not in _KINDS:  # a socket
-            return True
         if not self._matcher or not self._matcher.excludes(path):
             return False
         if not stat.S_ISDIR(facts.st_mode) or not self._matcher.may_contain_exceptions(path):

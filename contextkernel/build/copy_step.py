@@ -18,16 +18,18 @@ def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: st
     from_context = isinstance(step.origin, ContextOrigin)
     tools.worker.copy(
         CopyRequest(
-            lowers=stack.lowers,
+            lowers=() if step.link else stack.lowers,
             upper=f"{directory}/diff",
             work=f"{directory}/work",
             source_root=tools.context if from_context else None,
             source_lowers=() if from_context else tools.lowers(step),
             items=copy.items,
             excludes=copy.excludes,
+            exclude=step.exclude,
             destination=step.destination,
             directory=step.directory,
             chown=step.chown,
             chmod=step.chmod,
+            link=step.link,
         )
     )

@@ -154,6 +154,9 @@ class StageRun:
             tools.report.step(step.title, instruction=step.original, span=step.span) as report,
             placed(step, tools.source, board),
         ):
+            if isinstance(step, CopyStep) and step.link:
+                # it may be in the cache whatever lies below, which has to be known before it goes on top
+                tools.committer.gather(stack, wait=True)
             found = self._found or self._look(step, stack)
             layer = found.layer
             below = stack.pending[-1].step if stack.pending else board.definition(stack.identity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, Protocol
 
 import msgspec
@@ -63,8 +63,8 @@ class SourceTree(Protocol):
         """Names in a directory, sorted."""
         ...
 
-    def below(self, path: str) -> Iterator[Node]:
-        """The entry at ``path`` and all below it, in a fixed order."""
+    def below(self, path: str, enter: Callable[[Node], bool] | None = None) -> Iterator[Node]:
+        """The entry at ``path`` and all below it, in a fixed order; not what is in directories not to ``enter``."""
         ...
 
     def digest(self, node: Node) -> str:
@@ -101,10 +101,16 @@ class MergedTree:
         found = (name[len(prefix) :] for name in self._inside(path) if name != path)
         return sorted(name for name in found if "/" not in name)
 
-    def below(self, path: str) -> Iterator[Node]:
+    def below(self, path: str, enter: Callable[[Node], bool] | None = None) -> Iterator[Node]:
         """See :class:`SourceTree`."""
+        closed = ""
         for name in self._inside(path):
-            yield self._node(name, self._entries[name])
+            if closed and name.startswith(closed):
+                continue
+            node = self._node(name, self._entries[name])
+            yield node
+            if enter is not None and node.kind == "dir" and not enter(node):
+                closed = name + "/"
 
     def digest(self, node: Node) -> str:
         """See :class:`SourceTree`."""

@@ -94,6 +94,8 @@ class CopyItem(msgspec.Struct, frozen=True, kw_only=True):
         extract: unpack the file as a tar archive at the destination (ADD of a local archive).
         name: name to give the file when the destination is a directory; empty keeps the source's.
         data: content of a heredoc file; then there is no source file.
+        include: a pattern (as in ignore files) below the source directory: only what matches is copied, with the
+            directories it lies in; ``None`` for everything.
     """
 
     source: str
@@ -101,6 +103,7 @@ class CopyItem(msgspec.Struct, frozen=True, kw_only=True):
     extract: bool = False
     name: str = ""
     data: bytes | None = None
+    include: str | None = None
 
 
 class CopyRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,14 +114,14 @@ class CopyRequest(msgspec.Struct, frozen=True, kw_only=True):
         upper, work: the new layer's directories for overlay.
         source_root: directory of the build context, or ``None``.
         source_lowers: layer ``diff`` directories of the stage or image copied from, base first.
-        excludes: paths relative to the source root that the ignore file (or --exclude) leaves out, exact paths.
-        includes: when not ``None``, the only files (exact relative paths) that exist for this copy.
+        excludes: paths relative to the source root that the ignore file leaves out, exact paths.
+        exclude: patterns (as in ignore files), relative to each source directory, of what is left out.
         destination: absolute path in the image, already joined with WORKDIR; ``directory`` says it ended in ``/``
             (or is ``.``) or there are several sources.
         chown: ``user[:group]``, names resolved in the *destination* image's /etc/passwd and /etc/group;
             empty: 0:0 for a context, kept for ``--from``.
-        chmod: permission bits for everything copied, or ``None``.
-        mtime_epoch: clamp for created directories' times in nanoseconds, or ``None``.
+        chmod: mode of everything copied, octal or symbolic (model/modes.py); empty keeps the source's.
+        link: nothing is below: names of owners cannot be resolved.
     """
 
     lowers: tuple[str, ...]
@@ -128,11 +131,12 @@ class CopyRequest(msgspec.Struct, frozen=True, kw_only=True):
     source_lowers: tuple[str, ...] = ()
     items: tuple[CopyItem, ...] = ()
     excludes: tuple[str, ...] = ()
-    includes: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
     destination: str
     directory: bool = False
     chown: str = ""
-    chmod: int | None = None
+    chmod: str = ""
+    link: bool = False
 
 
 class MakeDirRequest(msgspec.Struct, frozen=True, kw_only=True):

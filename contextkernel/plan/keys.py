@@ -18,7 +18,8 @@ from contextkernel.plan.steps import CopyStep, RunStep, WorkdirStep
 
 _CHAIN = "contextkernel/chain/v1"
 _RUN = "contextkernel/run/v3"
-_COPY = "contextkernel/copy/v2"
+_COPY = "contextkernel/copy/v3"
+_LINK = "contextkernel/link/v1"
 _WORKDIR = "contextkernel/workdir/v2"
 _SOURCE = "contextkernel/source/v1"
 
@@ -88,7 +89,8 @@ def _mount_row(mount: RunMount) -> list[object]:
 def copy_inputs(step: CopyStep, content: Digest) -> Inputs:
     """What the result of a COPY or ADD depends on: what is copied, where to, and with which owner and mode.
 
-    Names of sources count only through ``content``, so that equal files copied from elsewhere are found again.
+    Names of sources, and patterns of what is copied of them, count only through ``content``, so that equal files
+    copied from elsewhere are found again.
     """
     return {
         "content": content,
@@ -111,7 +113,12 @@ def run_key(step: RunStep, parent: Digest, contents: Mapping[RunMount, Digest] |
 
 
 def copy_key(step: CopyStep, parent: Digest, content: Digest) -> Digest:
-    """Key of a COPY or ADD of ``content`` on top of ``parent``."""
+    """Key of a COPY or ADD of ``content`` on top of ``parent``.
+
+    With ``--link`` the layer is made on an empty directory, and what it is put on later does not count.
+    """
+    if step.link:
+        return _digest([_LINK, copy_inputs(step, content)])
     return _digest([_COPY, parent, copy_inputs(step, content)])
 
 

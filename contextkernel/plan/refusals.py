@@ -10,7 +10,6 @@ from contextkernel.errors import DockerfileError, Span
 from contextkernel.plan.steps import RunStep
 
 # BuildKit's dfgitutil: what is neither http(s) nor one of these is a path, "github.com/a/b" included
-_SYMBOLIC = re.compile(r"(?:[ugoa]*[-+=][ugorwxXst]*)(?:,[ugoa]*[-+=][ugorwxXst]*)*\Z")
 _SSH = r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:"
 _REMOTE = re.compile(rf"(?:https?|git|ssh)://|{_SSH}", re.IGNORECASE)
 _GIT = re.compile(rf"(?:git|ssh)://|{_SSH}|https?://[^#?]*\.git(?:[#?]|\Z)", re.IGNORECASE)
@@ -28,10 +27,6 @@ def refuse_transfer(instruction: Add | Copy, sources: Iterable[str], span: Span,
         DockerfileError: naming the flag.
     """
     word = "ADD" if isinstance(instruction, Add) else "COPY"
-    if instruction.exclude:
-        raise _later(f"{word} --exclude", span, source, hint="list the files in .dockerignore, or copy them one by one")
-    if isinstance(instruction, Copy) and instruction.parents:
-        raise _later("COPY --parents", span, source, hint="write one COPY per directory, with its full destination")
     for path in sources:
         if not is_remote(path):
             continue
@@ -82,13 +77,6 @@ def refuse_entitlements(step: RunStep, allow: frozenset[str], source: str) -> No
                 span=step.span,
                 source=source,
             )
-
-
-def refuse_mode(word: str, mode: str, span: Span, source: str) -> DockerfileError:
-    """The error for a ``--chmod`` that is not octal digits: symbolic (``u+x``), or no mode at all."""
-    if not _SYMBOLIC.match(mode):
-        return DockerfileError(f"{word} --chmod={mode}: not a mode", hint="e.g. --chmod=755", span=span, source=source)
-    return _later(f"{word} --chmod={mode}", span, source, hint="write the mode as octal digits, e.g. --chmod=755")
 
 
 def _later(what: str, span: Span, source: str, hint: str | None = None) -> DockerfileError:

@@ -122,21 +122,28 @@ class CopyStep(_Step, frozen=True, kw_only=True):
     Attributes:
         origin: where the sources are.
         sources: absolute paths within the origin, possibly with wildcards.
+        parents: ``--parents``: for each source the pattern below it that says what is copied, with the directories
+            it lies in; empty without the flag.
+        exclude: ``--exclude`` patterns, relative to each source; they say nothing of a source itself.
         files: here-documents, expanded.
         destination: absolute path in the image.
         directory: the destination is a directory (it ended in ``/`` or ``/.``, or there are several sources).
         chown: ``user[:group]``, empty for none.
-        chmod: permission bits, or ``None``.
+        chmod: as :class:`contextkernel.model.modes.ModeChange` has it, empty for none.
+        link: the layer is made on an empty directory, whatever is below.
         unpack: unpack sources that are tar archives (ADD).
     """
 
     origin: Origin
     sources: tuple[str, ...]
+    parents: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     files: tuple[InlineFile, ...] = ()
     destination: str
     directory: bool = False
     chown: str = ""
-    chmod: int | None = None
+    chmod: str = ""
+    link: bool = False
     unpack: bool = False
 
 

@@ -13,8 +13,6 @@ from contextkernel.errors import DockerfileError, InvalidInput, Span
 from contextkernel.plan.exposed import exposed_ports
 
 _REALTIME = re.compile(r"RTMIN(?:\+(?:[1-9]|1[0-5]))?\Z|RTMAX(?:-(?:[1-9]|1[0-4]))?\Z")
-_OCTAL = re.compile(r"[0-7]+\Z")
-_MAX_MODE = 0o7777
 
 
 def working_dir(current: str, path: str) -> str:
@@ -65,17 +63,3 @@ def ports_of(words: Iterable[str], env: Mapping[str, str], dockerfile: Dockerfil
         )
     except InvalidInput as problem:
         raise DockerfileError(problem.problem, hint=problem.hint, span=span, source=dockerfile.source) from None
-
-
-def octal_mode(text: str) -> int | None:
-    """Permission bits of an octal ``--chmod``; ``None`` if it is not octal digits.
-
-    Raises:
-        InvalidInput: above 7777.
-    """
-    if not _OCTAL.match(text):
-        return None
-    mode = int(text, 8)
-    if mode > _MAX_MODE:
-        raise InvalidInput(f"mode {text!r} is above 7777")
-    return mode

@@ -76,8 +76,11 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
             extractor.write(member)
             if entry.kind == "dir":
                 directories[entry.path] = entry
-            if entry.kind != "hardlink":
-                stage.remember(names.join(target, entry.path), owner or (entry.uid, entry.gid))
+            if entry.kind == "hardlink":
+                # docker gives the file what the link's own header says: the last name wins
+                extractor.settle(entry)
+                stage.remember(names.join(target, link), owner or (entry.uid, entry.gid))
+            stage.remember(names.join(target, entry.path), owner or (entry.uid, entry.gid))
         extractor.finish(directories[path] for path in sorted(directories, reverse=True))
 
 

@@ -9,22 +9,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from contextkernel.errors import InvalidInput, SourceNotFound, SyscallFailed
 from contextkernel.layer import names
+from contextkernel.layer.selection import Selection
 from contextkernel.linux.openat2 import open_in_root
 from contextkernel.model.layers import CopyItem, CopyRequest, MakeDirRequest
+from contextkernel.model.modes import parse_mode
 from contextkernel.store.worker_add import extract_archive, is_archive
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
+from contextkernel.store.worker_files import copy_bytes, is_whiteout, new_file, readable, xattrs_of
 from contextkernel.store.worker_owners import Owner, resolve_owner, true_owners
 from contextkernel.store.worker_stage import Stage, destination_in_root, open_source_root, open_stage
 from contextkernel.store.worker_tree import Ids
-
-_CHUNK = 1 << 24
-_SKIPPED_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux")
 
 
 def make_dir(request: MakeDirRequest, ids: Ids, check: Check) -> None:
@@ -55,6 +54,27 @@ def copy(request: CopyRequest, ids: Ids, check: Check) -> None:
         stage.finish(request.lowers)
 
 
+class _Made:
+    """A directory of the source that is made at the destination when the first entry in it is copied."""
+
+    def __init__(self, copy: _Copy, target: str, path: str, outer: _Made | None) -> None:
+        self._copy = copy
+        self._target = target
+        self._path = path
+        self._outer = outer
+        self.done = False
+        self.existed = False
+
+    def make(self) -> None:
+        """Make it, after those around it."""
+        if self.done:
+            return
+        if self._outer is not None:
+            self._outer.make()
+        self.existed = self._copy.make_directory(self._target, self._path)
+        self.done = True
+
+
 class _Copy:
     """One COPY or ADD at work.
 
@@ -82,7 +102,9 @@ class _Copy:
         self._owner = owner
         self._kept = kept
         self._check = check
-        self._wanted = _Wanted(request)
+        self._ignored = frozenset(request.excludes)
+        self._selection = Selection(None, ())
+        self._change = parse_mode(request.chmod) if request.chmod else None
         self._links: dict[tuple[int, int], str] = {}
 
     def item(self, item: CopyItem) -> None:
@@ -90,7 +112,9 @@ class _Copy:
         self._links.clear()  # BuildKit keeps hard links within one source
         request, stage = self._request, self._stage
         made_owner = self._owner or (0, 0)
-        made_mode = 0o755 if request.chmod is None else request.chmod & 0o777  # BuildKit: without setuid and the like
+        made_mode = 0o755
+        if self._change is not None and self._change.absolute is not None:
+            made_mode = self._change.absolute & 0o777  # BuildKit: without setuid and the like; never symbolic
         target = destination_in_root(stage.root, request.destination)
         if item.data is not None:
             self._heredoc(item, item.data, target, made_owner, made_mode)
@@ -104,8 +128,6 @@ class _Copy:
                 extract_archive(descriptor, stage, target, owner, self._check)
                 return
             directory = stat.S_ISDIR(info.st_mode)
-            if directory and not self._wanted.inside(path):
-                raise SourceNotFound(f"{item.source!r} is left out by the ignore file")
             stage.make_dirs(target if request.directory else names.split(target)[0], made_mode, made_owner)
             existing = stage.kind(target)
             if (directory and not item.contents and existing) or (not directory and existing == "dir"):
@@ -116,7 +138,8 @@ class _Copy:
                 made_owner,
             )
             if directory:
-                self._directory(descriptor, path, target, top=True)
+                self._selection = Selection(item.include, request.exclude)
+                self._directory(descriptor, path, target, "", None)
             else:
                 parent, name = names.split(path)
                 holder = self._open_beneath(parent)
@@ -133,9 +156,9 @@ class _Copy:
         if stage.kind(target) == "dir":
             target = names.join(target, item.name or names.split(_base(item.source))[1])
         self._make_room(target)
-        mode = 0o644 if self._request.chmod is None else self._request.chmod
+        mode = 0o644 if self._change is None else self._change.apply(0o644, directory=False)
         parent, name = stage.tree.parent(target)
-        descriptor = _new_file(parent, name)
+        descriptor = new_file(parent, name)
         try:
             rest = memoryview(data)
             while rest:
@@ -149,72 +172,97 @@ class _Copy:
         """The real path of a source (links followed inside of its root), and a descriptor of what is there."""
         path = destination_in_root(self._source, item.source)
         try:
-            with _readable(item.source):
+            with readable(item.source):
                 descriptor = open_in_root(self._source, path, os.O_PATH | os.O_NOFOLLOW)
         except SyscallFailed as failure:
             if failure.number in {errno.ENOENT, errno.ENOTDIR}:
                 raise _missing(item.source) from failure
             raise
-        if path != "." and not self._wanted.inside(path):
+        if path in self._ignored:
             os.close(descriptor)
             raise SourceNotFound(
                 f"{item.source!r} does not exist in the build context", hint="the ignore file leaves it out"
             )
         info = os.fstat(descriptor)
-        if _is_whiteout(info):
+        if is_whiteout(info):
             os.close(descriptor)
             raise _missing(item.source)
         if stat.S_ISREG(info.st_mode):
             os.close(descriptor)
-            with _readable(item.source):
+            with readable(item.source):
                 descriptor = open_in_root(self._source, path, os.O_RDONLY | os.O_NOFOLLOW)
         return path, descriptor
 
     def _open_beneath(self, path: str) -> int:
         return open_in_root(self._source, path, os.O_PATH | os.O_DIRECTORY)
 
-    def _directory(self, source: int, path: str, target: str, *, top: bool) -> None:
-        """Merge a directory into ``target``; what is already there keeps its metadata only at the top."""
-        stage = self._stage
-        with _readable(path):
+    def _directory(self, source: int, path: str, target: str, below: str, made: _Made | None) -> None:
+        """Merge a directory into ``target``; what is already there keeps its metadata only at the top.
+
+        Args:
+            source: descriptor of the directory.
+            path: its path from the source root.
+            target: where it goes.
+            below: its path in the source that is copied, empty for that itself.
+            made: what is to be made around it.
+        """
+        stage, top = self._stage, not below
+        with readable(path):
             listing = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=source)
         try:
             info = os.fstat(listing)
-            existing = stage.kind(target)
-            if existing and existing != "dir":
-                raise InvalidInput(
-                    f"cannot copy the directory {path!r} to {'/' + target!r}: it is not a directory",
-                    hint="remove it in an earlier step, or choose another destination",
-                )
-            if not existing:
-                parent, name = stage.tree.parent(target)
-                os.mkdir(name, 0o700, dir_fd=parent)
+            taken = self._selection.takes(below)
+            here = _Made(self, target, path, made)
+            if taken:
+                here.make()
             with os.scandir(listing) as entries:
                 inside = sorted((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
-            for name, below in inside:
+            for name, facts in inside:
                 self._check()
-                place = names.join(path, name)
-                if stat.S_ISDIR(below.st_mode):
-                    if not self._wanted.inside(place):
+                place, deeper = names.join(path, name), f"{below}/{name}" if below else name
+                if place in self._ignored:
+                    continue
+                if stat.S_ISDIR(facts.st_mode):
+                    if not self._selection.enters(deeper):
                         continue
-                    with _readable(place):
+                    with readable(place):
                         step = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=listing)
                     try:
-                        self._directory(step, place, names.join(target, name), top=False)
+                        self._directory(step, place, names.join(target, name), deeper, here)
                     finally:
                         os.close(step)
-                elif self._wanted.file(place):
-                    self._other(listing, name, place, names.join(target, name), below)
-            place_fd = stage.tree.open(target, os.O_RDONLY | os.O_DIRECTORY)
+                elif self._selection.takes(deeper) and not is_whiteout(facts):
+                    here.make()
+                    self._other(listing, name, place, names.join(target, name), facts)
+            if not here.done:
+                return
+            descriptor = stage.tree.open(target, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                if existing and top:
-                    os.utime(place_fd, ns=(info.st_atime_ns, info.st_mtime_ns))
+                if top and here.existed:
+                    if path != "." or self._request.source_root is None:
+                        # the time of a context's own directory is not sent along
+                        os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
+                elif taken or not here.existed:
+                    self._metadata(descriptor, target, path, info, xattrs_of(listing), timed=taken)
                 else:
-                    self._metadata(place_fd, target, path, info, _xattrs_of(listing))
+                    os.fchmod(descriptor, stat.S_IMODE(info.st_mode))
             finally:
-                os.close(place_fd)
+                os.close(descriptor)
         finally:
             os.close(listing)
+
+    def make_directory(self, target: str, path: str) -> bool:
+        """Make one directory of the destination, whose parent is there; returns whether it was there already."""
+        existing = self._stage.kind(target)
+        if existing and existing != "dir":
+            raise InvalidInput(
+                f"cannot copy the directory {path!r} to {'/' + target!r}: it is not a directory",
+                hint="remove it in an earlier step, or choose another destination",
+            )
+        if not existing:
+            parent, name = self._stage.tree.parent(target)
+            os.mkdir(name, 0o700, dir_fd=parent)
+        return bool(existing)
 
     def _make_room(self, target: str) -> None:
         """Take away what a file or link replaces."""
@@ -231,8 +279,6 @@ class _Copy:
     def _other(self, holder: int, name: str, path: str, target: str, info: os.stat_result) -> None:
         """Copy anything but a directory."""
         stage = self._stage
-        if stat.S_ISSOCK(info.st_mode) or _is_whiteout(info):
-            return  # a socket means nothing without its process
         self._make_room(target)
         parent, last = stage.tree.parent(target)
         if stat.S_ISREG(info.st_mode):
@@ -242,7 +288,9 @@ class _Copy:
             os.symlink(os.readlink(name, dir_fd=holder), last, dir_fd=parent)
         else:
             try:
-                os.mknod(last, stat.S_IFMT(info.st_mode) | 0o600, info.st_rdev, dir_fd=parent)
+                # a socket means nothing without its process; docker makes an empty file of it
+                kind = stat.S_IFREG if stat.S_ISSOCK(info.st_mode) else stat.S_IFMT(info.st_mode)
+                os.mknod(last, kind | 0o600, info.st_rdev, dir_fd=parent)
             except PermissionError as problem:
                 raise InvalidInput(
                     f"cannot copy the device {path!r}: devices cannot be made in a user namespace",
@@ -269,13 +317,13 @@ class _Copy:
             return
         if info.st_nlink > 1:
             self._links[key] = target
-        with _readable(path):
+        with readable(path):
             source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=holder)
         try:
-            descriptor = _new_file(parent, last)
+            descriptor = new_file(parent, last)
             try:
-                _copy_bytes(source, descriptor, info)
-                self._metadata(descriptor, target, path, info, _xattrs_of(source))
+                copy_bytes(source, descriptor, info)
+                self._metadata(descriptor, target, path, info, xattrs_of(source))
             finally:
                 os.close(descriptor)
         finally:
@@ -287,49 +335,25 @@ class _Copy:
         return self._kept.get(path, (0, 0)) if self._stage.ids.single else (info.st_uid, info.st_gid)
 
     def _mode(self, info: os.stat_result) -> int:
-        return stat.S_IMODE(info.st_mode) if self._request.chmod is None else self._request.chmod
+        mode = stat.S_IMODE(info.st_mode)
+        return mode if self._change is None else self._change.apply(mode, directory=stat.S_ISDIR(info.st_mode))
 
     def _metadata(
-        self, descriptor: int, target: str, path: str, info: os.stat_result, attributes: Mapping[str, bytes]
+        self,
+        descriptor: int,
+        target: str,
+        path: str,
+        info: os.stat_result,
+        attributes: Mapping[str, bytes],
+        *,
+        timed: bool = True,
     ) -> None:
         """Owner, then mode (a change of owner clears setuid), then attributes, then time."""
         self._stage.own(descriptor, target, self._owner_of(path, info))
         os.fchmod(descriptor, self._mode(info))
         set_xattrs(descriptor, attributes)
-        os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
-
-
-class _Wanted:
-    """Which paths of the source exist for this copy."""
-
-    def __init__(self, request: CopyRequest) -> None:
-        self._excluded = frozenset(request.excludes)
-        self._files: frozenset[str] | None = None
-        self._parents: set[str] = set()
-        if request.includes is not None:
-            self._files = frozenset(request.includes)
-            for path in self._files:
-                parent = names.split(path)[0]
-                while parent != "." and parent not in self._parents:
-                    self._parents.add(parent)
-                    parent = names.split(parent)[0]
-
-    def file(self, path: str) -> bool:
-        """Whether a file is there."""
-        return path not in self._excluded and (self._files is None or path in self._files)
-
-    def inside(self, path: str) -> bool:
-        """Whether a directory (or a source) is there, itself or for something below it."""
-        if path == ".":
-            return True
-        if path in self._excluded:
-            return False
-        return self._files is None or path in self._files or path in self._parents
-
-
-def _is_whiteout(info: os.stat_result) -> bool:
-    """Whether this is a whiteout, seen in a layer that is not mounted as part of an overlay."""
-    return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
+        if timed:
+            os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
 def _base(source: str) -> str:
@@ -338,58 +362,3 @@ def _base(source: str) -> str:
 
 def _missing(source: str) -> SourceNotFound:
     return SourceNotFound(f"{source!r} does not exist in the source of the copy")
-
-
-def _new_file(parent: int, name: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(name, flags, 0o600, dir_fd=parent)
-
-
-@contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """Say which file of the source may not be read."""
-    try:
-        yield
-    except (PermissionError, SyscallFailed) as problem:
-        if isinstance(problem, SyscallFailed) and problem.number != errno.EACCES:
-            raise
-        raise InvalidInput(
-            f"cannot read {path!r} of the source: permission denied",
-            hint="make it readable, or leave it out with .dockerignore",
-        ) from problem
-
-
-def _xattrs_of(descriptor: int) -> dict[str, bytes]:
-    try:
-        found = os.listxattr(descriptor)
-    except OSError:
-        return {}
-    return {name: os.getxattr(descriptor, name) for name in found if not name.startswith(_SKIPPED_XATTRS)}
-
-
-def _copy_bytes(source: int, target: int, info: os.stat_result) -> None:
-    """Copy a file's content inside of the kernel; holes stay holes."""
-    if info.st_blocks * 512 >= info.st_size:
-        _send(source, target, 0, info.st_size)
-        return
-    at = 0
-    while at < info.st_size:
-        try:
-            start = os.lseek(source, at, os.SEEK_DATA)
-        except OSError as problem:
-            if problem.errno == errno.ENXIO:
-                break  # nothing but a hole from here on
-            raise
-        at = os.lseek(source, start, os.SEEK_HOLE)
-        os.lseek(target, start, os.SEEK_SET)
-        _send(source, target, start, at - start)
-    os.ftruncate(target, info.st_size)
-
-
-def _send(source: int, target: int, start: int, count: int) -> None:
-    at, end = start, start + count
-    while at < end:
-        sent = os.sendfile(target, source, at, min(end - at, _CHUNK))
-        if not sent:
-            break
-        at += sent

@@ -178,6 +178,17 @@ class Extractor:
         set_xattrs(self._tree.link_path(entry.path), entry.xattrs)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=directory, follow_symlinks=False)
 
+    def settle(self, entry: Entry) -> None:
+        """Give the file behind a hard link the owner, mode and time of the link's own header."""
+        info = self._tree.lstat(entry.path)
+        if info is None:
+            return  # to a device node that could not be made
+        directory, name = self._tree.parent(entry.path)
+        self._ids.chown(name, *(self._owner or (entry.uid, entry.gid)), entry.path, dir_fd=directory)
+        if not stat.S_ISLNK(info.st_mode):
+            os.chmod(name, entry.mode, dir_fd=directory)
+            os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=directory, follow_symlinks=False)
+
     def _skipped(self, entry: Entry) -> bool:
         """Whether a hard link's target may be missing: it is a device node that could not be made."""
         return self._ids.userns and self._tree.lstat(entry.link) is None

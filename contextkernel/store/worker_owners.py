@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from contextkernel.dockerfile.suggest import nearest
 from contextkernel.errors import InvalidInput, StoreProblem, SyscallFailed
 from contextkernel.layer.index import decode_name, encode_name, unpack_index
 from contextkernel.layer.merge import merge
@@ -82,7 +83,8 @@ def _rows_or_owners(diff: str) -> list[Entry]:
 def resolve_owner(text: str, root: int) -> Owner:
     """The ids that ``user[:group]`` means in an image.
 
-    A number stands for itself, and without a group it is the group too; a name without a group brings its own.
+    A number stands for itself, and without a group it is the group too; a name without a group brings its own. What
+    is left empty beside a colon is root.
 
     Args:
         text: not empty.
@@ -93,8 +95,8 @@ def resolve_owner(text: str, root: int) -> Owner:
     """
     user, colon, group = text.partition(":")
     uid, gid = _user(user, root) if user else (0, 0)
-    if colon and group:
-        gid = _group(group, root)
+    if colon:
+        gid = _group(group, root) if group else 0
     return uid, gid
 
 
@@ -113,12 +115,10 @@ def _user(name: str, root: int) -> Owner:
         return number, number
     if name == "root":
         return 0, 0
-    found = _look_up(root, "etc/passwd", name, lambda fields: (_id(fields[2]), _id(fields[3])))
+    known: list[str] = []
+    found = _look_up(root, "etc/passwd", name, lambda fields: (_id(fields[2]), _id(fields[3])), known)
     if found is None:
-        raise InvalidInput(
-            f"the image has no user {name!r}",
-            hint="create it in an earlier RUN, or give a number; names are looked up in the image's /etc/passwd",
-        )
+        raise InvalidInput(f"the image has no user {name!r}", hint=_near(name, known, "/etc/passwd"))
     return found
 
 
@@ -128,13 +128,20 @@ def _group(name: str, root: int) -> int:
         return number
     if name == "root":
         return 0
-    found = _look_up(root, "etc/group", name, lambda fields: (_id(fields[2]), 0))
+    known: list[str] = []
+    found = _look_up(root, "etc/group", name, lambda fields: (_id(fields[2]), 0), known)
     if found is None:
-        raise InvalidInput(
-            f"the image has no group {name!r}",
-            hint="create it in an earlier RUN, or give a number; names are looked up in the image's /etc/group",
-        )
+        raise InvalidInput(f"the image has no group {name!r}", hint=_near(name, known, "/etc/group"))
     return found[0]
+
+
+def _near(name: str, known: Sequence[str], path: str) -> str:
+    found = nearest(name, known)
+    if found is not None:
+        return f"did you mean {found!r}?"
+    if not known:
+        return f"the image has no names in {path}: give a number"
+    return f"create it in an earlier RUN, or give a number; names are looked up in the image's {path}"
 
 
 def _id(text: str) -> int:
@@ -144,7 +151,8 @@ def _id(text: str) -> int:
     return number
 
 
-def _look_up(root: int, path: str, name: str, ids: Callable[[list[str]], Owner]) -> Owner | None:
+def _look_up(root: int, path: str, name: str, ids: Callable[[list[str]], Owner], known: list[str]) -> Owner | None:
+    """The ids of a name in a passwd or group file; all its names are added to ``known`` on the way."""
     try:
         # looked at before it is opened: opening a device node of an untrusted image can do things
         descriptor = open_in_root(root, path)
@@ -163,6 +171,8 @@ def _look_up(root: int, path: str, name: str, ids: Callable[[list[str]], Owner])
         raise InvalidInput(f"/{path} of the image is larger than {_MAX_FILE} bytes")
     for line in decode_name(data).splitlines():
         fields = line.strip().split(":")
+        if fields[0] and len(fields) > 1:
+            known.append(fields[0])
         if fields[0] == name:
             try:
                 return ids(fields)

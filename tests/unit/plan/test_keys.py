@@ -88,12 +88,21 @@ MOUNT_SAME: dict[RunMount, dict[str, object]] = {
     # what a cache holds is no input, so which one it is is none either
     CACHE: {"id": "two", "origin": StageOrigin(0), "source": "/b", "sharing": "locked"},
 }
-COPY_CHANGES = {"destination": "/c", "directory": True, "chown": "1:1", "chmod": 0o600, "unpack": True}
+COPY_CHANGES = {
+    "destination": "/c",
+    "directory": True,
+    "chown": "1:1",
+    "chmod": "0600",
+    "link": True,
+    "unpack": True,
+}
 COPY_SAME = {
     **SHOWN_ONLY,
     # what these stand for comes in through the content digest
     "origin": StageOrigin(0),
     "sources": ("/elsewhere/a",),
+    "parents": ("a/b",),
+    "exclude": ("*.o",),
     "files": (InlineFile("a", "b"),),
 }
 WORKDIR_CHANGES = {"path": "/x", "owner": "nobody"}
@@ -167,6 +176,12 @@ def test_copy_key_does_not_change_with(field: str) -> None:
 
 def test_copy_key_changes_with_content() -> None:
     assert keys.copy_key(COPY, PARENT, Digest.of(b"other")) != keys.copy_key(COPY, PARENT, CONTENT)
+
+
+def test_a_link_does_not_depend_on_what_lies_below() -> None:
+    link, other = structs.replace(COPY, link=True), keys.chain([Digest.of(b"other")])
+    assert keys.copy_key(link, PARENT, CONTENT) == keys.copy_key(link, other, CONTENT)
+    assert keys.copy_key(link, PARENT, CONTENT) != keys.copy_key(COPY, keys.chain([]), CONTENT)
 
 
 @pytest.mark.parametrize("field", WORKDIR_CHANGES)

@@ -8,7 +8,7 @@ from contextkernel.dockerfile import parse
 from contextkernel.errors import DockerfileError, InvalidInput
 from contextkernel.plan.exposed import exposed_ports
 from contextkernel.plan.refusals import is_remote
-from contextkernel.plan.values import absolute, checked_signal, octal_mode, working_dir
+from contextkernel.plan.values import absolute, checked_signal, working_dir
 
 FILE = parse("FROM a\n")
 PLACE = FILE.stages[0].base.span
@@ -47,18 +47,6 @@ def test_signals(text: str) -> None:
 def test_what_is_no_signal(text: str) -> None:
     with pytest.raises(DockerfileError, match="no such signal"):
         checked_signal(text, FILE, PLACE)
-
-
-@pytest.mark.parametrize(
-    ("text", "mode"), [("755", 0o755), ("0640", 0o640), ("7777", 0o7777), ("u+x", None), ("8", None)]
-)
-def test_octal_mode(text: str, mode: int | None) -> None:
-    assert octal_mode(text) == mode
-
-
-def test_mode_above_7777() -> None:
-    with pytest.raises(InvalidInput, match="above 7777"):
-        octal_mode("10000")
 
 
 @pytest.mark.parametrize(
