@@ -19,6 +19,7 @@ from contextkernel.store.worker_messages import Cancelled, Channel, Job, Request
 from contextkernel.store.worker_tree import Ids
 
 _THREADS = 2  # a commit overlaps whatever comes next
+_MAX_DEPTH = 2048  # levels of directories that a path of PATH_MAX bytes can have
 
 
 class Worker:
@@ -128,8 +129,11 @@ def adopt(source: str, directory: str, ids: Ids, check: Callable[[], None]) -> L
 
 
 def _raise_limits() -> None:
-    """As many descriptors as allowed: deep trees need one per level."""
+    """As many descriptors as allowed, and calls inside of calls: deep trees need some per level."""
     import resource
+    import sys
+
+    sys.setrecursionlimit(4 * _MAX_DEPTH)
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

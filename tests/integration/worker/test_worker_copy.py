@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import tarfile
 
 import pytest
 
@@ -139,6 +141,23 @@ def test_a_source_that_leaves_the_context_stays_inside(bench: Bench) -> None:
             bench.copy(source, to="/x")
 
 
+@pytest.mark.parametrize(("text", "owner"), [("web:", (33, 0)), (":staff", (0, 50)), ("7:", (7, 0))])
+def test_what_is_empty_beside_a_colon_is_root(bench: Bench, text: str, owner: tuple[int, int]) -> None:
+    fill(bench, a="1")
+    base = bench.base(etc=0o755, **{"etc/passwd": PASSWD, "etc/group": GROUP})
+    row = bench.rows(bench.copy("a", to="/x", lowers=(base,), chown=text))["x"]
+    assert (row.uid, row.gid) == owner
+
+
+@pytest.mark.parametrize(("text", "hint"), [("wbe", "did you mean 'web'"), ("web:stuff", "did you mean 'staff'")])
+def test_a_missing_owner_comes_with_a_near_one(bench: Bench, text: str, hint: str) -> None:
+    fill(bench, a="1")
+    base = bench.base(etc=0o755, **{"etc/passwd": PASSWD, "etc/group": GROUP})
+    with pytest.raises(InvalidInput) as caught:
+        bench.copy("a", to="/x", lowers=(base,), chown=text)
+    assert hint in str(caught.value.hint)
+
+
 def test_a_link_as_the_source_is_followed_and_inside_of_a_directory_copied(bench: Bench) -> None:
     fill(bench, src__real="1")
     (bench.context / "src" / "link").symlink_to("real")
@@ -169,7 +188,7 @@ def test_an_owner_that_the_image_does_not_have(bench: Bench, text: str) -> None:
 
 def test_mode_for_everything(bench: Bench) -> None:
     fill(bench, src__a="1", src__sub__b="1")
-    rows = bench.rows(bench.copy("src", to="/p/x", chmod=0o4711))
+    rows = bench.rows(bench.copy("src", to="/p/x", chmod="4711"))
     assert {path: row.mode for path, row in rows.items()} == {
         "p": 0o711, "p/x": 0o711, "p/x/a": 0o4711, "p/x/sub": 0o4711, "p/x/sub/b": 0o4711,
     }  # fmt: skip
@@ -213,12 +232,81 @@ def test_what_the_ignore_file_leaves_out(bench: Bench) -> None:
         bench.copy("skip", to="/x", excludes=("skip",))
 
 
-def test_only_what_is_included(bench: Bench) -> None:
-    fill(bench, a="1", sub__deep__keep="1", sub__drop="1", other__x="1")
-    rows = bench.rows(bench.copy(".", to="/x", includes=("sub/deep/keep", "a")))
-    assert kinds(rows) == {
-        "x": "dir", "x/a": "file", "x/sub": "dir", "x/sub/deep": "dir", "x/sub/deep/keep": "file",
-    }  # fmt: skip
+def test_parents_brings_the_directories_that_the_files_lie_in(bench: Bench) -> None:
+    fill(bench, a="1", sub__deep__keep="2", sub__deep__other="3", sub__b="4")
+    (bench.context / "sub").chmod(0o750)
+    rows = bench.rows(bench.copy(CopyItem(source=".", contents=True, include="sub/**/keep"), to="/x"))
+    assert kinds(rows) == {"x": "dir", "x/sub": "dir", "x/sub/deep": "dir", "x/sub/deep/keep": "file"}
+    assert rows["x/sub"].mode == 0o750
+
+
+def test_parents_that_are_there_get_the_mode_and_nothing_else(bench: Bench) -> None:
+    fill(bench, sub__keep="2")
+    (bench.context / "sub").chmod(0o711)
+    base = bench.base(x=0o700, **{"x/sub": 0o700})
+    layer = bench.copy(
+        CopyItem(source=".", contents=True, include="sub/keep"), to="/x", lowers=(base,), chown="5:6", chmod="600"
+    )
+    rows = bench.rows(layer)
+    assert (rows["x/sub"].mode, rows["x/sub"].uid) == (0o711, 0)
+    assert (rows["x/sub/keep"].mode, rows["x/sub/keep"].uid, rows["x/sub/keep"].gid) == (0o600, 5, 6)
+
+
+def test_excluded_patterns_count_from_the_source(bench: Bench) -> None:
+    fill(bench, sub__a="1", sub__b__a="2", sub__b__c="3", sub__d__e="4")
+    rows = bench.rows(bench.copy("sub", to="/x", exclude=("a", "d", "**/c")))
+    assert kinds(rows) == {"x": "dir", "x/b": "dir", "x/b/a": "file"}
+    rows = bench.rows(bench.copy("sub", to="/x", exclude=("**", "!b/c")))
+    assert kinds(rows) == {"x": "dir", "x/b": "dir", "x/b/c": "file"}
+
+
+def test_an_excluded_directory_takes_its_content_with_it(bench: Bench) -> None:
+    fill(bench, sub__closed__x="1", sub__a="1")
+    os.mkfifo(bench.context / "sub" / "closed" / "fifo")
+    assert kinds(bench.rows(bench.copy("sub", to="/x", exclude=("closed",)))) == {"x": "dir", "x/a": "file"}
+
+
+def test_a_source_itself_cannot_be_excluded(bench: Bench) -> None:
+    fill(bench, a="1")
+    assert "x/a" in bench.rows(bench.copy(CopyItem(source="a", name="a"), to="/x/", exclude=("a", "*")))
+
+
+def test_symbolic_modes_look_at_each_file(bench: Bench) -> None:
+    fill(bench, src__plain="1", src__program="2")
+    (bench.context / "src" / "program").chmod(0o700)
+    rows = bench.rows(bench.copy("src", to="/x", chmod="a=rX,u+w"))
+    modes = {path: row.mode for path, row in rows.items()}
+    # what has to be made on the way does not follow it
+    assert modes == {"x": 0o755, "x/plain": 0o644, "x/program": 0o755}
+
+
+def test_a_socket_becomes_an_empty_file(bench: Bench) -> None:
+    here = os.open(bench.context, os.O_PATH)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"/proc/self/fd/{here}/s")
+        os.close(here)
+        row = bench.rows(bench.copy(".", to="/x"))["x/s"]
+    assert (row.kind, row.size) == ("file", 0)
+
+
+def test_names_of_any_bytes(bench: Bench) -> None:
+    odd = ["with space", "new\nline", "-dash", "n\udcffx", "a" * 255, "back\\slash"]
+    for name in odd:
+        (bench.context / name).write_text(name, errors="surrogateescape")
+    assert set(bench.rows(bench.copy(".", to="/x"))) == {"x", *(f"x/{name}" for name in odd)}
+
+
+def test_a_very_deep_tree(bench: Bench) -> None:
+    here = os.open(bench.context, os.O_PATH)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_PATH, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    rows = bench.rows(bench.copy(".", to="/x"))
+    assert len(rows) == 1502
 
 
 def test_from_another_image_owners_are_kept(bench: Bench) -> None:
@@ -249,7 +337,7 @@ def test_directories_passed_through_keep_their_owners(bench: Bench) -> None:
 
 def test_a_heredoc_becomes_a_file(bench: Bench) -> None:
     item = CopyItem(source="script.sh", data=b"#!/bin/sh\n")
-    rows = bench.rows(bench.copy(item, to="/opt/", chmod=0o755, chown="3:4"))
+    rows = bench.rows(bench.copy(item, to="/opt/", chmod="0755", chown="3:4"))
     script = rows["opt/script.sh"]
     assert (script.mode, script.uid, script.gid, script.size) == (0o755, 3, 4, 10)
     assert bench.rows(bench.copy(item, to="/opt/name"))["opt/name"].mode == 0o644
@@ -298,6 +386,13 @@ def test_add_keeps_links_of_an_archive_inside(bench: Bench) -> None:
     layer = bench.copy(CopyItem(source="a.tar", extract=True), to="/x/")
     assert not os.path.lexists(f"/{marker}")
     assert (layer / "diff" / "x" / marker).exists()
+
+
+def test_a_link_in_an_archive_says_what_the_file_is(bench: Bench) -> None:
+    packed = Archive().add("a", b"1", uid=5, mode=0o600).add("b", type=tarfile.LNKTYPE, linkname="a", uid=7, mode=0o640)
+    (bench.context / "x.tar").write_bytes(packed.bytes())
+    rows = bench.rows(bench.copy(CopyItem(source="x.tar", extract=True), to="/x"))
+    assert {(row.uid, row.mode) for row in rows.values() if row.kind == "file"} == {(7, 0o640)}
 
 
 def test_two_copies_into_one_layer(bench: Bench) -> None:

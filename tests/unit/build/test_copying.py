@@ -239,3 +239,82 @@ def test_owners_and_attributes_of_merged_files_count_and_times_do_not() -> None:
 def test_the_layering_does_not_count() -> None:
     flat = [entry for entry in LAYERS[0] if entry.path != "etc/gone"]
     assert from_tree(merged(flat), "/").content == from_tree(merged(*LAYERS), "/").content
+
+
+def paths(copy: ResolvedCopy) -> list[str]:
+    return [path for path, _ in copy.rows]
+
+
+def test_rows_tell_each_entry_and_what_counts_of_it(root: Path) -> None:
+    before = dict(resolve(root, "sub", "b.txt").rows)
+    assert list(before) == ["sub", "sub/a3.txt", "sub/deep", "sub/deep/c.txt", "b.txt"]
+    (root / "sub" / "deep" / "c.txt").write_text("other")
+    (root / "b.txt").chmod(0o600)
+    after = dict(resolve(root, "sub", "b.txt").rows)
+    assert {path for path in before if before[path] != after[path]} == {"sub/deep/c.txt", "b.txt"}
+    inline = resolve(root, step=structs.replace(STEP, files=(InlineFile("EOF", "text"),)))
+    assert paths(inline) == ["EOF"]
+
+
+def test_exclude_counts_from_each_source(root: Path) -> None:
+    copy = resolve(root, "sub", "", step=structs.replace(STEP, exclude=("deep", "*.txt")))
+    assert paths(copy) == ["sub", ".", "Odd[1]", "link", "linkdir", "sub", "sub/a3.txt", "sub/deep", "sub/deep/c.txt"]
+    assert paths(resolve(root, "b.txt", step=structs.replace(STEP, exclude=("*",)))) == ["b.txt"]
+
+
+def test_an_exception_brings_its_parents(root: Path) -> None:
+    step = structs.replace(STEP, exclude=("**", "!deep/c.txt"))
+    copy = resolve(root, "sub", step=step)
+    assert paths(copy) == ["sub", "sub/deep", "sub/deep/c.txt"]
+    (root / "sub" / "deep").chmod(0o700)
+    assert resolve(root, "sub", step=step).content != copy.content
+
+
+def with_parents(root: Path, source: str, pattern: str, **fields: object) -> ResolvedCopy:
+    return resolve(root, source, step=structs.replace(STEP, parents=(pattern,), **fields))
+
+
+def test_parents(root: Path) -> None:
+    assert paths(with_parents(root, "", "sub/deep/c.txt")) == [".", "sub", "sub/deep", "sub/deep/c.txt"]
+    assert paths(with_parents(root, "sub", "deep")) == ["sub", "sub/deep", "sub/deep/c.txt"]
+    assert paths(with_parents(root, "", "**/a?.txt")) == [".", "a1.txt", "a2.txt", "sub", "sub/a3.txt"]
+    assert paths(with_parents(root, "s*", "*.txt", exclude=("a?.txt",))) == ["sub"]
+    assert with_parents(root, "sub", "deep").items[0].include == "deep"
+
+
+def test_parents_without_wildcards_must_be_there(root: Path) -> None:
+    with pytest.raises(SourceNotFound, match=r"'sub/deep/d.txt' is not in the build context"):
+        with_parents(root, "", "sub/deep/d.txt")
+    with pytest.raises(SourceNotFound, match=r"'sub/nothing' is not in"):
+        with_parents(root, "sub", "nothing")
+    assert paths(with_parents(root, "", "nothing*")) == ["."]
+
+
+def test_parents_does_not_start_from_a_link(root: Path) -> None:
+    with pytest.raises(SourceNotFound, match="'linkdir' is a link to 'sub'") as caught:
+        with_parents(root, "linkdir", "deep")
+    assert caught.value.hint == "write sub/./deep"
+
+
+def test_what_is_in_front_of_a_wildcard_must_be_there(root: Path) -> None:
+    with pytest.raises(SourceNotFound, match="'sub/nothing' is not in"):
+        resolve(root, "sub/nothing/*.txt")
+    with pytest.raises(SourceNotFound, match=r"'b.txt' is not in"):
+        resolve(root, "b.txt/*")
+
+
+def test_a_malformed_wildcard_is_one_where_nothing_could_match(root: Path) -> None:
+    (root / "empty").mkdir()
+    with pytest.raises(InvalidInput, match="not complete"):
+        resolve(root, "empty/[")
+
+
+def test_a_class_of_characters_may_be_a_slash(root: Path) -> None:
+    assert names(resolve(root, "sub[^x]a3.txt")) == [("sub/a3.txt", "a3.txt", False)]
+
+
+def test_unusual_kinds_of_a_layer_keep_their_order() -> None:
+    rows = [Entry("d", "dir"), Entry("d/x", "dir"), Entry("d/x/f", "file"), Entry("d-e", "file"), Entry("d/y", "file")]
+    tree = MergedTree(merge([rows]), "stage")
+    found = [node.path for node in tree.below("d", lambda node: node.path != "d/x")]
+    assert found == ["d", "d/x", "d/y"]
