@@ -389,7 +389,8 @@ def test_add_keeps_links_of_an_archive_inside(bench: Bench) -> None:
 
 
 def test_a_link_in_an_archive_says_what_the_file_is(bench: Bench) -> None:
-    packed = Archive().add("a", b"1", uid=5, mode=0o600).add("b", type=tarfile.LNKTYPE, linkname="a", uid=7, mode=0o640)
+    packed = Archive().add("a", data=b"1", uid=5, mode=0o600)
+    packed.add("b", tarfile.LNKTYPE, link="a", uid=7, mode=0o640)
     (bench.context / "x.tar").write_bytes(packed.bytes())
     rows = bench.rows(bench.copy(CopyItem(source="x.tar", extract=True), to="/x"))
     assert {(row.uid, row.mode) for row in rows.values() if row.kind == "file"} == {(7, 0o640)}
