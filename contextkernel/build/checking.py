@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from contextkernel.build.reporting import BuildReport
-from contextkernel.dockerfile.parse import Reading
+from contextkernel.dockerfile.parse import Reading, assemble
 from contextkernel.model.oci import ImageConfig
 from contextkernel.plan.checks import Found, Subject, check
 from contextkernel.plan.stages import StageGraph
@@ -48,7 +48,10 @@ class Checker:
             for node in graph.stages
             if isinstance(node.base, ImageOrigin) and node.base in configs
         }
-        found = self._look(stages=graph.needed, bases=bases, ignore=ignore)
+        own = assemble(self._reading).stages
+        # the instructions of a stage that a named context stands for do not count
+        stages = [index for index in graph.needed if graph.stages[index].commands or not own[index].instructions]
+        found = self._look(stages=stages, bases=bases, ignore=ignore)
         refusal = found.refusal(self._reading)
         if refusal is not None:
             raise refusal

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from contextkernel.dockerfile.instructions import Dockerfile
+from contextkernel.dockerfile.expand import unresolved
+from contextkernel.dockerfile.instructions import Arg, Dockerfile, Env
 from contextkernel.dockerfile.parse import Reading, assemble
-from contextkernel.errors import DockerfileError
+from contextkernel.errors import DockerfileError, InvalidInput
 from contextkernel.model.checks import CheckReport, Outline
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.reference import ImageRef
 from contextkernel.plan.arguments import global_scope, platform_arguments
 from contextkernel.plan.checks import Subject, check, outline
 from contextkernel.plan.stage import Facts, StagePlan, StageState, from_image, from_scratch, from_stage, plan_stage
-from contextkernel.plan.stages import StageGraph, build_graph
+from contextkernel.plan.stages import StageGraph, StageNode, build_graph
 from contextkernel.plan.steps import ImageOrigin, StageOrigin
 
 Find = Callable[[ImageRef], ImageConfig | None]
@@ -46,15 +47,18 @@ def check_file(reading: Reading, subject: Subject, find: Find) -> CheckReport:
         except DockerfileError as error:
             problem = error
     found = check(reading, msgspec.structs.replace(subject, stages=needed))
-    problem = found.problem or problem or (plan.problem(needed) if plan else None) or found.refusal(reading)
+    problem = found.problem or problem or (plan.problem(needed) if plan else None)
     doubtful = any(finding.rule == _UNDEFINED for finding in found.findings)
+    if problem is not None and plan is not None and plan.doubts(problem):
+        problem, doubtful = None, True
+    problem = problem or found.refusal(reading)
     return CheckReport(
         file=reading.file,
         source=reading.source,
         findings=found.findings,
         problem=problem,
         notes=tuple(
-            f"the base image {name} is not in the store: variables that it sets count as undefined"
+            f"the base image {name} is not in the store: what it sets is not known, and counts as undefined"
             for name in (unknown if doubtful else ())
         ),
     )
@@ -118,6 +122,34 @@ class _Plan:
             and (stages is None or node.index in stages)
         }
         return tuple(names)
+
+    def doubts(self, problem: DockerfileError) -> bool:
+        """Whether a problem may be there only because a base image, and with it a variable, is not known."""
+        for node in self.graph.stages:
+            for command in node.commands:
+                if command.span == problem.span:
+                    return self._on_unknown(node) and self._uses_others(command.instruction.original)
+        return False
+
+    def _uses_others(self, text: str) -> bool:
+        """Whether ``text`` uses variables that the file does not set itself."""
+        dockerfile = self._facts.dockerfile
+        own: set[str] = set()
+        for stage in dockerfile.stages:
+            for one in stage.instructions:
+                if isinstance(one, Env):
+                    own |= {pair.key for pair in one.pairs}
+                elif isinstance(one, Arg):
+                    own |= {item.name for item in one.items}
+        try:
+            return not own.issuperset(unresolved(text, escape=dockerfile.directives.escape))
+        except InvalidInput:
+            return False
+
+    def _on_unknown(self, node: StageNode) -> bool:
+        while isinstance(node.base, StageOrigin):
+            node = self.graph.stages[node.base.index]
+        return isinstance(node.base, ImageOrigin) and node.base not in self._images
 
     def problem(self, stages: tuple[int, ...] | None) -> DockerfileError | None:
         """Why a stage cannot be planned, if one cannot."""

@@ -11,23 +11,24 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from contextkernel.dockerfile import parse_trigger
+from contextkernel.dockerfile import parse_trigger, unresolved
 from contextkernel.dockerfile.instructions import (
     Add,
     Copy,
     Dockerfile,
+    From,
     Instruction,
     Onbuild,
     Run,
     Stage,
     Workdir,
 )
-from contextkernel.dockerfile.suggest import did_you_mean
+from contextkernel.dockerfile.suggest import closest, did_you_mean
 from contextkernel.errors import DockerfileError, InvalidInput, InvalidReference, Span
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
-from contextkernel.plan.arguments import expander
+from contextkernel.plan.arguments import Expander, expander
 from contextkernel.plan.steps import Base, ImageOrigin, ScratchOrigin, StageOrigin
 
 _SCRATCH = "scratch"
@@ -220,19 +221,30 @@ class _Maker:
                 instruction.span,
                 hint="give the ARG before FROM a default, or pass it with --build-arg",
             )
+        platform = self._platform(instruction, expand_word) if instruction.platform is not None else None
         for node in reversed(earlier):
             if node.name == name:
                 return StageOrigin(node.index)
         if name == _SCRATCH:
             return ScratchOrigin()
-        platform = None
-        if instruction.platform is not None:
-            text = expand_word(instruction.platform, self._scope)
-            try:
-                platform = Platform.parse(text)
-            except InvalidInput as problem:
-                raise self._problem(problem.problem, instruction.span, hint=problem.hint) from None
         return ImageOrigin(self._reference(name, instruction.span, earlier), platform)
+
+    def _platform(self, instruction: From, expand_word: Expander) -> Platform:
+        """What ``--platform`` asks for; it must be right even where it means nothing, as with ``scratch``."""
+        word = instruction.platform or ""
+        text = expand_word(word, self._scope)
+        if not text:
+            names = unresolved(word, self._scope, escape=self._dockerfile.directives.escape)
+            near = closest(names[0], self._scope) if names else None
+            raise self._problem(
+                f"FROM --platform={word}: the platform is empty",
+                instruction.span,
+                hint=f"did you mean ${near}?" if near else "e.g. --platform=$BUILDPLATFORM",
+            )
+        try:
+            return Platform.parse(text)
+        except InvalidInput as problem:
+            raise self._problem(problem.problem, instruction.span, hint=problem.hint) from None
 
     def _reference(self, text: str, span: Span, earlier: list[StageNode]) -> ImageRef:
         try:

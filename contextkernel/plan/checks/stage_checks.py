@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -36,6 +37,7 @@ from contextkernel.plan.checks import rules_values as rules
 from contextkernel.plan.checks.rule import Rule
 from contextkernel.plan.checks.settings import Collector
 from contextkernel.plan.checks.text_checks import keyword, looks_secret
+from contextkernel.plan.exposed import exposed_ports
 from contextkernel.plan.refusals import is_remote
 from contextkernel.plan.texts import go_quote
 
@@ -207,6 +209,10 @@ class StageWalk:
                     self._note(rules.EXPOSE_PROTO_CASING, span, port)
                 if address:
                     self._note(rules.EXPOSE_INVALID_FORMAT, span, port)
+                try:
+                    exposed_ports(port)  # the build ends at the first that is none
+                except InvalidInput as problem:
+                    raise self._broken(problem, span) from None
 
     def _secret(self, word: str, name: str, span: Span) -> None:
         if looks_secret(name):
@@ -237,11 +243,18 @@ class StageWalk:
         try:
             expansion = process(word, self._env, escape=escape, literal_quotes=document)
         except InvalidInput as problem:
-            source = self._facts.dockerfile.source
-            raise DockerfileError(problem.problem, hint=problem.hint, span=span, source=source) from None
+            if report:  # ${x:?message} fails because there is no x
+                with suppress(InvalidInput):
+                    lenient = process(word, self._env, escape=escape, literal_quotes=document, lenient=True)
+                    self._report(lenient.unmatched, span)
+            raise self._broken(problem, span) from None
         if report:
             self._report(expansion.unmatched, span)
         return expansion
+
+    def _broken(self, problem: InvalidInput, span: Span) -> DockerfileError:
+        source = self._facts.dockerfile.source
+        return DockerfileError(problem.problem, hint=problem.hint, span=span, source=source)
 
     def _report(self, unmatched: Iterable[str], span: Span) -> None:
         for name in sorted(set(unmatched) - self._declared - _NO_VARIABLES):

@@ -44,7 +44,7 @@ def test_bases_that_are_here_are_known() -> None:
     report = checked(text)
     assert rules(report) == ["UndefinedVar"]
     assert report.notes == (
-        "the base image golang:latest is not in the store: variables that it sets count as undefined",
+        "the base image golang:latest is not in the store: what it sets is not known, and counts as undefined",
     )
     # without such a finding there is nothing to be unsure of
     assert checked("FROM golang\nRUN true\n").notes == ()
@@ -73,6 +73,7 @@ def test_all_stages_or_those_of_the_target() -> None:
         ("FROM base\nSTOPSIGNAL NONE\n", 2, "no such signal"),
         ("FROM $nothing\n", 1, "base name is empty"),
         ("FROM base\nENV A=${x\n", 2, "cannot expand"),
+        ("FROM base\nENV P=x\nEXPOSE $P\n", 3, "'x' is not a port"),
     ],
 )
 def test_what_would_stop_a_build(text: str, line: int, problem: str) -> None:
@@ -82,6 +83,18 @@ def test_what_would_stop_a_build(text: str, line: int, problem: str) -> None:
     assert report.problem.span is not None
     assert report.problem.span.line == line
     assert not report.clean
+
+
+@pytest.mark.parametrize("instruction", ["EXPOSE ${PORT}/tcp", "USER ${NAME:?none}", "VOLUME $DATA", "STOPSIGNAL $END"])
+def test_what_an_unknown_base_may_set_is_no_problem(instruction: str) -> None:
+    text = f"FROM app AS a\n{instruction}\n"
+    report = checked(text)
+    assert report.problem is None
+    assert len(report.notes) == 1
+    assert checked(text, {"app": image()}).problem is not None
+    known = image(env=("PORT=80", "NAME=x", "DATA=/x", "END=TERM"))
+    assert checked(text, {"app": known}).clean
+    assert checked(f"{text}FROM a\n{instruction}\n").problem is None
 
 
 def test_findings_are_a_problem_when_the_file_says_so() -> None:

@@ -444,6 +444,18 @@ def test_a_broken_file_is_checked_up_to_its_problem() -> None:
     assert found.problem.span.line == 3
 
 
+def test_a_variable_that_must_be_there_is_told_before_the_problem() -> None:
+    found = look("FROM scratch\nENV A=${B:?missing}\n")
+    assert [finding.message for finding in found.findings] == ["Usage of undefined variable '$B'"]
+    assert found.problem is not None
+
+
+def test_ports_are_told_up_to_the_first_that_is_none() -> None:
+    found = look("FROM scratch\nEXPOSE 1/TCP nine 9/TCP\n")
+    assert [finding.message.split("'")[1] for finding in found.findings] == ["1/TCP", "9/TCP"]
+    assert found.problem is not None
+
+
 def test_a_word_used_twice_is_told_twice_as_docker_does() -> None:
     assert rules("FROM scratch\nCOPY $foo $foo\n") == ["UndefinedVar", "UndefinedVar"]
 
