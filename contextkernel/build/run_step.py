@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, Literal
 
+from contextkernel.build.advice import Failure, advise
 from contextkernel.build.commits import Stack
+from contextkernel.build.failure_facts import StageFiles
 from contextkernel.build.relay import Tail, relay
 from contextkernel.build.reporting import StepReport
 from contextkernel.build.tools import Tools
@@ -23,11 +25,6 @@ from contextkernel.plan.steps import RunStep
 
 HOSTNAME = "buildkitsandbox"
 _GRACE = 10.0
-_HINTS = {
-    126: "the program was found and is not executable: check its mode, and its interpreter if it is a script",
-    127: "a program was not found: is it installed in this stage's image, and spelled right?",
-    137: "the program was killed, often because memory ran out",
-}
 
 
 class RunExecution:
@@ -82,9 +79,9 @@ class RunExecution:
             try:
                 status = self._wait(request, emit)
             except (CommandNotFound, CommandNotExecutable) as problem:
-                raise self._failed(step, problem.exit_code, (*tail.lines(), problem.problem)) from problem
+                raise self._failed(step, directory, problem.exit_code, (*tail.lines(), problem.problem)) from problem
         if status:
-            raise self._failed(step, status, tail.lines())
+            raise self._failed(step, directory, status, tail.lines())
         if os.path.isdir(f"{directory}/rooms"):
             tools.worker.remove([f"{directory}/rooms"])
 
@@ -124,12 +121,23 @@ class RunExecution:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _failed(self, step: RunStep, status: int, tail: tuple[str, ...]) -> StepFailed:
+    def _failed(self, step: RunStep, directory: str, status: int, tail: tuple[str, ...]) -> StepFailed:
+        files = StageFiles(self._stack.lowers, f"{directory}/diff", step)
+        failure = Failure(
+            status=status,
+            output="\n".join(tail),
+            argv=step.argv,
+            user=step.user,
+            network=step.network,
+            machine=files.machine,
+            programs=files.programs,
+            look=files.look,
+        )
         return StepFailed(
             f"{step.title or shlex.join(step.argv)} failed with exit code {status}",
             status=status,
             tail=tail,
-            hint=_HINTS.get(status),
+            hint=advise(failure),
             span=step.span,
             source=self._tools.source,
         )

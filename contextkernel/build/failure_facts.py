@@ -1,0 +1,202 @@
+"""What advice on a failed RUN looks up: the programs that its stage has, seen through the directories of its layers.
+
+Only looked at after a failure, on the directories themselves: the failed step's own changes have no index yet. What
+this user may not read counts as not there.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import posixpath
+import stat
+from collections.abc import Iterable, Sequence
+
+from contextkernel.build.advice import Program
+from contextkernel.plan.steps import RunStep
+
+_MAX_LINKS = 40  # as the kernel (path_resolution(7))
+_HEAD = 4096
+_MAX_NAMES = 20_000
+#: e_machine of an ELF header (elf.h) by number, as ``uname -m`` has it
+_MACHINES = {
+    3: "i686",
+    8: "mips",
+    20: "ppc",
+    21: "ppc64le",
+    22: "s390x",
+    40: "armv7l",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv64",
+    258: "loongarch64",
+}
+_PT_INTERP = 3
+_SAME = {("i686", "x86_64"), ("armv7l", "aarch64")}
+
+
+class StageFiles:
+    """The files of a stage.
+
+    Args:
+        lowers: ``diff`` directories, base first.
+        upper: the failed step's own.
+        step: for ``PATH`` and the working directory.
+    """
+
+    def __init__(self, lowers: Sequence[str], upper: str, step: RunStep) -> None:
+        self._layers = (upper, *reversed(lowers))
+        self._cwd = step.cwd
+        path = next((item[5:] for item in step.env if item.startswith("PATH=")), "")
+        self._path = [directory for directory in path.split(":") if directory.startswith("/")]
+        self._names: tuple[str, ...] | None = None
+
+    @property
+    def machine(self) -> str:
+        """Of this host."""
+        return platform.machine()
+
+    def programs(self) -> Iterable[str]:
+        """Names in ``PATH``."""
+        if self._names is None:
+            found: set[str] = set()
+            for directory in self._path:
+                resolved = self._resolve(directory)
+                if resolved is not None:
+                    found |= self._listing(resolved)
+                if len(found) > _MAX_NAMES:
+                    break
+            self._names = tuple(sorted(found))
+        return self._names
+
+    def look(self, name: str) -> Program | None:
+        """A program by path, or by name in ``PATH``."""
+        if "/" in name:
+            candidates = [posixpath.join(self._cwd, name)]
+        else:
+            candidates = [posixpath.join(directory, name) for directory in self._path]
+        for candidate in candidates:
+            resolved = self._resolve(candidate)
+            found = self._find(resolved) if resolved is not None else None
+            if found is not None:
+                return self._program(found)
+        return None
+
+    def _find(self, path: str) -> str | None:
+        """The real file of a resolved path, in the uppermost layer that says anything about it."""
+        if path == "/":
+            return self._layers[-1]
+        parts = path.strip("/").split("/")
+        for layer in self._layers:
+            here = layer
+            for count, part in enumerate(parts, 1):
+                here = f"{here}/{part}"
+                try:
+                    facts = os.lstat(here)
+                except OSError:
+                    break
+                if stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0:
+                    return None  # removed in this layer
+                if count == len(parts):
+                    return here
+                if not stat.S_ISDIR(facts.st_mode):
+                    return None
+        return None
+
+    def _resolve(self, path: str) -> str | None:
+        """The path with all links followed, inside of the stage only."""
+        done = "/"
+        todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        links = 0
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                done = posixpath.dirname(done)
+                continue
+            here = posixpath.join(done, part)
+            found = self._find(here)
+            if found is None:
+                return None
+            if os.path.islink(found):
+                links += 1
+                if links > _MAX_LINKS:
+                    return None
+                target = os.readlink(found)
+                if target.startswith("/"):
+                    done = "/"
+                todo += [step for step in reversed(target.split("/")) if step not in ("", ".")]
+                continue
+            done = here
+        return done
+
+    def _listing(self, directory: str) -> set[str]:
+        found: set[str] = set()
+        gone: set[str] = set()
+        for layer in self._layers:
+            try:
+                with os.scandir(f"{layer}{directory}") as entries:
+                    for entry in entries:
+                        if entry.name in found or entry.name in gone:
+                            continue
+                        facts = entry.stat(follow_symlinks=False)
+                        removed = stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0
+                        (gone if removed else found).add(entry.name)
+            except OSError:
+                continue
+        return found
+
+    def _program(self, path: str) -> Program:
+        try:
+            facts = os.lstat(path)
+            if stat.S_ISDIR(facts.st_mode):
+                return Program(kind="directory")
+            executable = bool(facts.st_mode & 0o111)
+            with open(path, "rb") as stream:
+                head = stream.read(_HEAD) if stat.S_ISREG(facts.st_mode) else b""
+        except OSError:
+            return Program(kind="other")
+        if head.startswith(b"\x7fELF"):
+            return self._binary(head, executable=executable)
+        if not head.startswith(b"#!"):
+            return Program(kind="other", executable=executable)
+        line = head[2:].partition(b"\n")[0]
+        words = line.split()
+        interpreter = os.fsdecode(words[0]) if words else ""
+        return Program(
+            kind="script",
+            interpreter=interpreter,
+            interpreter_found=bool(interpreter) and self._resolve(interpreter) is not None,
+            carriage=line.endswith(b"\r"),
+            executable=executable,
+        )
+
+    def _binary(self, head: bytes, *, executable: bool) -> Program:
+        """What an ELF header says (elf(5)): the machine, and the loader."""
+        order = "big" if head[5:6] == b"\x02" else "little"
+        wide = head[4:5] == b"\x02"
+
+        def number(at: int, size: int) -> int:
+            return int.from_bytes(head[at : at + size], "big" if order == "big" else "little")
+
+        code = number(18, 2)
+        machine = _MACHINES.get(code, f"machine {code}")
+        if (machine, self.machine) in _SAME:
+            machine = self.machine
+        interpreter = ""
+        start, size, count = (number(32, 8), number(54, 2), number(56, 2)) if wide else (
+            number(28, 4), number(42, 2), number(44, 2)
+        )  # fmt: skip
+        for index in range(min(count, 64)):
+            at = start + index * size
+            if number(at, 4) == _PT_INTERP:
+                where, length = (
+                    (number(at + 8, 8), number(at + 32, 8)) if wide else (number(at + 4, 4), number(at + 16, 4))
+                )
+                interpreter = os.fsdecode(head[where : where + length].rstrip(b"\0"))
+        return Program(
+            kind="elf",
+            machine=machine,
+            interpreter=interpreter,
+            interpreter_found=not interpreter or self._resolve(interpreter) is not None,
+            executable=executable,
+        )
