@@ -131,6 +131,11 @@ class TerminalFace:
             return None
         return _STDIN
 
+    @property
+    def namespace(self) -> None:
+        """None: a terminal has no variables."""
+        return
+
     def write_out(self, text: str) -> None:
         """Print."""
         _write(sys.stdout, text)

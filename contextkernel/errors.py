@@ -31,6 +31,7 @@
     ├── RegistryProblem
     │   ├── RegistryUnreachable
     │   └── RegistryRefused
+    ├── FetchFailed             a URL or Git repository did not give what was asked
     ├── HostUnsupported         this host does not allow it; says what would
     ├── SyscallFailed           a system call; has call, errno and path
     └── ProtocolViolation       helper processes disagree: a bug, names both sides
@@ -281,6 +282,10 @@ class RegistryUnreachable(RegistryProblem):
 
 class RegistryRefused(RegistryProblem):
     """The registry answered, and refused."""
+
+
+class FetchFailed(ContextKernelError):
+    """A URL or a Git repository did not give what was asked; the message has no secret in it."""
 
 
 class HostUnsupported(ContextKernelError):

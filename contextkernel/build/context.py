@@ -52,15 +52,17 @@ class DirectoryContext:
         root: the directory; ``None`` for a build without a context, in which nothing is found.
         matcher: the ignore file.
         store: remembers digests of files that have not changed since.
+        label: what it is, for messages.
 
     Attributes:
         transferred: bytes of the files that have been looked into.
     """
 
-    label = "the build context"
-
-    def __init__(self, root: str | None, matcher: IgnoreMatcher, store: BuildStore) -> None:
+    def __init__(
+        self, root: str | None, matcher: IgnoreMatcher, store: BuildStore, label: str = "the build context"
+    ) -> None:
         self.root = root
+        self.label = label
         self._prefix = "/nonexistent" if root is None else os.path.abspath(root)
         self.transferred = 0
         self._matcher = matcher

@@ -6,7 +6,7 @@ from contextkernel.build.commits import Stack
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.tools import Tools
 from contextkernel.model.layers import CopyRequest
-from contextkernel.plan.steps import ContextOrigin, CopyStep
+from contextkernel.plan.steps import CopyStep
 
 
 def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: str, tools: Tools) -> None:
@@ -15,14 +15,18 @@ def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: st
     Raises:
         SourceNotFound, InvalidInput: see ``ports.LayerWorker.copy``.
     """
-    from_context = isinstance(step.origin, ContextOrigin)
+    for part, found in copy.parts:
+        execute_copy(part, found, stack, directory, tools)
+    if copy.parts:
+        return
+    root = tools.root(step.origin)
     tools.worker.copy(
         CopyRequest(
             lowers=() if step.link else stack.lowers,
             upper=f"{directory}/diff",
             work=f"{directory}/work",
-            source_root=tools.context if from_context else None,
-            source_lowers=() if from_context else tools.lowers(step),
+            source_root=root,
+            source_lowers=() if root is not None or not _reads(copy) else tools.lowers(step),
             items=copy.items,
             excludes=copy.excludes,
             exclude=step.exclude,
@@ -33,3 +37,8 @@ def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: st
             link=step.link,
         )
     )
+
+
+def _reads(copy: ResolvedCopy) -> bool:
+    """Whether anything comes from the origin: here-documents do not."""
+    return any(item.data is None for item in copy.items)

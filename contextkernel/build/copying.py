@@ -22,7 +22,7 @@ from contextkernel.layer.selection import Selection
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import CopyItem
 from contextkernel.plan import keys
-from contextkernel.plan.steps import CopyStep, InlineFile
+from contextkernel.plan.steps import CopyStep, InlineFile, SeveralOrigins
 
 _WILDCARDS = "*?["
 
@@ -42,6 +42,7 @@ class ResolvedCopy(msgspec.Struct, frozen=True, kw_only=True):
         content: digest of everything that is copied.
         unmatched: wildcards that matched nothing.
         groups: what is copied, source by source: the path in front, and rows whose paths go on from there.
+        parts: of an ADD from several places, its copies in order; then there are no items.
     """
 
     items: tuple[CopyItem, ...]
@@ -49,6 +50,7 @@ class ResolvedCopy(msgspec.Struct, frozen=True, kw_only=True):
     content: Digest
     unmatched: tuple[str, ...] = ()
     groups: tuple[tuple[str, Sequence[Row]], ...] = ()
+    parts: tuple[tuple[CopyStep, ResolvedCopy], ...] = ()
 
     @property
     def rows(self) -> tuple[tuple[str, str], ...]:
@@ -58,6 +60,28 @@ class ResolvedCopy(msgspec.Struct, frozen=True, kw_only=True):
             for prefix, rows in self.groups
             for row in rows
         )
+
+
+def resolve_several(step: CopyStep, resolve: Callable[[CopyStep], ResolvedCopy]) -> ResolvedCopy:
+    """Find what ``step`` copies, from one place or from several.
+
+    Args:
+        step: a COPY or ADD.
+        resolve: does it for one place.
+    """
+    match step.origin:
+        case SeveralOrigins(parts=parts):
+            found = tuple((part, resolve(part)) for part in parts)
+            return ResolvedCopy(
+                items=(),
+                excludes=(),
+                content=keys.several_content((part, copy.content) for part, copy in found),
+                unmatched=tuple(pattern for _, copy in found for pattern in copy.unmatched),
+                groups=tuple(group for _, copy in found for group in copy.groups),
+                parts=found,
+            )
+        case _:
+            return resolve(step)
 
 
 def resolve_copy(step: CopyStep, tree: SourceTree) -> ResolvedCopy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -17,11 +17,13 @@ from contextkernel.build.checking import Checker
 from contextkernel.build.commits import Committer, Stack
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copy_step import execute_copy
-from contextkernel.build.copying import ResolvedCopy, resolve_copy
+from contextkernel.build.copying import ResolvedCopy, resolve_copy, resolve_several
 from contextkernel.build.crew import together
 from contextkernel.build.explaining import Explainer
 from contextkernel.build.export import export_image
-from contextkernel.build.ports import BaseResolver, BuildStore, OwnerKeepingWorker
+from contextkernel.build.fetching import Fetching, OriginLayers
+from contextkernel.build.opening import credentials_of, named_directory, open_source
+from contextkernel.build.ports import BaseResolver, BuildStore, LayoutResolver, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport, bytes_text
 from contextkernel.build.request import BuildRequest
 from contextkernel.build.run_mounts import MountFacts, RunMounts
@@ -31,14 +33,15 @@ from contextkernel.build.sources import read_ignore
 from contextkernel.build.ssh_agents import check_agents
 from contextkernel.build.stage_run import StageRun
 from contextkernel.build.tools import Tools, placed
-from contextkernel.build.trees import MergedTree
+from contextkernel.build.trees import MergedTree, SourceTree
 from contextkernel.dockerfile.ignore import IgnoreMatcher, parse_ignore
 from contextkernel.dockerfile.instructions import Dockerfile
 from contextkernel.dockerfile.parse import assemble, read_instructions
 from contextkernel.dockerfile.suggest import nearest
-from contextkernel.errors import ContextKernelError, ImageNotFound, InvalidInput, StoreProblem
+from contextkernel.errors import ContextKernelError, HostUnsupported, ImageNotFound, InvalidInput, StoreProblem
 from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.digest import Digest
+from contextkernel.model.fetching import Fetcher
 from contextkernel.model.layers import Entry
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
@@ -46,6 +49,8 @@ from contextkernel.model.ports import IndexReader, LayerWorker, Reporter, Runtim
 from contextkernel.model.results import BuildResult
 from contextkernel.plan.arguments import global_scope, platform_arguments, proxy_environment, unconsumed
 from contextkernel.plan.checks import Subject
+from contextkernel.plan.named import parse_contexts
+from contextkernel.plan.remote import GitOrigin, HttpOrigin, redacted
 from contextkernel.plan.run_steps import settings_of
 from contextkernel.plan.stage import Facts, StagePlan, from_image, from_scratch, from_stage, plan_stage
 from contextkernel.plan.stages import StageGraph, build_graph
@@ -78,6 +83,9 @@ class Builder:
         platform: of this host.
         read_index: reads a layer's index.
         now: nanoseconds since the epoch.
+        fetcher: fetches URLs and Git repositories; ``None`` where nothing may be fetched.
+        resolve_layout: finds images in directories in OCI image layout.
+        fetch_limit: the most bytes that an archive may have when unpacked.
     """
 
     def __init__(
@@ -91,6 +99,9 @@ class Builder:
         platform: Platform | None = None,
         read_index: IndexReader | None = None,
         now: Callable[[], int] = time.time_ns,
+        fetcher: Fetcher | None = None,
+        resolve_layout: LayoutResolver | None = None,
+        fetch_limit: int | None = None,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -100,6 +111,28 @@ class Builder:
         self._platform = platform or Platform.host()
         self._read_index = read_index or _read_index
         self._now = now
+        self._fetcher = fetcher
+        self._resolve_layout = resolve_layout or _no_layouts
+        self._fetch_limit = fetch_limit
+
+    def fetching(self, request: BuildRequest, keep: Callable[[Digest], bool], stack: ExitStack) -> Fetching:
+        """What makes layers of what ``request`` needs fetched.
+
+        Args:
+            request: of the build.
+            keep: keeps a cached layer until the build ends.
+            stack: closed when the build ends.
+        """
+        return Fetching(
+            self._store,
+            self._worker,
+            self._fetcher,
+            credentials=lambda: credentials_of(request, self._store.temporary_path(), stack),
+            keep=keep,
+            limit=self._fetch_limit,
+            fresh=request.no_cache,
+            now=self._now,
+        )
 
     def build(self, request: BuildRequest, report: Reporter) -> BuildResult:
         """Build.
@@ -132,7 +165,12 @@ class _Build:
         self._args = request.given_args
         self._platform = request.platform or builder._platform
         self._configs: dict[ImageOrigin, ImageConfig] = {}
-        self._layers: dict[Origin, tuple[StackLayer, ...]] = {ScratchOrigin(): ()}
+        self._contexts: dict[Origin, DirectoryContext] = {}
+        self._fetching = builder.fetching(request, self._keep, stack)
+        self._stack.callback(lambda: self._store.release(self._fetching.added) if self._fetching.added else None)
+        self._layers = OriginLayers(self._fetching, self._contexts)
+        self._layers[ScratchOrigin()] = ()
+        self._named = parse_contexts(request.contexts, request.platform)
         self._trees: dict[Origin, MergedTree] = {}
         self._pulled: set[Base] = set()
         self._merging = threading.Lock()
@@ -150,20 +188,23 @@ class _Build:
             self._report.warn("--cgroup-parent has no effect: steps have no cgroup of their own")
         check_secrets(self._request.steps.secrets)
         check_agents(self._request.steps.agents)
+        self._request, given = open_source(self._request, self._fetching, self._report, self._stack)
+        if given is not None:
+            self._layers[ContextOrigin()] = (given,)
         dockerfile, checks = self._load_dockerfile()
         try:
-            context = self._load_context()
+            self._load_contexts(layered=given is not None)
             graph, scope = self._graph(dockerfile)
         except ContextKernelError:
             checks.broken()
             raise
         checks.stages(graph, self._configs, self._ignore)
         plans = self._plan(dockerfile, graph, scope)
-        copies = self._find_copies(context, plans.values(), dockerfile.source)
+        copies = self._find_copies(plans, dockerfile.source)
         scope_of = (self._request.context or "", self._request.dockerfile_name)
         explainer = Explainer(self._store, scope_of, plans, self._images)
         try:
-            self._execute(plans, copies, context, dockerfile.source, explainer)
+            self._execute(plans, copies, dockerfile.source, explainer)
         finally:
             explainer.flush()
         self._warn_unconsumed(dockerfile)
@@ -174,7 +215,7 @@ class _Build:
     # -- reading ----------------------------------------------------------------------------------
 
     def _load_dockerfile(self) -> tuple[Dockerfile, Checker]:
-        name, text = self._request.dockerfile_name, self._request.dockerfile
+        name, text = self._request.dockerfile_name, self._request.dockerfile or ""
         with self._report.step(f"[internal] load build definition from {name.rpartition('/')[2]}") as step:
             size = len(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
             step.note(f"transferring dockerfile: {bytes_text(size)}")
@@ -189,6 +230,14 @@ class _Build:
             if reading.problem is not None:
                 checks.broken()
             return assemble(reading), checks
+
+    def _load_contexts(self, *, layered: bool) -> None:
+        """The directories to copy from; ``layered``: the build context is not one of them."""
+        if not layered:
+            self._contexts[ContextOrigin()] = self._load_context()
+        for origin, path in self._named.directories.items():
+            with self._report.step(f"[context {origin.name}] load .dockerignore"):
+                self._contexts[origin] = named_directory(origin.name, path, self._store)
 
     def _load_context(self) -> DirectoryContext:
         if self._request.context is not None:
@@ -212,7 +261,9 @@ class _Build:
         start = platform_arguments(self._builder._platform, self._platform, target, self._args)
         scope = global_scope(dockerfile, self._args, start)
         while True:
-            graph = build_graph(dockerfile, scope=scope, target=target, images=self._configs)
+            graph = build_graph(
+                dockerfile, scope=scope, target=target, images=self._configs, contexts=self._named.origins
+            )
             missing = graph.missing(self._configs)
             if not missing:
                 return graph, scope
@@ -233,12 +284,13 @@ class _Build:
                 step.nested(event)
 
             try:
-                found = self._builder._resolve_base(
-                    image.ref,
-                    pull=self._request.pull,
-                    platform=image.platform or self._request.platform,
-                    report=nested,
-                )
+                platform = image.platform or self._request.platform
+                if image.layout:
+                    found = self._builder._resolve_layout(image.layout, platform=platform, report=nested)
+                else:
+                    found = self._builder._resolve_base(
+                        image.ref, pull=self._request.pull, platform=platform, report=nested
+                    )
             except ImageNotFound as problem:
                 near = nearest(image.ref.familiar_name, graph.names())
                 problem.span, problem.source = problem.span or graph.place(image), dockerfile.source
@@ -273,7 +325,7 @@ class _Build:
         for index in graph.needed:
             node = graph.stages[index]
             match node.base:
-                case ScratchOrigin():
+                case ScratchOrigin() | ContextOrigin() | HttpOrigin() | GitOrigin():
                     start = from_scratch()
                 case ImageOrigin():
                     start = from_image(self._configs[node.base])
@@ -282,13 +334,11 @@ class _Build:
             plans[index] = plan_stage(node, start, facts)
         return plans
 
-    def _find_copies(
-        self, context: DirectoryContext, plans: Iterable[StagePlan], source: str
-    ) -> dict[CopyStep, ResolvedCopy]:
+    def _find_copies(self, plans: Mapping[int, StagePlan], source: str) -> dict[CopyStep, ResolvedCopy]:
         """Sources in the context: all of them before anything runs, so that a missing one costs no time."""
         steps = [
             step
-            for plan in plans
+            for plan in plans.values()
             for step in plan.layer_steps
             if isinstance(step, CopyStep) and isinstance(step.origin, ContextOrigin)
         ]
@@ -296,14 +346,16 @@ class _Build:
         reading = [step for step in steps if step.sources]
         for step in steps:
             if not step.sources:
-                found[step] = resolve_copy(step, context)
+                found[step] = self._resolve_copy(step, plans)
         if reading:
             with self._report.step("[internal] load build context") as report:
                 for step in reading:
                     with placed(step, source):
-                        found[step] = resolve_copy(step, context)
-                context.remember()
-                report.note(f"transferring context: {bytes_text(context.transferred)}")
+                        found[step] = self._resolve_copy(step, plans)
+                for context in self._contexts.values():
+                    context.remember()
+                size = sum(context.transferred for context in self._contexts.values())
+                report.note(f"transferring context: {bytes_text(size)}")
         for step, copy in found.items():
             self._report.unmatched(step, copy.unmatched)
         return found
@@ -314,7 +366,6 @@ class _Build:
         self,
         plans: Mapping[int, StagePlan],
         copies: Mapping[CopyStep, ResolvedCopy],
-        context: DirectoryContext,
         source: str,
         explainer: Explainer,
     ) -> None:
@@ -339,23 +390,24 @@ class _Build:
                 report=self._report,
                 fake_ids=builder._fake_ids,
                 source=source,
-                context=request.context,
+                root=self._root,
                 copies=copies,
-                resolve=lambda step: resolve_copy(step, self._tree(step.origin, plans)),
+                resolve=lambda step: self._resolve_copy(step, plans),
                 lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers_of(step.origin)),
                 mounts=RunMounts(
                     MountFacts(
                         secrets=request.steps.secrets,
                         agents=request.steps.agents,
-                        tree=lambda origin: context if isinstance(origin, ContextOrigin) else self._tree(origin, plans),
+                        tree=lambda origin: self._files(origin, plans),
                         lowers=lambda origin: overlay_lowers(layer.directory for layer in self._layers_of(origin)),
                         copy=lambda step, directory: execute_copy(
-                            step, resolve_copy(step, context), Stack(()), directory, tools
+                            step, self._resolve_copy(step, plans), Stack(()), directory, tools
                         ),
                     )
                 ),
                 base=self._layers_of,
                 fetched=self._pulled,
+                unfetched=self._layers.unfetched,
                 now=builder._now,
             )
             self._stack.callback(tools.mounts.close, tools)
@@ -365,8 +417,20 @@ class _Build:
         """The layers of an image, or of a stage that has come to its end."""
         return self._board.layers(origin.index) if isinstance(origin, StageOrigin) else self._layers[origin]
 
+    def _root(self, origin: Origin) -> str | None:
+        context = self._contexts.get(origin)
+        return None if context is None else context.root
+
+    def _resolve_copy(self, step: CopyStep, plans: Mapping[int, StagePlan]) -> ResolvedCopy:
+        return resolve_several(step, lambda one: resolve_copy(one, self._files(one.origin, plans)))
+
+    def _files(self, origin: Origin, plans: Mapping[int, StagePlan]) -> SourceTree:
+        """The files of any origin: a directory, or layers."""
+        return self._contexts.get(origin) or self._tree(origin, plans)
+
     def _tree(self, origin: Origin, plans: Mapping[int, StagePlan]) -> MergedTree:
         """What an image or stage looks like, from the indexes of its layers."""
+        layers = self._layers_of(origin)  # not under the lock: it may have to be fetched
         with self._merging:
             found = self._trees.get(origin)
             if found is None:
@@ -374,7 +438,7 @@ class _Build:
 
                 read = self._builder._read_index
                 found = self._trees[origin] = MergedTree(
-                    merge(read(f"{layer.directory}/index") for layer in self._layers_of(origin)),
+                    merge(read(f"{layer.directory}/index") for layer in layers),
                     _label(origin, plans),
                 )
             return found
@@ -417,8 +481,17 @@ def _label(origin: Origin, plans: Mapping[int, StagePlan]) -> str:
             return f"stage {plans[index].node.name or index}"
         case ImageOrigin(ref=ref):
             return f"image {ref.familiar}"
+        case ContextOrigin(name=name):
+            return f"the build context {name!r}" if name else "the build context"
+        case HttpOrigin(url=url) | GitOrigin(remote=url):
+            return redacted(url)
         case _:
             return "scratch, which is empty"
+
+
+def _no_layouts(layout: str, *, platform: Platform | None = None, report: Reporter | None = None) -> Digest:
+    del platform, report
+    raise HostUnsupported(f"this builder was made without a way to read the image layout {layout!r}")
 
 
 def _read_index(path: str) -> list[Entry]:

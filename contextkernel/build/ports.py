@@ -132,6 +132,18 @@ class OwnerKeepingWorker(LayerWorker, Protocol):
         ...
 
 
+class LayoutResolver(Protocol):
+    """Turns ``DIRECTORY[:TAG|@DIGEST]``, a directory in OCI image layout, into the id of an image in the store."""
+
+    def __call__(self, layout: str, *, platform: Platform | None = None, report: Reporter | None = None) -> Digest:
+        """Find the image and bring it into the store, without a name.
+
+        Raises:
+            ImageNotFound: no such directory, tag or digest. InvalidArchive: it is damaged.
+        """
+        ...
+
+
 class BaseResolver(Protocol):
     """Turns a FROM reference into the id of an image in the store."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 
@@ -11,12 +12,33 @@ from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
 
+class RemoteContext(msgspec.Struct, frozen=True):
+    """A Git repository, or a URL of an archive or of a Dockerfile."""
+
+    url: str
+
+
+class ArchiveContext(msgspec.Struct, frozen=True):
+    """A tar archive, plain or compressed, in a file of this machine."""
+
+    path: str
+
+
+class FilesContext(msgspec.Struct, frozen=True):
+    """Files that are given in memory: path to content."""
+
+    files: Mapping[str, bytes]
+
+
+ContextSource: TypeAlias = RemoteContext | ArchiveContext | FilesContext
+
+
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One build.
 
     Attributes:
         context: directory of files for COPY and ADD; ``None`` for none.
-        dockerfile: the Dockerfile's text.
+        dockerfile: the Dockerfile's text; ``None`` to read it from ``source``, where ``dockerfile_name`` says it is.
         dockerfile_name: name to show for it; a path also says where ``<name>.dockerignore`` may be.
         tags: names for the image.
         build_args: values for ARG; ``None`` (a variable the caller does not have) counts as not given.
@@ -28,11 +50,13 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         network: for every RUN that does not choose: ``default``, ``none`` or ``host``.
         steps: what RUN instructions are given.
         platform: to build for; default the host's.
+        source: where the build context comes from, if it is not the directory ``context``.
+        contexts: named contexts (``--build-context``): name to directory, URL or ``docker-image://...``.
         jobs: how many steps may run at the same time; ``None`` for :func:`contextkernel.build.schedule.default_jobs`.
     """
 
-    context: str | None
-    dockerfile: str | bytes
+    context: str | None = None
+    dockerfile: str | bytes | None = None
     dockerfile_name: str = "Dockerfile"
     tags: tuple[ImageRef, ...] = ()
     build_args: Mapping[str, str | None] = msgspec.field(default_factory=dict)
@@ -44,6 +68,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     network: str = "default"
     steps: StepOptions = StepOptions()
     platform: Platform | None = None
+    source: ContextSource | None = None
+    contexts: Mapping[str, str] = msgspec.field(default_factory=dict)
     jobs: int | None = None
 
     @property

@@ -68,7 +68,7 @@ class RunMounts:
         self._facts = facts
         self._guard = threading.Lock()
         self._digests: dict[tuple[Origin, str], Digest] = {}
-        self._copies: dict[str, str] = {}
+        self._copies: dict[tuple[Origin, str], str] = {}
 
     # -- for the cache key ------------------------------------------------------------------------
 
@@ -148,24 +148,24 @@ class RunMounts:
     def _bind(self, mount: BindTarget, room: str, tools: Tools) -> LayerBind:
         os.makedirs(room)
         lowers: tuple[str, ...]
-        match mount.origin:
-            case ContextOrigin():
-                lowers, source = (self._context(mount.source, tools),), _DATA
-            case origin:
-                lowers, source = self._facts.lowers(origin), mount.source
+        if tools.root(mount.origin) is not None:
+            lowers, source = (self._context(mount.origin, mount.source, tools),), _DATA
+        else:
+            lowers, source = self._facts.lowers(mount.origin), mount.source
         return LayerBind(target=mount.path, lowers=lowers, source=source, read_only=mount.read_only, room=room)
 
-    def _context(self, source: str, tools: Tools) -> str:
-        """A copy of files of the context, with the owners, and without what is ignored, as an image would have them.
+    def _context(self, origin: Origin, source: str, tools: Tools) -> str:
+        """A copy of files of a context that is a directory.
 
-        Made once in a build; it goes with the session's other unfinished layers.
+        It has the owners that an image would have, and lacks what is ignored. Made once in a build; it goes with the
+        session's other unfinished layers.
         """
         with self._guard:
-            known = self._copies.get(source)
+            known = self._copies.get((origin, source))
             if known is None:
                 directory = tools.store.new_layer_dir()
-                self._facts.copy(_copy_of(source), directory)
-                known = self._copies[source] = directory
+                self._facts.copy(_copy_of(origin, source), directory)
+                known = self._copies[origin, source] = directory
         return f"{known}/diff"
 
     def close(self, tools: Tools) -> None:
@@ -266,13 +266,13 @@ class _Waiting:
             self._report.note(f"waiting for the cache {self._name}")
 
 
-def _copy_of(source: str) -> CopyStep:
+def _copy_of(origin: Origin, source: str) -> CopyStep:
     """A COPY of ``source`` to a place of its own."""
     from contextkernel.errors import Span
 
     nowhere = Span(file="", line=1, end_line=1, end_column=1)
     return CopyStep(
-        title="", created_by="", span=nowhere, original="", origin=ContextOrigin(), sources=(source,), destination=_DATA
+        title="", created_by="", span=nowhere, original="", origin=origin, sources=(source,), destination=_DATA
     )
 
 

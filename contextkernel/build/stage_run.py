@@ -78,7 +78,7 @@ class StageRun:
         stack = self._begin()
         while self._todo and self._cache.active:
             step = self._todo[0]
-            if any(self._lacking(one) for one in origins_of(step)):
+            if any(self._lacking(one) or self._tools.unfetched(one) for one in origins_of(step)):
                 return
             try:
                 found = self._found = self._look(step, stack)

@@ -15,9 +15,9 @@ from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport
 from contextkernel.build.run_mounts import RunMounts
-from contextkernel.errors import ContextKernelError, InvalidInput, LaunchFailed, NotFound
+from contextkernel.errors import ContextKernelError, FetchFailed, InvalidInput, LaunchFailed, NotFound
 from contextkernel.model.ports import Runtime
-from contextkernel.plan.steps import Base, CopyStep, LayerStep
+from contextkernel.plan.steps import Base, CopyStep, LayerStep, Origin
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,13 +26,14 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         board: what the stages know of each other.
         source: the Dockerfile's text, for errors.
-        context: directory of the build context.
+        root: path of the directory that an origin is; ``None`` for what consists of layers.
         copies: sources found beforehand, for copies from the context.
         resolve: finds the sources of any other copy.
         lowers: layer directories of an origin.
         mounts: what the mounts of RUNs show.
         base: layers of what a stage starts from, base first; of a stage that has come to its end.
         fetched: images that had to be fetched for this build.
+        unfetched: whether an origin is remote and not here yet.
         now: nanoseconds since the epoch.
     """
 
@@ -45,13 +46,14 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     report: BuildReport
     fake_ids: bool
     source: str
-    context: str | None
+    root: Callable[[Origin], str | None]
     copies: Mapping[CopyStep, ResolvedCopy]
     resolve: Callable[[CopyStep], ResolvedCopy]
     lowers: Callable[[CopyStep], tuple[str, ...]]
     mounts: RunMounts
     base: Callable[[Base], tuple[StackLayer, ...]]
     fetched: Container[Base]
+    unfetched: Callable[[Origin], bool]
     now: Callable[[], int] = time.time_ns
 
 
@@ -72,7 +74,7 @@ def placed(step: LayerStep, source: str, board: Board | None = None) -> Iterator
     except Exception as problem:
         if board is not None and board.canceled:
             raise Canceled from problem
-        if isinstance(problem, NotFound | InvalidInput | LaunchFailed):
+        if isinstance(problem, NotFound | InvalidInput | LaunchFailed | FetchFailed):
             put_in_place(problem, step, source)
         raise
 

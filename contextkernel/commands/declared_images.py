@@ -9,6 +9,12 @@ from contextkernel.commands.grammar import Command, Option
 _BUILD_OPTIONS = (
     *STEP_OPTIONS,
     Option(
+        name="build-context",
+        kind="list",
+        metavar="stringArray",
+        help="A further build context: NAME=DIRECTORY, or a URL, docker-image://REF, oci-layout://DIRECTORY",
+    ),
+    Option(
         name="build-arg",
         kind="list",
         metavar="stringArray",
@@ -23,6 +29,12 @@ _BUILD_OPTIONS = (
         "all but build run nothing; `,format=json` behind it for JSON",
     ),
     Option(name="check", help="Shorthand for --call=check: look the Dockerfile through, run nothing"),
+    Option(
+        name="context-var",
+        kind="string",
+        metavar="string",
+        help="Notebook variable with the build context: a dict of file name to text or bytes",
+    ),
     Option(
         name="file",
         short="f",
@@ -72,10 +84,11 @@ IMAGES = (
     Command(
         path=("image", "build"),
         aliases=(("build",), ("builder", "build"), ("buildx", "build"), ("buildx", "b")),
-        arguments="PATH | -",
+        arguments="PATH | URL | -",
         summary="Make an image from a Dockerfile",
-        description="PATH is the directory that COPY and ADD take files from; `-` reads the Dockerfile from standard "
-        "input and has no such directory. In a notebook `%%dockerfile` takes the Dockerfile from the cell.",
+        description="PATH is the directory that COPY and ADD take files from. A URL names a tar archive, a Dockerfile "
+        "or a Git repository (`https://host/repo.git#ref:directory`). `-` reads a tar archive, or else a Dockerfile, "
+        "from standard input. In a notebook `%%dockerfile` takes the Dockerfile from the cell.",
         options=_BUILD_OPTIONS,
         minimum=1,
         maximum=1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
@@ -26,6 +27,11 @@ class Face(Protocol):
         A descriptor is read only when the command asks for it (``run -i``, ``load``, ``-f -``); bytes (the cell
         below a cell magic) are always given to ``run``.
         """
+        ...
+
+    @property
+    def namespace(self) -> Mapping[str, object] | None:
+        """The variables of the notebook, by name; ``None`` where there is none."""
         ...
 
     def write_out(self, text: str) -> None:

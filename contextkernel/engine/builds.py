@@ -11,6 +11,7 @@ from contextkernel.errors import ImageNotFound
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
+    from contextkernel.engine.contexts import BuildContext
     from contextkernel.model.build_inputs import StepOptions
     from contextkernel.model.digest import Digest
     from contextkernel.model.platform import Platform
@@ -23,7 +24,7 @@ class Builds(Composition):
 
     def build(
         self,
-        context: str | None = ".",
+        context: BuildContext = ".",
         *,
         dockerfile: str | None = None,
         text: str | None = None,
@@ -37,13 +38,16 @@ class Builds(Composition):
         network: str = "default",
         steps: StepOptions | None = None,
         jobs: int | None = None,
+        contexts: Mapping[str, str] | None = None,
         report: Reporter | None = None,
     ) -> BuildResult:
-        """Build an image from a Dockerfile and a context directory.
+        """Build an image from a Dockerfile and a build context.
 
         Args:
-            context: directory of files for COPY and ADD; ``None`` for none.
-            dockerfile: path of the Dockerfile; default ``Dockerfile`` in the context.
+            context: where COPY and ADD take files from: a directory; an ``http(s)`` URL of a tar archive or of a
+                Dockerfile; a Git repository (``https://host/repo.git#ref:subdir``); a dict of file name to text or
+                bytes; an open tar archive; ``None`` for nothing.
+            dockerfile: path of the Dockerfile, or its URL; default ``Dockerfile`` in the context.
             text: the Dockerfile itself; then no file is read.
             tags: names for the image.
             build_args: values for ARG; ``None`` takes the caller's environment variable.
@@ -55,20 +59,21 @@ class Builds(Composition):
             network: for RUN: ``default``, ``none`` or ``host``.
             steps: secrets, agents, hosts, limits and entitlements for RUN.
             jobs: how many steps may run at the same time; by default one for each CPU, and four at least.
+            contexts: further contexts by name, for FROM, ``COPY --from`` and ``RUN --mount``: a directory, a URL,
+                ``docker-image://REF``, ``oci-layout://DIRECTORY[:TAG|@DIGEST]``.
             report: receives the build's events.
 
         Raises:
             DockerfileError, SourceNotFound, StepFailed, ImageNotFound: see there; finished steps stay cached.
         """
-        from contextkernel.build import Builder, BuildRequest, read_dockerfile
+        from contextkernel.build import Builder, BuildRequest
+        from contextkernel.engine.contexts import given
+        from contextkernel.fetch import Limits, NetworkFetcher
         from contextkernel.model.build_inputs import StepOptions
 
         self._sweep()
-        source, name = read_dockerfile(context, dockerfile, text)
         request = BuildRequest(
-            context=os.path.abspath(context) if context is not None else None,
-            dockerfile=source,
-            dockerfile_name=name,
+            contexts=dict(contexts or {}),
             tags=tuple(ImageRef.parse(tag) for tag in tags),
             build_args={
                 key: value if value is not None else os.environ.get(key) for key, value in (build_args or {}).items()
@@ -82,9 +87,21 @@ class Builds(Composition):
             steps=steps or StepOptions(),
             jobs=jobs,
         )
-        builder = Builder(self._store, self._worker(), self._runtime, self._resolve_base, fake_ids=self._idmap.single)
+        limits = Limits.from_environment()
+        fetcher = NetworkFetcher(limits)
+        builder = Builder(
+            self._store,
+            self._worker(),
+            self._runtime,
+            self._resolve_base,
+            fake_ids=self._idmap.single,
+            fetcher=fetcher,
+            resolve_layout=self._resolve_layout,
+            fetch_limit=limits.size,
+        )
         try:
-            return builder.build(request, report or silent)
+            with given(context, dockerfile, text, store=self._store, fetcher=fetcher, limit=limits.size) as feed:
+                return builder.build(feed.applied(request), report or silent)
         finally:
             self._empty_trash()
 
@@ -112,6 +129,14 @@ class Builds(Composition):
                 f"image {ref.familiar!r} is not in the store and cannot be pulled: {problem.problem}",
                 hint=self._instead(ref),
             ) from problem
+
+    def _resolve_layout(
+        self, layout: str, *, platform: Platform | None = None, report: Reporter | None = None
+    ) -> Digest:
+        """An image of a directory in OCI image layout, brought into the store."""
+        from contextkernel.store.archive_layout import load_layout
+
+        return load_layout(self._store, self._worker(), layout, platform=platform, report=report)
 
     def _instead(self, ref: ImageRef) -> str:
         """What to do without an image that cannot be had."""

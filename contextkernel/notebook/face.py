@@ -13,7 +13,7 @@ from contextkernel.commands.progress import text_reporter
 from contextkernel.notebook.buildview import LiveView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from contextkernel.commands.face import Progress
     from contextkernel.model.ports import Reporter
@@ -27,13 +27,23 @@ class NotebookFace:
         words: the command, for the title of a build view.
         stdin: the cell, for ``%%container``.
         shell: an IPython shell whose front end can update displays; without it events are printed as text.
+        namespace: the variables of the notebook.
     """
 
-    def __init__(self, program: str, words: Sequence[str], *, stdin: bytes | None = None, shell: Any = None) -> None:
+    def __init__(
+        self,
+        program: str,
+        words: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        shell: Any = None,
+        namespace: Mapping[str, object] | None = None,
+    ) -> None:
         self._program = program
         self._words = tuple(words)
         self._stdin = stdin
         self._shell = shell
+        self._namespace = namespace
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
 
     @property
@@ -45,6 +55,11 @@ class NotebookFace:
     def stdin(self) -> bytes | None:
         """The cell; a line magic has no input, because a kernel's standard input is nobody's terminal."""
         return self._stdin
+
+    @property
+    def namespace(self) -> Mapping[str, object] | None:
+        """The variables of the notebook."""
+        return self._namespace
 
     def write_out(self, text: str) -> None:
         """Print."""

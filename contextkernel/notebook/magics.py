@@ -101,7 +101,9 @@ class ContainerMagics(magic.Magics):
 
     def _run(self, program: str, words: list[str], *, stdin: bytes | None = None, dockerfile: str | None = None) -> Any:
         in_notebook = hasattr(self.shell, "kernel")
-        face = NotebookFace(program, words, stdin=stdin, shell=self.shell if in_notebook else None)
+        face = NotebookFace(
+            program, words, stdin=stdin, shell=self.shell if in_notebook else None, namespace=self.shell.user_ns
+        )
         try:
             outcome = execute(self.engine, _interruptible(words), face, dockerfile=dockerfile)
         except KeyboardInterrupt:

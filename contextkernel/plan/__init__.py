@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextkernel.plan.arguments import global_scope, platform_arguments, proxy_environment, unconsumed
 from contextkernel.plan.image import MadeLayer, image_config
+from contextkernel.plan.remote import GitOrigin, HttpOrigin
 from contextkernel.plan.stage import Facts, StagePlan, StageState, from_image, from_scratch, from_stage, plan_stage
 from contextkernel.plan.stages import Command, StageGraph, StageNode, build_graph
 from contextkernel.plan.steps import (
@@ -30,6 +31,8 @@ __all__ = [
     "ContextOrigin",
     "CopyStep",
     "Facts",
+    "GitOrigin",
+    "HttpOrigin",
     "ImageOrigin",
     "InlineFile",
     "LayerStep",

@@ -49,6 +49,9 @@ def image_config(
     own = tuple(
         History(created_by=line.created_by, comment=COMMENT, empty_layer=not line.layer) for line in state.history
     )
+    # a stage that starts from a directory has its layer, and no line of its own for it: BuildKit adds one at the end
+    missing = len(made) - sum(line.layer for line in state.history)
+    own += (History(created_by="created by buildkit", comment=_EXPORTER_COMMENT),) * missing
     history = with_times((*inherited, *own), [None] * len(below) + [timestamp(layer.created) for layer in made])
     times = [entry.created for entry in history if entry.created]
     return ImageConfig(

@@ -21,6 +21,7 @@ _RUN = "contextkernel/run/v3"
 _COPY = "contextkernel/copy/v3"
 _LINK = "contextkernel/link/v1"
 _WORKDIR = "contextkernel/workdir/v2"
+_FETCHED = "contextkernel/fetched/v1"
 _SOURCE = "contextkernel/source/v1"
 
 Inputs = dict[str, object]
@@ -125,6 +126,21 @@ def copy_key(step: CopyStep, parent: Digest, content: Digest) -> Digest:
 def workdir_key(step: WorkdirStep, parent: Digest) -> Digest:
     """Key of a WORKDIR on top of ``parent``."""
     return _digest([_WORKDIR, parent, workdir_inputs(step)])
+
+
+def fetched_key(kind: str, *facts: object) -> Digest:
+    """Key of files that were fetched.
+
+    Args:
+        kind: ``http`` or ``git``.
+        facts: plain values that say which content it is: a checksum or URL and entity tag, a commit; no secret.
+    """
+    return _digest([_FETCHED, kind, *facts])
+
+
+def several_content(copies: Iterable[tuple[CopyStep, Digest]]) -> Digest:
+    """What stands for the content of an ADD from several places: each of its copies with its content, in order."""
+    return _digest([_SOURCE, "several", *(copy_inputs(step, content) for step, content in copies)])
 
 
 def source_digest(items: Iterable[tuple[object, ...]]) -> Digest:

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from contextkernel.dockerfile.instructions import Add, Copy, Run
 from contextkernel.errors import DockerfileError, Span
+from contextkernel.plan.remote import GitOrigin, parse_remote, redacted
 from contextkernel.plan.steps import RunStep
-
-# BuildKit's dfgitutil: what is neither http(s) nor one of these is a path, "github.com/a/b" included
-_SSH = r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:"
-_REMOTE = re.compile(rf"(?:https?|git|ssh)://|{_SSH}", re.IGNORECASE)
-_GIT = re.compile(rf"(?:git|ssh)://|{_SSH}|https?://[^#?]*\.git(?:[#?]|\Z)", re.IGNORECASE)
-
-
-def is_remote(source: str) -> bool:
-    """Whether a COPY or ADD source is a URL or a Git repository rather than a path."""
-    return _REMOTE.match(source) is not None
 
 
 def refuse_transfer(instruction: Add | Copy, sources: Iterable[str], span: Span, source: str) -> None:
@@ -28,22 +18,15 @@ def refuse_transfer(instruction: Add | Copy, sources: Iterable[str], span: Span,
     """
     word = "ADD" if isinstance(instruction, Add) else "COPY"
     for path in sources:
-        if not is_remote(path):
-            continue
-        kind = "a Git repository" if _GIT.match(path) else "a URL"
-        if word == "COPY":
+        remote = parse_remote(path) if word == "COPY" else None
+        if remote is not None:
+            kind = "a Git repository" if isinstance(remote, GitOrigin) else "a URL"
             raise DockerfileError(
-                f"COPY {path}: {kind} cannot be copied",
-                hint="COPY takes files of the build context",
+                f"COPY {redacted(path)}: {kind} cannot be copied",
+                hint="COPY takes files of the build context; ADD fetches",
                 span=span,
                 source=source,
             )
-        raise _later(f"ADD of {kind} ({path})", span, source, hint="download it beside the Dockerfile, or in a RUN")
-    if isinstance(instruction, Add) and (instruction.checksum or instruction.keep_git_dir is not None):
-        flag = "--checksum" if instruction.checksum else "--keep-git-dir"
-        raise DockerfileError(
-            f"ADD {flag} is for URLs and Git repositories, not for local files", span=span, source=source
-        )
 
 
 def refuse_run(instruction: Run, span: Span, source: str) -> None:

@@ -38,6 +38,7 @@ from contextkernel.errors import DockerfileError
 from contextkernel.model import oci
 from contextkernel.model.oci import ImageConfig, RunConfig
 from contextkernel.plan import texts
+from contextkernel.plan.add_steps import plan_add
 from contextkernel.plan.arguments import expander
 from contextkernel.plan.copy_steps import plan_copy, plan_workdir
 from contextkernel.plan.run_mounts import RunSettings
@@ -255,8 +256,10 @@ class _Applier:
                 run = plan_run(self._command.instruction, self._scope(state))
                 source = facts.dockerfile.source
                 return state, settle_run(run, facts.run, network=facts.network, proxy=facts.proxy, source=source)
-            case Copy() | Add():
+            case Copy():
                 return state, plan_copy(self._command.instruction, self._scope(state))
+            case Add():
+                return state, plan_add(self._command.instruction, self._scope(state))
             case From():
                 raise self._problem("FROM cannot stand inside a stage")
             case _ as never:

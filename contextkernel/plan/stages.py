@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from contextkernel.dockerfile import parse_trigger, unresolved
 from contextkernel.dockerfile.instructions import (
@@ -29,7 +30,9 @@ from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.plan.arguments import Expander, expander
-from contextkernel.plan.steps import Base, ImageOrigin, ScratchOrigin, StageOrigin
+from contextkernel.plan.named import context_name
+from contextkernel.plan.remote import GitOrigin, HttpOrigin
+from contextkernel.plan.steps import Base, ContextOrigin, ImageOrigin, ScratchOrigin, StageOrigin
 
 _SCRATCH = "scratch"
 
@@ -139,6 +142,7 @@ def build_graph(
     scope: Mapping[str, str],
     target: str | None = None,
     images: Mapping[ImageOrigin, ImageConfig] | None = None,
+    contexts: Mapping[str, Base] | None = None,
 ) -> StageGraph:
     """Make the graph.
 
@@ -147,12 +151,14 @@ def build_graph(
         scope: the global scope, for FROM lines.
         target: stage to build, the last by default.
         images: configurations of the images known so far; their ONBUILD triggers take part.
+        contexts: named contexts by their name (:func:`contextkernel.plan.named.context_name`): each stands for the
+            stage of that name, else for the image of that name, wherever one is used.
 
     Raises:
         DockerfileError: a FROM or ``--from`` that leads nowhere. InvalidInput: no such target.
     """
     wanted = find_target(dockerfile, target)
-    maker = _Maker(dockerfile, scope, images or {})
+    maker = _Maker(dockerfile, scope, images or {}, contexts or {})
     single = len(dockerfile.stages) == 1 and not any(maker.extra_states(stage) for stage in dockerfile.stages)
     nodes: list[StageNode] = []
     for stage in dockerfile.stages:
@@ -181,13 +187,30 @@ class _Maker:
     """Makes nodes; what it reads never changes."""
 
     def __init__(
-        self, dockerfile: Dockerfile, scope: Mapping[str, str], images: Mapping[ImageOrigin, ImageConfig]
+        self,
+        dockerfile: Dockerfile,
+        scope: Mapping[str, str],
+        images: Mapping[ImageOrigin, ImageConfig],
+        contexts: Mapping[str, Base],
     ) -> None:
         self._dockerfile = dockerfile
         self._scope = scope
         self._images = images
+        self._contexts = contexts
 
     def node(self, stage: Stage, earlier: list[StageNode], *, shown: str) -> StageNode:
+        replaced = self._contexts.get(stage.name) if stage.name else None
+        if replaced is not None:  # the stage's own instructions do not count then
+            return StageNode(
+                index=stage.index,
+                name=stage.name,
+                shown=shown,
+                base=replaced,
+                span=stage.base.span,
+                original=stage.base.original,
+                commands=(),
+                total=int(isinstance(replaced, ImageOrigin)),
+            )
         base = self._base(stage, earlier)
         triggers = tuple(self._command(trigger, stage, trigger=True) for trigger in self._triggers(stage, base))
         own = tuple(self._command(instruction, stage) for instruction in stage.instructions)
@@ -227,7 +250,11 @@ class _Maker:
                 return StageOrigin(node.index)
         if name == _SCRATCH:
             return ScratchOrigin()
-        return ImageOrigin(self._reference(name, instruction.span, earlier), platform)
+        ref = self._reference(name, instruction.span, earlier)
+        given = self._contexts.get(context_name(ref))
+        if given is None:
+            return ImageOrigin(ref, platform)
+        return replace(given, platform=platform) if isinstance(given, ImageOrigin) and platform else given
 
     def _platform(self, instruction: From, expand_word: Expander) -> Platform:
         """What ``--platform`` asks for; it must be right even where it means nothing, as with ``scratch``."""
@@ -268,7 +295,7 @@ class _Maker:
                         raise self._problem(
                             f"ONBUILD trigger {text!r} of {base.ref.familiar}: {problem.problem}", stage.base.span
                         ) from None
-            case ScratchOrigin():
+            case ScratchOrigin() | ContextOrigin() | HttpOrigin() | GitOrigin():
                 return
 
     def _command(self, instruction: Instruction, stage: Stage, *, trigger: bool = False) -> Command:
@@ -317,8 +344,10 @@ class _Maker:
             return ScratchOrigin()
         names = [s.name for s in stages[: stage.index] if s.name]
         try:
-            return ImageOrigin(ImageRef.parse(text))
+            ref = ImageRef.parse(text)
+            return self._contexts.get(context_name(ref)) or ImageOrigin(ref)
         except InvalidReference as problem:
+            names += [name for name in self._contexts if name not in names]
             raise self._problem(
                 f"--from={text}: {problem.problem}", span, hint=did_you_mean(text, names) or problem.hint
             ) from None

@@ -10,12 +10,15 @@ from contextkernel.errors import Span
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.step_mounts import Limit
+from contextkernel.plan.remote import GitOrigin, HttpOrigin
 from contextkernel.plan.run_mounts import BindTarget, CacheTarget, RunMount, TmpfsTarget
 
 __all__ = [
     "Base",
     "ContextOrigin",
     "CopyStep",
+    "GitOrigin",
+    "HttpOrigin",
     "ImageOrigin",
     "InlineFile",
     "LayerStep",
@@ -25,6 +28,7 @@ __all__ = [
     "RunStep",
     "ScratchOrigin",
     "Security",
+    "SeveralOrigins",
     "StageOrigin",
     "Step",
     "TmpfsTarget",
@@ -43,10 +47,16 @@ class StageOrigin(msgspec.Struct, frozen=True):
 
 
 class ImageOrigin(msgspec.Struct, frozen=True):
-    """An image from the store or a registry; ``platform`` if a FROM asked for one."""
+    """An image from the store or a registry; ``platform`` if a FROM asked for one.
+
+    Attributes:
+        layout: a directory in OCI image layout that has it instead, with ``:tag`` or ``@digest`` behind it; ``ref``
+            then only says what to call it.
+    """
 
     ref: ImageRef
     platform: Platform | None = None
+    layout: str = ""
 
 
 class ScratchOrigin(msgspec.Struct, frozen=True):
@@ -54,11 +64,19 @@ class ScratchOrigin(msgspec.Struct, frozen=True):
 
 
 class ContextOrigin(msgspec.Struct, frozen=True):
-    """The build context."""
+    """The build context, or the one that was given a ``name`` (``--build-context``)."""
+
+    name: str = ""
 
 
-Base: TypeAlias = StageOrigin | ImageOrigin | ScratchOrigin
-Origin: TypeAlias = StageOrigin | ImageOrigin | ScratchOrigin | ContextOrigin
+class SeveralOrigins(msgspec.Struct, frozen=True):
+    """Of an ADD with remote sources: the copies it is made of, in order, which make one layer."""
+
+    parts: tuple[CopyStep, ...]
+
+
+Base: TypeAlias = StageOrigin | ImageOrigin | ScratchOrigin | ContextOrigin | HttpOrigin | GitOrigin
+Origin: TypeAlias = Base | SeveralOrigins
 
 
 class InlineFile(msgspec.Struct, frozen=True):
@@ -159,14 +177,16 @@ class MetadataStep(_Step, frozen=True, kw_only=True):
 
 
 LayerStep: TypeAlias = RunStep | CopyStep | WorkdirStep
-Step: TypeAlias = RunStep | CopyStep | WorkdirStep | MetadataStep
+Step: TypeAlias = LayerStep | MetadataStep
 
 
 def origins_of(step: LayerStep) -> tuple[Origin, ...]:
     """What a step reads besides the layers below it."""
     match step:
-        case CopyStep():
-            return (step.origin,)
+        case CopyStep(origin=SeveralOrigins(parts=parts)):
+            return tuple(part.origin for part in parts)
+        case CopyStep(origin=origin):
+            return (origin,)
         case RunStep():
             mounts = [mount for mount in step.mounts if isinstance(mount, BindTarget | CacheTarget)]
             return tuple(mount.origin for mount in mounts if mount.origin is not None)

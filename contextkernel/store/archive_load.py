@@ -100,7 +100,7 @@ def load(
         images = list(_images(archive, shown))
         if not images:
             raise InvalidArchive(f"{shown} has no image for {Platform.host()}", hint=_EXPECTED)
-        loading = _Loading(store, worker, archive, report, limit, stack)
+        loading = Loading(store, worker, archive, report, limit, stack)
         try:
             for layer in dict.fromkeys(layer for image in images for layer in image.layers):
                 loading.layer(layer)
@@ -121,7 +121,7 @@ def _images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
     if "manifest.json" in archive:
         yield from _docker_images(archive, shown)
     elif "index.json" in archive:
-        yield from _oci_images(archive, shown)
+        yield from oci_images(archive, shown)
     else:
         hint = _EXPECTED
         if any(name in archive for name in ("etc/passwd", "bin/sh", "usr/bin/env", "etc/os-release")):
@@ -154,7 +154,8 @@ def _docker_images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
         yield _Found(config, layers, tuple(_name(text) for text in item.repo_tags or ()))
 
 
-def _oci_images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
+def oci_images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
+    """The images of an OCI image layout that are for this host."""
     if "oci-layout" in archive:
         version = _decoded(archive, "oci-layout", dict[str, Any]).get("imageLayoutVersion")
         if version != "1.0.0":
@@ -254,7 +255,7 @@ def _origin(config: bytes, shown: str) -> str:
 # ---- bringing it in
 
 
-class _Loading:
+class Loading:
     """Brings layers in, and knows what to give up when one is refused."""
 
     def __init__(

@@ -51,6 +51,7 @@ from contextkernel.testing.samples import (
 if TYPE_CHECKING:
     import os
 
+    from contextkernel.engine.contexts import BuildContext
     from contextkernel.model.container import Bind, Network, Tmpfs
     from contextkernel.model.ports import Reporter
 
@@ -121,7 +122,7 @@ class FakeEngine(FakeChecks):
 
     def build(
         self,
-        context: str | None = ".",
+        context: BuildContext = ".",
         *,
         dockerfile: str | None = None,
         text: str | None = None,
@@ -135,6 +136,7 @@ class FakeEngine(FakeChecks):
         network: str = "default",
         steps: StepOptions | None = None,
         jobs: int | None = None,
+        contexts: Mapping[str, str] | None = None,
         report: Reporter | None = None,
     ) -> BuildResult:
         """Report the events of a two-step build; :attr:`failure` breaks its last step."""
@@ -153,6 +155,7 @@ class FakeEngine(FakeChecks):
             network="" if network == "default" else network,
             steps=None if steps == StepOptions() else steps,
             jobs=jobs,
+            contexts=dict(contexts or {}),
         )
         events = build_events(tags)
         if self.failure is not None:

@@ -38,7 +38,7 @@ from contextkernel.plan.checks.rule import Rule
 from contextkernel.plan.checks.settings import Collector
 from contextkernel.plan.checks.text_checks import keyword, looks_secret
 from contextkernel.plan.exposed import exposed_ports
-from contextkernel.plan.refusals import is_remote
+from contextkernel.plan.remote import is_remote
 from contextkernel.plan.texts import go_quote
 
 _NO_VARIABLES = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})

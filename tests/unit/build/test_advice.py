@@ -124,7 +124,7 @@ def files(tmp_path: Path) -> StageFiles:
     (base / "usr/bin/out").symlink_to("/../../../../../../../../etc/passwd")
     (base / "usr/bin/plain").write_text("echo\n")
     for name in ("tool", "sh", "arm", "script"):
-        os.chmod(base / "usr/bin" / name, 0o755)
+        os.chmod(base / "usr/bin" / name, 0o755)  # noqa: S103 - programs of an image
     (upper / "opt").mkdir()
     (upper / "opt/new").write_text("#!/bin/sh\n")
     step = RunStep(

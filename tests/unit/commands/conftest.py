@@ -9,11 +9,12 @@ from contextkernel.testing.fake_engine import FakeEngine
 class RecordingFace:
     """A face that remembers everything."""
 
-    def __init__(self, stdin=None, descriptors=(None, None), program="docker", answer=True):
+    def __init__(self, stdin=None, descriptors=(None, None), program="docker", answer=True, namespace=None):
         self.program = program
         self.stdin = stdin
         self.descriptors = descriptors
         self.answer = answer
+        self.namespace = namespace
         self.out = ""
         self.err = ""
         self.output = []

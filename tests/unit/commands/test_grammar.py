@@ -149,11 +149,11 @@ def test_help_wins(line):
             "did you mean plain? see docker build --help",
             125,
         ),
-        ("build", '"docker build" requires exactly 1 argument', "usage: docker build [OPTIONS] PATH | -", 1),
+        ("build", '"docker build" requires exactly 1 argument', "usage: docker build [OPTIONS] PATH | URL | -", 1),
         (
             "build a b",
             '"docker build" requires exactly 1 argument, got 2: a b',
-            "usage: docker build [OPTIONS] PATH | -",
+            "usage: docker build [OPTIONS] PATH | URL | -",
             1,
         ),
         (

@@ -1,4 +1,7 @@
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tarfile
 
@@ -166,14 +169,20 @@ def test_build_reads_standard_input_from_a_descriptor(engine, make_face):
     assert asked(engine, "build")[0]["text"] == "FROM scratch\n"
 
 
-def test_build_refuses_an_archive_on_standard_input(engine, make_face):
-    archive = io.BytesIO()
-    tarfile.open(fileobj=archive, mode="w").close()
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_an_archive_on_standard_input_is_the_context(engine, make_face, pack):
     with tarfile.open(fileobj=(archive := io.BytesIO()), mode="w") as tar:
         tar.addfile(tarfile.TarInfo("Dockerfile"))
-    for data in (archive.getvalue(), b"\x1f\x8b123"):
-        with pytest.raises(InvalidInput, match="is an archive"):
-            execute(engine, ["build", "-"], make_face(stdin=data))
+    data = pack(archive.getvalue())
+    execute(engine, ["build", "-f", "sub/D", "-"], make_face(stdin=data))
+    (call,) = asked(engine, "build")
+    assert call["dockerfile"] == "sub/D"
+    assert b"".join(iter(lambda: call["context"].read(1 << 20), b"")) == data
+
+
+def test_standard_input_that_is_no_archive_is_the_dockerfile(engine, make_face):
+    with pytest.raises(UsageProblem, match="both name the Dockerfile"):
+        execute(engine, ["build", "-f", "D", "-"], make_face(stdin=b"FROM scratch"))
     with pytest.raises(InvalidInput, match="not UTF-8"):
         execute(engine, ["build", "-"], make_face(stdin=b"FROM \xff"))
 
@@ -184,12 +193,44 @@ def test_build_problems(do, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SourceNotFound, match="is not a directory"):
         do(f"build {tmp_path}/file")
-    with pytest.raises(UsageProblem, match="not a directory of this machine"):
-        do("build https://example.org/a.git")
+    with pytest.raises(InvalidInput, match="query 'x' is not known"):
+        do("build https://example.org/a.git?x=1")
     with pytest.raises(UsageProblem, match="both the context and the Dockerfile"):
         do("build -f - -")
     with pytest.raises(UsageProblem, match="no standard input"):
         do("build -")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.org/a.git#main:sub", "http://example.org/a.tgz", "git://h/x", "git@h:x", "github.com/a/b"],
+)
+def test_a_url_is_a_context(do, engine, url):
+    do(f"build -f other {url}")
+    assert [(call["context"], call["dockerfile"]) for call in asked(engine, "build")] == [(url, "other")]
+
+
+def test_further_contexts(do, engine, tmp_path):
+    do(f"build --build-context a=/x --build-context b=docker-image://c:1 --build-context a=/y {tmp_path}")
+    assert asked(engine, "build")[0]["contexts"] == {"a": "/y", "b": "docker-image://c:1"}
+    for word in ("a", "=x", "a="):
+        with pytest.raises(UsageProblem, match="invalid build context"):
+            do(f"build --build-context {word} {tmp_path}")
+
+
+def test_a_variable_is_the_context(engine, make_face):
+    face = make_face(program="%%dockerfile", namespace={"files": {"a/b": "text", "c": b"1"}, "number": 1})
+    execute(engine, ["build", "--context-var", "files"], face, dockerfile="FROM scratch\n")
+    assert asked(engine, "build")[0]["context"] == {"a/b": b"text", "c": b"1"}
+    with pytest.raises(InvalidInput, match="there is no variable 'filse'") as problem:
+        execute(engine, ["build", "--context-var", "filse"], face, dockerfile="")
+    assert problem.value.hint == "did you mean files?"
+    with pytest.raises(InvalidInput, match="the variable 'number' is a int, not a dict"):
+        execute(engine, ["build", "--context-var", "number"], face, dockerfile="")
+    with pytest.raises(UsageProblem, match="are both the build context"):
+        execute(engine, ["build", "--context-var", "files", "/tmp"], face, dockerfile="")
+    with pytest.raises(UsageProblem, match="only a notebook has variables"):
+        execute(engine, ["build", "--context-var", "files", "."], make_face())
 
 
 def test_a_cell_is_the_dockerfile(engine, make_face, tmp_path):

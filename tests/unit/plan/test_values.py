@@ -7,7 +7,7 @@ import pytest
 from contextkernel.dockerfile import parse
 from contextkernel.errors import DockerfileError, InvalidInput
 from contextkernel.plan.exposed import exposed_ports
-from contextkernel.plan.refusals import is_remote
+from contextkernel.plan.remote import is_remote
 from contextkernel.plan.values import absolute, checked_signal, working_dir
 
 FILE = parse("FROM a\n")
@@ -76,7 +76,7 @@ def test_what_is_no_port(word: str) -> None:
     ("source", "remote"),
     [
         ("https://example.org/x", True),
-        ("HTTP://example.org/x", True),
+        ("HTTP://example.org/x", False),
         ("git://example.org/x", True),
         ("git@github.com:a/b.git", True),
         ("github.com/a/b", False),
