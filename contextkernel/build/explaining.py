@@ -9,13 +9,14 @@ import json
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import assert_never
 
 import msgspec
 
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.ports import BuildStore
-from contextkernel.errors import InvalidInput
+from contextkernel.errors import InvalidInput, StoreProblem
 from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.explanation import KeyChange, Reason, StepExplanation
@@ -88,10 +89,11 @@ class Explainer:
             self._notes[note.place.scope, note.place.position] = note
 
     def flush(self) -> None:
-        """Hand the notes to the store."""
+        """Hand the notes to the store; explanations are not worth failing a build for."""
         with self._lock:
             notes, self._notes = list(self._notes.values()), {}
-        self._store.note_steps(notes)
+        with suppress(StoreProblem):
+            self._store.note_steps(notes)
 
     def rows(self, steps: Iterable[BuildStep]) -> tuple[StepExplanation, ...]:
         """One row per step of the build that the cache was asked for, in the order of their numbers."""

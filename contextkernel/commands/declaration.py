@@ -5,6 +5,7 @@ Names, letters and meanings are docker's; where a command is our own, its descri
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_cache import CACHES
 from contextkernel.commands.declared_containers import CONTAINERS
 from contextkernel.commands.declared_images import IMAGES
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
@@ -77,7 +78,7 @@ _OTHERS = (
 )
 
 GRAMMAR = Grammar(
-    (*IMAGES, *CONTAINERS, *_OTHERS),
+    (*IMAGES, *CONTAINERS, *CACHES, *_OTHERS),
     (
         Group(name="base", summary="Manage base images"),
         Group(name="builder", summary="Manage builds"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_cache import EXPLAIN_OPTIONS
 from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, PLATFORM
 from contextkernel.commands.declared_steps import STEP_OPTIONS
 from contextkernel.commands.grammar import Command, Option
 
 _BUILD_OPTIONS = (
+    *EXPLAIN_OPTIONS,
     *STEP_OPTIONS,
     Option(
         name="build-context",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextkernel.model.checks import CheckReport, Outline, Targets
     from contextkernel.model.results import BuildResult, HostReport, RunResult
 
-TableKind = Literal["images", "history", "containers", "compare", "bases", "findings"]
+TableKind = Literal["images", "history", "containers", "compare", "bases", "findings", "explanation", "cache", "usage"]
 
 
 class TableOptions(Struct, frozen=True, kw_only=True):
@@ -35,7 +35,11 @@ class TableOptions(Struct, frozen=True, kw_only=True):
 
 
 class Table(Struct, frozen=True):
-    """Rows of one kind, see model.results: ImageRow, HistoryRow, ContainerRow, CompareRow, BaseRow, CheckFinding."""
+    """Rows of one kind.
+
+    See model.results: ImageRow, HistoryRow, ContainerRow, CompareRow, BaseRow, CheckFinding; model.explanation:
+    StepExplanation; model.cache: CacheRow, UsageRow.
+    """
 
     kind: TableKind
     rows: tuple[Struct, ...]

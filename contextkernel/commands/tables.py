@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
+from contextkernel.commands.cache_tables import CACHE_FIELDS, CACHE_FORMATS, CACHE_HEADERS, explanation_text
 from contextkernel.commands.humanize import (
     align,
     ellipsis,
@@ -108,6 +109,7 @@ HEADERS: dict[TableKind, dict[str, str]] = {
         "Detail": "DETAIL",
     },
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
+    **CACHE_HEADERS,
 }
 """Field names of templates and JSON for each kind, with their column headings; docker's where docker has the table."""
 
@@ -154,6 +156,8 @@ def table_text(table: Table, *, now: datetime | None = None) -> str:
     """The table in docker's layout."""
     if table.kind == "findings" and not table.rows:
         return "nothing wrong found\n"
+    if table.kind == "explanation":
+        return explanation_text(table.rows)
     return formatted(table, _default_format(table), now=now)
 
 
@@ -255,6 +259,8 @@ def _default_format(table: Table) -> str:
             return "table {{.Image}}\t{{.Size}}\t{{.Layers}}\t{{.Shared}}\t{{.Unique}}\t{{.Factor}}"
         case "bases":
             return "table {{.Image}}\t{{.Action}}\t{{.StandIn}}\t{{.Size}}\t{{.Detail}}"
+        case "explanation" | "cache" | "usage":
+            return CACHE_FORMATS[table.kind]
         case "findings":
             return "table {{.What}}\t{{.Where}}\t{{.Repaired}}"
         case unknown:
@@ -359,6 +365,7 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     "compare": _compare,
     "bases": _base,
     "findings": _finding,
+    **CACHE_FIELDS,
 }
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from contextkernel.commands.build_context import feed_of, parse_build_contexts
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.looking import look, wants_a_look
-from contextkernel.commands.outcome import Built, Outcome
+from contextkernel.commands.outcome import Built, Outcome, Table, Text
+from contextkernel.commands.tables import formatted
 from contextkernel.commands.values import parse_build_args, parse_labels
 from contextkernel.errors import ContextKernelError, InvalidInput
 
@@ -26,11 +27,19 @@ def build(call: Call) -> Outcome:
     parsed = call.parsed
     feed = feed_of(call)
     if wants_a_look(parsed):
+<<<<<<< HEAD
         if not isinstance(feed.context, str | None) or (feed.context and not os.path.isdir(feed.context)):
             raise usage_problem(
                 "only a Dockerfile of this machine can be looked at", more="give a directory, or -f FILE"
             )
         return look(call, feed.context, feed.dockerfile, feed.text)
+=======
+        if parsed.flag("explain"):
+            raise usage_problem(
+                "--explain is told of a build, and --check builds nothing", more="leave one of them out"
+            )
+        return look(call, context, dockerfile, text)
+>>>>>>> 826933c (build --explain; the build cache measured, bounded and pruned: builder du, builder prune, system df)
     iidfile = parsed.maybe("iidfile")
     if iidfile is not None:
         _check_writable(iidfile)
@@ -62,6 +71,9 @@ def build(call: Call) -> Outcome:
     if iidfile is not None:
         with open(iidfile, "w", encoding="ascii") as file:
             file.write(result.image)
+    if parsed.flag("explain"):
+        table, layout = Table("explanation", result.explanation), parsed.text("format")
+        return Outcome(value=table if layout in ("", "table") else Text(formatted(table, layout)))
     return Outcome(value=Built(result, quiet))
 
 

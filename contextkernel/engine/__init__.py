@@ -7,6 +7,7 @@ started by creating one: helper processes come with the first verb that needs th
 from __future__ import annotations
 
 from contextkernel.engine.builds import Builds
+from contextkernel.engine.caches import Caches
 from contextkernel.engine.checks import Checks
 from contextkernel.engine.containers import ContainerVerbs
 from contextkernel.engine.images import Images
@@ -15,7 +16,7 @@ from contextkernel.engine.system import System
 __all__ = ["Engine"]
 
 
-class Engine(ContainerVerbs, Builds, Checks, Images, System):
+class Engine(ContainerVerbs, Builds, Caches, Checks, Images, System):
     """Build, run and look into images, in one store.
 
     The verbs are in the modules of this package, by what they are about; the arguments are those of

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from contextkernel.engine.composition import Composition, silent
+from contextkernel.engine.caches import Caches, cache_limit
+from contextkernel.engine.composition import silent
 from contextkernel.errors import ImageNotFound
 from contextkernel.model.reference import ImageRef
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from contextkernel.model.results import BaseRow, BuildResult
 
 
-class Builds(Composition):
+class Builds(Caches):
     """Making images."""
 
     def build(
@@ -72,6 +73,7 @@ class Builds(Composition):
         from contextkernel.model.build_inputs import StepOptions
 
         self._sweep()
+        limit = cache_limit(self._store.root)
         request = BuildRequest(
             contexts=dict(contexts or {}),
             tags=tuple(ImageRef.parse(tag) for tag in tags),
@@ -103,6 +105,7 @@ class Builds(Composition):
             with given(context, dockerfile, text, store=self._store, fetcher=fetcher, limit=limits.size) as feed:
                 return builder.build(feed.applied(request), report or silent)
         finally:
+            self._bound_cache(limit)
             self._empty_trash()
 
     def _resolve_base(

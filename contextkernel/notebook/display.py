@@ -25,11 +25,22 @@ _WIDE = {"created_by": 45, "command": 20, "comment": 40}
 """Columns that docker cuts off, and where; HTML has the rest in the tooltip."""
 _WIDE_HTML = {**_WIDE, "created_by": 90}
 _IDS = {"image_id", "container_id"}
-_SIZES = {"size", "shared", "unique"}
-_TIMES = {"created", "started", "finished"}
-_RIGHT = _SIZES | {"layers", "factor", "exit_code", "milliseconds"}
+_SIZES = {"size", "shared", "unique", "reclaimable"}
+_TIMES = {"created", "started", "finished", "last_accessed"}
+_RIGHT = _SIZES | {
+    "layers",
+    "factor",
+    "exit_code",
+    "milliseconds",
+    "step",
+    "line",
+    "changes",
+    "total",
+    "active",
+    "uses",
+}
 _MONO = {"created_by", "command"}
-_NARROW = {"created", "status", "started", "finished"}
+_NARROW = {"created", "status", "started", "finished", "last_accessed"}
 _WRAP = {"created_by", "detail", "reason", "remedy", "what", "where", "message", "description"}
 # What another column says already: shown only where that one is not (df[["names", "state"]] shows both).
 _SAID_BY = {
@@ -117,7 +128,7 @@ def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
         return lambda value: f"{value:.0f}x" if value >= 100 else f"{value:.1f}x"
     if name in {"stand_in", "repaired", "required", "default"} and kind == "b":
         return lambda value: "yes" if value else "no"
-    if name in {"verdict", "action"}:
+    if name in {"verdict", "action", "cache"}:
         return str
     return None
 
@@ -175,6 +186,8 @@ def _accent(name: str, safe: str) -> str:
     """A stand-in must be seen, and so must a fact that does not hold."""
     if name == "origin" and safe.startswith("stand-in"):
         return f'<span class="ck-warn">{safe}</span>'
+    if name == "cache":
+        return f'<span class="ck-{"ok" if safe == "hit" else "warn"}">{safe}</span>'
     if name == "verdict":
         colour = {"works": "ok", "limited": "warn", "refused": "bad"}.get(safe, "muted")
         return f'<span class="ck-{colour}">{safe}</span>'

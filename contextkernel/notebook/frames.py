@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from contextkernel.commands.outcome import Table
+    from contextkernel.model.cache import CacheRow, UsageRow
+    from contextkernel.model.explanation import StepExplanation
     from contextkernel.model.results import (
         BaseRow,
         CheckFinding,
@@ -90,6 +92,27 @@ DTYPES: dict[str, dict[str, str]] = {
         "platform": _TEXT,
         "line": _NUMBER,
     },
+    "explanation": {
+        "step": _NUMBER,
+        "name": _TEXT,
+        "line": _NUMBER,
+        "cache": _TEXT,
+        "reason": _TEXT,
+        "why": _TEXT,
+        "changes": _NUMBER,
+    },
+    "cache": {
+        "id": _TEXT,
+        "reclaimable": _FLAG,
+        "size": _NUMBER,
+        "last_accessed": _TIME,
+        "type": _TEXT,
+        "description": _TEXT,
+        "created": _TIME,
+        "uses": _NUMBER,
+        "shared": _FLAG,
+    },
+    "usage": {"type": _TEXT, "total": _NUMBER, "active": _NUMBER, "size": _NUMBER, "reclaimable": _NUMBER},
     "facts": {"name": _TEXT, "verdict": _TEXT, "reason": _TEXT, "remedy": _TEXT, "milliseconds": _FACTOR},
 }
 """Columns and dtypes per kind of table: docker's headings in snake_case first, in docker's order, then ours."""
@@ -182,6 +205,29 @@ def _finding(row: CheckFinding) -> tuple[Any, ...]:
     return (row.what, row.where, row.repaired)
 
 
+def _explanation(row: StepExplanation) -> tuple[Any, ...]:
+    changes = len(row.changes) + row.more
+    return (row.step, row.name, row.line, row.state, row.reason, row.detail if row.reason else "", changes)
+
+
+def _cache(row: CacheRow) -> tuple[Any, ...]:
+    return (
+        row.id,
+        row.reclaimable,
+        row.size,
+        row.used,
+        row.type,
+        row.description,
+        row.created,
+        row.uses,
+        row.shared,
+    )
+
+
+def _usage(row: UsageRow) -> tuple[Any, ...]:
+    return (row.type, row.total, row.active, row.size, row.reclaimable)
+
+
 def fact_record(row: Fact) -> tuple[Any, ...]:
     """A fact about the host as a record of kind ``facts``."""
     return (row.name, row.verdict, row.reason, row.remedy, row.milliseconds)
@@ -194,4 +240,7 @@ _RECORDS: dict[str, Any] = {
     "compare": _compare,
     "bases": _base,
     "findings": _finding,
+    "explanation": _explanation,
+    "cache": _cache,
+    "usage": _usage,
 }

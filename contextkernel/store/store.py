@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from contextkernel.errors import StoreFull, StoreProblem
+from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow, UsageRow
 from contextkernel.model.container import ContainerSpec
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Layer, LayerFacts
@@ -23,6 +24,7 @@ from contextkernel.store.database import Database
 from contextkernel.store.images import Images
 from contextkernel.store.layers import Layers
 from contextkernel.store.paths import Paths, default_root
+from contextkernel.store.pruning import Pruning
 from contextkernel.store.sessions import Session
 from contextkernel.store.step_notes import Notes, StepNote, StepPlace
 from contextkernel.store.steps import StepRecord, Steps
@@ -51,6 +53,7 @@ class Store:
         self._images = Images(paths, self._database, self._session, self._blobs, self._layers, self._sweeper)
         self._steps = Steps(self._database, self._session)
         self._notes = Notes(self._database)
+        self._pruning = Pruning(paths, self._database)
         self._caches = CacheMounts(paths, self._database, self._session)
         self._containers = Containers(paths, self._database, self._session)
 
@@ -398,6 +401,39 @@ class Store:
             The names of those that went.
         """
         return self._caches.remove(tuple(names))
+
+    def cache_rows(self) -> tuple[CacheRow, ...]:
+        """The entries of the build cache, least recently used first."""
+        return self._pruning.rows()
+
+    def usage(self) -> tuple[UsageRow, UsageRow]:
+        """What images and containers take."""
+        from contextkernel.store.removal import recorded_running
+        from contextkernel.store.usage import container_usage, image_usage
+
+        return image_usage(self._database), container_usage(self._paths, self._database, recorded_running)
+
+    def private_cache_size(self) -> int:
+        """Bytes of layers that nothing but the build cache keeps."""
+        return self._pruning.private_size()
+
+    def prune_cache(
+        self,
+        wanted: CacheFilter | None = None,
+        limits: CacheLimits | None = None,
+        *,
+        shared: bool = False,
+        others: Sequence[CacheRow] = (),
+    ) -> CachePruned:
+        """Remove entries of the build cache; their layers become trash unless something else needs them.
+
+        Args:
+            wanted: which may go; all by default.
+            limits: what may stay; nothing by default.
+            shared: also entries whose layer an image or container uses, which frees nothing.
+            others: rows of what else belongs to the cache; see ``Pruning.prune``.
+        """
+        return self._pruning.prune(wanted or CacheFilter(), limits or CacheLimits(), shared=shared, others=others)
 
     # ---- containers
 

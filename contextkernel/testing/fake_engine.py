@@ -18,8 +18,10 @@ from contextkernel.errors import (
     NotFound,
 )
 from contextkernel.model.build_inputs import StepOptions
+from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow, UsageRow
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepBroke, StepDone, StepStarted
+from contextkernel.model.explanation import KeyChange, StepExplanation
 from contextkernel.model.results import (
     BaseRow,
     BuildResult,
@@ -41,6 +43,7 @@ from contextkernel.testing.samples import (
     UBUNTU,
     WEB,
     build_events,
+    cache_rows,
     container_document,
     container_rows,
     history_rows,
@@ -78,6 +81,7 @@ class FakeEngine(FakeChecks):
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.image_rows = image_rows()
         self.container_rows = container_rows()
+        self.cache_rows = cache_rows()
         self.findings: tuple[CheckFinding, ...] = ()
         self.stdout = b"from the container!\n"
         self.stderr = b""
@@ -173,6 +177,21 @@ class FakeEngine(FakeChecks):
                 BuildStep(step=3, name="[2/2] RUN apt-get update", state="done", seconds=1.24, line=2),
             ),
             seconds=1.5,
+            explanation=(
+                StepExplanation(step=2, name="[1/2] FROM ubuntu:20.04", line=1, detail="found in the cache"),
+                StepExplanation(
+                    step=3,
+                    name="[2/2] RUN apt-get update",
+                    line=2,
+                    state="miss",
+                    reason="changed",
+                    detail="ARG VERSION: 1 -> 2; ENV MODE added: a",
+                    changes=(
+                        KeyChange(input="ARG", name="VERSION", old="1", new="2"),
+                        KeyChange(input="ENV", name="MODE", change="added", new="a"),
+                    ),
+                ),
+            ),
             warnings=("JSONArgsRecommended: use JSON arguments for CMD",),
         )
 
@@ -436,6 +455,28 @@ class FakeEngine(FakeChecks):
         self._note("remove_container", container=container, force=force)
         row = self._container(container)
         self.container_rows = tuple(other for other in self.container_rows if other is not row)
+
+    def build_cache(self, wanted: CacheFilter | None = None) -> tuple[CacheRow, ...]:
+        """:attr:`cache_rows` that fit."""
+        self._note("build_cache")
+        return tuple(row for row in self.cache_rows if wanted is None or wanted.fits(row))
+
+    def prune_build_cache(
+        self, wanted: CacheFilter | None = None, limits: CacheLimits | None = None, *, all: bool = False
+    ) -> CachePruned:
+        """Take the rows away that fit and are reclaimable."""
+        self._note("prune_build_cache", limits=limits, all=all)
+        gone = tuple(row for row in self.build_cache(wanted) if row.reclaimable and (all or not row.shared))
+        self.cache_rows = tuple(row for row in self.cache_rows if row not in gone)
+        return CachePruned(rows=gone, freed=sum(row.size for row in gone if not row.shared))
+
+    def disk_usage(self) -> tuple[UsageRow, ...]:
+        """Two lines."""
+        self._note("disk_usage")
+        return (
+            UsageRow(type="Images", total=3, active=1, size=72_776_453, reclaimable=36_000_000),
+            UsageRow(type="Build Cache", total=2, active=0, size=5_000_000, reclaimable=5_000_000),
+        )
 
     def check_store(self, *, repair: bool = False) -> tuple[CheckFinding, ...]:
         """:attr:`findings`, repaired when asked to."""

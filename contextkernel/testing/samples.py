@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contextkernel.errors import StepFailed
+from contextkernel.model.cache import CacheRow
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import (
     BuildFinished,
@@ -191,4 +192,30 @@ def failed_step() -> StepFailed:
         'process "/bin/sh -c apt-get update" did not complete successfully: exit code: 100',
         status=100,
         tail=("E: Unable to locate package nosuch",),
+    )
+
+
+def cache_rows() -> tuple[CacheRow, ...]:
+    """Entries of a build cache: one of its own, one that an image has too, a cache mount in use."""
+    made = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    return (
+        CacheRow(
+            id="a" * 25,
+            type="regular",
+            description="[2/3] RUN make",
+            size=5_000_000,
+            created=made,
+            used=made,
+            uses=2,
+        ),
+        CacheRow(id="b" * 25, type="regular", description="[3/3] COPY", size=300, created=made, used=made, shared=True),
+        CacheRow(
+            id="c" * 14,
+            type="exec.cachemount",
+            description="cache mount /root/.cache",
+            size=700,
+            created=made,
+            used=made,
+            reclaimable=False,
+        ),
     )

@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from contextkernel.commands.outcome import Table
+from contextkernel.model.cache import UsageRow
 from contextkernel.model.digest import Digest
+from contextkernel.model.explanation import StepExplanation
 from contextkernel.model.results import BaseRow, CheckFinding, CompareRow, ContainerRow, Fact, HistoryRow, ImageRow
 from contextkernel.notebook.display import frame_html, frame_text
 from contextkernel.notebook.frames import DTYPES, ContainerFrame, fact_record, make_frame, to_frame
-from contextkernel.testing.samples import BOZO, GREET, container_rows, history_rows, image_rows
+from contextkernel.testing.samples import BOZO, GREET, cache_rows, container_rows, history_rows, image_rows
 
 ROWS = {
     "images": image_rows(),
@@ -23,6 +25,11 @@ ROWS = {
         CompareRow(image="greeting-scratch", size=872_000, layers=2, shared=0, unique=872_000, factor=395.4),
     ),
     "bases": (BaseRow(image="alpine:3.15.0", action="assembled", stand_in=True, size=5_000_000, detail="no registry"),),
+    "explanation": (
+        StepExplanation(step=4, name="[1/2] RUN a", state="miss", reason="new", detail="never built before"),
+    ),
+    "cache": cache_rows(),
+    "usage": (UsageRow(type="Images", total=3, active=1, size=5_000_000, reclaimable=1_000),),
     "findings": (CheckFinding(what="blob without a row", where="blobs/sha256/00"),),
 }
 
@@ -262,3 +269,24 @@ def test_rows_with_no_finish_have_no_time():
     table = to_frame(Table("containers", (row,)))
     assert table.status[0] == "Created"
     assert table.started.isna().all()
+
+
+def test_an_explanation_says_hit_or_miss_in_colour_and_why():
+    rows = (
+        StepExplanation(step=2, name="[1/2] FROM a", detail="found in the cache"),
+        StepExplanation(step=3, name="[2/2] RUN <b>", state="miss", reason="changed", detail="ENV A: 1 -> 2", more=2),
+    )
+    made = to_frame(Table("explanation", rows))
+    assert list(made["why"]) == ["", "ENV A: 1 -> 2"]
+    assert list(made["changes"]) == [0, 2]
+    html = made._repr_html_()
+    assert '<span class="ck-ok">hit</span>' in html
+    assert '<span class="ck-warn">miss</span>' in html
+    assert "&lt;b&gt;" in html
+    assert "ENV A: 1 -&gt; 2" in html
+
+
+def test_the_cache_shows_sizes_and_times_for_people():
+    text = repr(frame("cache"))
+    assert "5MB" in text
+    assert "ago" in text

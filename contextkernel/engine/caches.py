@@ -1,0 +1,125 @@
+"""Verbs of the build cache: what it holds, what of it goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from contextkernel.engine.composition import Composition
+
+if TYPE_CHECKING:
+    from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow, UsageRow
+
+LIMIT_VARIABLE = "CONTEXTKERNEL_BUILD_CACHE"
+"""Environment variable: how large the build cache may become (``20GB``); ``0`` for no limit."""
+DEFAULT_LIMIT = 20 * 1000**3
+"""Bytes; less where this is more than a quarter of the file system."""
+_SHARE = 4
+
+
+class Caches(Composition):
+    """The build cache as something that takes room."""
+
+    def build_cache(self, wanted: CacheFilter | None = None) -> tuple[CacheRow, ...]:
+        """The entries of the build cache, least recently used first; ``wanted`` limits them."""
+        rows = sorted([*self._store.cache_rows(), *self._mount_rows()], key=lambda row: row.used)
+        return tuple(row for row in rows if wanted is None or wanted.fits(row))
+
+    def prune_build_cache(
+        self, wanted: CacheFilter | None = None, limits: CacheLimits | None = None, *, all: bool = False
+    ) -> CachePruned:
+        """Remove entries of the build cache, least recently used first; never what an image, container or build uses.
+
+        Args:
+            wanted: which may go; default: every one.
+            limits: what may stay; default: nothing.
+            all: also entries whose layer an image or container has, which frees nothing.
+        """
+        self._sweep()
+        pruned = self._prune(wanted, limits, all=all, mounts=self._mount_rows())
+        self._empty_trash()
+        return pruned
+
+    def disk_usage(self) -> tuple[UsageRow, ...]:
+        """What images, containers, volumes and the build cache take; docker's lines of ``system df``."""
+        from contextkernel.model.cache import UsageRow
+
+        rows = self.build_cache()
+        private = [row for row in rows if not row.shared]
+        cache = UsageRow(
+            type="Build Cache",
+            total=len(rows),
+            active=sum(not row.reclaimable for row in rows),
+            size=sum(row.size for row in private),
+            reclaimable=sum(row.size for row in private if row.reclaimable),
+        )
+        return (*self._store.usage(), UsageRow(type="Local Volumes", total=0, active=0, size=0, reclaimable=0), cache)
+
+    def _mount_rows(self) -> tuple[CacheRow, ...]:
+        """The directories of ``RUN --mount=type=cache``."""
+        from datetime import UTC, datetime
+
+        from contextkernel.model.cache import CacheRow
+
+        return tuple(
+            CacheRow(
+                id=mount.name,
+                type="exec.cachemount",
+                description=f"cache mount {mount.id}",
+                size=self._store.cache_mount_size(mount.name),
+                created=datetime.fromtimestamp(mount.created / 1e9, UTC),
+                used=datetime.fromtimestamp(mount.used / 1e9, UTC),
+                reclaimable=not mount.in_use,
+            )
+            for mount in self._store.cache_mounts()
+        )
+
+    def _prune(
+        self, wanted: CacheFilter | None, limits: CacheLimits | None, *, all: bool, mounts: Sequence[CacheRow]
+    ) -> CachePruned:
+        import msgspec
+
+        pruned = self._store.prune_cache(wanted, limits, shared=all, others=mounts)
+        names = [row.id for row in pruned.rows if row.type == "exec.cachemount"]
+        kept = set(names) - set(self._store.remove_cache_mounts(names)) if names else set()
+        if not kept:
+            return pruned
+        # somebody began to use them just now
+        rows = tuple(row for row in pruned.rows if row.id not in kept)
+        return msgspec.structs.replace(pruned, rows=rows, freed=sum(row.size for row in rows if not row.shared))
+
+    def _bound_cache(self, limit: int) -> None:
+        """Keep the build cache within ``limit`` bytes (0: any number); a look at the database if it is."""
+        from contextkernel.errors import StoreProblem
+        from contextkernel.model.cache import CacheLimits
+
+        if not limit:
+            return
+        try:
+            mounts = self._store.cache_mounts()
+            if not mounts and self._store.private_cache_size() <= limit:
+                return
+            rows = self._mount_rows()
+            if self._store.private_cache_size() + sum(row.size for row in rows) > limit:
+                self._prune(None, CacheLimits(max_used=limit), all=False, mounts=rows)
+        except StoreProblem:
+            return  # the build has its result, or a problem of its own; the next one tries again
+
+
+def cache_limit(root: str) -> int:
+    """Bytes that the build cache of the store at ``root`` may have; 0 for no limit.
+
+    Raises:
+        InvalidInput: the setting is no size.
+    """
+    from contextkernel.model.cache import parse_size
+
+    chosen = os.environ.get(LIMIT_VARIABLE)
+    if chosen:
+        return parse_size(chosen)
+    try:
+        disk = os.statvfs(root)
+    except OSError:
+        return DEFAULT_LIMIT
+    return min(DEFAULT_LIMIT, disk.f_blocks * disk.f_frsize // _SHARE)

@@ -1,0 +1,55 @@
+"""What takes how much room: the rows of ``system df`` (docker/cli, ``cli/command/formatter/disk_usage.go``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from contextkernel.model.cache import UsageRow
+from contextkernel.store.database import Database
+from contextkernel.store.paths import Paths
+
+
+def image_usage(database: Database) -> UsageRow:
+    """Images: layers once; what only unused images have can be reclaimed."""
+    with database.snapshot() as sql:
+        total = sql.execute("SELECT count(*) FROM images").fetchone()[0]
+        active = sql.execute("SELECT count(*) FROM images WHERE id IN (SELECT image FROM containers)").fetchone()[0]
+        size = sql.execute(
+            "SELECT coalesce(sum(size), 0) FROM layers WHERE diff_id IN (SELECT diff_id FROM image_layers)"
+        ).fetchone()[0]
+        needed = sql.execute(
+            "SELECT coalesce(sum(size), 0) FROM layers WHERE diff_id IN (SELECT diff_id FROM image_layers"
+            " WHERE image IN (SELECT image FROM containers))"
+        ).fetchone()[0]
+    return UsageRow(type="Images", total=total, active=active, size=size, reclaimable=size - needed)
+
+
+def container_usage(paths: Paths, database: Database, running: Callable[[str], bool]) -> UsageRow:
+    """Containers: what they have written; all of it of those that do not run can be reclaimed."""
+    size = reclaimable = active = 0
+    ids = [row[0] for row in database.all("SELECT id FROM containers")]
+    for name in ids:
+        directory = paths.container(name)
+        written = tree_size(f"{directory}/upper")
+        size += written
+        if running(directory):
+            active += 1
+        else:
+            reclaimable += written
+    return UsageRow(type="Containers", total=len(ids), active=active, size=size, reclaimable=reclaimable)
+
+
+def tree_size(path: str) -> int:
+    """Bytes of the files below ``path``, hard links once, as far as this user may look."""
+    total, links = 0, set[tuple[int, int]]()
+    for directory, _, files in os.walk(path):
+        for name in files:
+            try:
+                facts = os.lstat(f"{directory}/{name}")
+            except OSError:
+                continue
+            if facts.st_nlink == 1 or (facts.st_dev, facts.st_ino) not in links:
+                links.add((facts.st_dev, facts.st_ino))
+                total += facts.st_size
+    return total
