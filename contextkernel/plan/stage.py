@@ -224,7 +224,7 @@ class _Applier:
             case Expose(ports=words):
                 ports = ports_of(words, env, self._facts.dockerfile, self._command.span)
                 exposed = {**(config.exposed_ports or {}), **{port: {} for port in ports}}
-                return _configured(state, exposed_ports=exposed), self._metadata(f"EXPOSE {texts.port_map(ports)}")
+                return _configured(state, exposed_ports=exposed), self._metadata(f"EXPOSE {texts.port_list(ports)}")
             case Volume(paths=paths):
                 volumes = [self._expand(path, env) for path in paths]
                 if not all(volumes):

@@ -1,7 +1,7 @@
 """The exact texts that BuildKit writes into history entries and progress lines.
 
-Facts from ``dockerfile2llb/convert.go``. Two formats changed over the years: EXPOSE is written as a Go map, which every
-Docker up to 28 does (BuildKit since 2025-08 writes a list); HEALTHCHECK with field names, as BuildKit since 2026-04.
+Facts from ``dockerfile2llb/convert.go``. Two formats changed over the years, and the newer one is written here: EXPOSE is
+a list (since 2025-08, a Go map before), HEALTHCHECK has field names (since 2026-04).
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def plain_list(words: Iterable[str]) -> str:
     return f"[{' '.join(words)}]"
 
 
-def port_map(ports: Iterable[str]) -> str:
-    """``map[443/tcp:{} 80/tcp:{}]``: Go's ``%v`` of a set, which sorts its keys."""
-    return f"map[{' '.join(f'{port}:{{}}' for port in sorted(set(ports)))}]"
+def port_list(ports: Iterable[str]) -> str:
+    """``[443/tcp 80/tcp]``: each port once, sorted as text."""
+    return plain_list(sorted(set(ports)))
 
 
 def go_duration(nanoseconds: int) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextkernel.errors import StoreProblem
 from contextkernel.layer import names, tar
 from contextkernel.layer.index import encode_name, layer_size, pack_index, sort_key, unpack_index
-from contextkernel.layer.untar import is_kept_xattr
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Entry, EntryKind, LayerFacts
 from contextkernel.store.worker_owners import Owner, OwnerTable, index_of, owner_for, true_owners
@@ -26,6 +25,8 @@ _KINDS: dict[int, EntryKind] = {
     stat.S_IFIFO: "fifo",
 }
 _OVERLAYS = ("trusted.overlay.", "user.overlay.")
+#: the one attribute that BuildKit writes into a layer (containerd's archive/tar.go); others end with the build
+_CARRIED = "security.capability"
 
 Check = Callable[[], None]
 
@@ -121,8 +122,7 @@ def _scan(tree: Tree, check: Check, owners: tuple[Mapping[str, Owner], ...] | No
                 attributes = _xattrs(descriptor, path)
                 if any(attributes.get(f"{prefix}opaque") == b"y" for prefix in _OVERLAYS):
                     rows.append(Entry(path=path, kind="opaque", mode=0))
-                kept = {name: value for name, value in attributes.items() if is_kept_xattr(name)}
-                rows.append(_row(path, "dir", os.fstat(descriptor), owners, xattrs=kept))
+                rows.append(_row(path, "dir", os.fstat(descriptor), owners, xattrs=_carried(attributes)))
             with os.scandir(descriptor) as listing:
                 for item in listing:
                     info = item.stat(follow_symlinks=False)
@@ -207,6 +207,10 @@ def _xattrs(descriptor: int, path: str) -> dict[str, bytes]:
     return attributes
 
 
+def _carried(attributes: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {_CARRIED: attributes[_CARRIED]} if _CARRIED in attributes else {}
+
+
 def _emit(tree: Tree, entries: Iterable[Entry], sink: Sink, check: Check, *, known: bool) -> Iterator[Entry]:
     """Render rows to ``sink``; yields them completed, or as they were if ``known``."""
     buffer = memoryview(bytearray(_CHUNK))
@@ -233,7 +237,7 @@ def _emit_file(descriptor: int, entry: Entry, sink: Sink, buffer: memoryview, *,
                 hidden = Entry(path=entry.path, kind="whiteout", mode=0)
                 sink.add(tar.header(hidden))
                 return hidden
-            xattrs = {key: value for key, value in attributes.items() if is_kept_xattr(key)}
+            xattrs = _carried(attributes)
             if xattrs:
                 entry = _completed(entry, "", xattrs)
     sink.add(tar.header(entry))

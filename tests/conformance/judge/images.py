@@ -78,7 +78,7 @@ def imported(archive: Path) -> dict[str, Any]:
 def _image(tar: tarfile.TarFile, entry: dict[str, Any]) -> dict[str, Any]:
     config = json.load(tar.extractfile(entry["Config"]))  # type: ignore[arg-type]
     files: dict[str, tuple[str, object]] = {}
-    for name in entry["Layers"]:
+    for name in entry["Layers"] or ():
         with tarfile.open(fileobj=tar.extractfile(_resolve(tar, name)), mode="r:*") as layer:
             _apply(files, layer)
     rootfs = config.pop("rootfs")
@@ -95,8 +95,8 @@ def _image(tar: tarfile.TarFile, entry: dict[str, Any]) -> dict[str, Any]:
         "names": entry["RepoTags"],
         "config": config,
         "history": history,
-        "layers": len(rootfs["diff_ids"]),
-        "diff_ids": rootfs["diff_ids"],
+        "layers": len(rootfs["diff_ids"] or ()),
+        "diff_ids": rootfs["diff_ids"] or [],
         "files": {path: line for path, (line, _) in sorted(files.items())},
         "links": sorted(sorted(group) for group in groups.values() if len(group) > 1),
     }

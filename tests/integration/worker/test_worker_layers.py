@@ -34,11 +34,11 @@ def test_an_empty_layer(bench: Bench) -> None:
     assert bench.tar(layer)[0] == END
 
 
-def sample() -> bytes:
+def sample(*, attributes: bool = True) -> bytes:
     made = Archive().dir("etc", 0o750).add("etc/motd", data=b"hello", mode=0o4755, uid=0, gid=0, mtime=1_600_000_000)
     made.add("etc/owned", data=b"x", uid=33, gid=34).symlink("etc/link", "/nowhere").hardlink("a", "etc/motd")
     made.add("etc/.wh.gone").dir("opaque").add("opaque/.wh..wh..opq").add("pipe", tarfile.FIFOTYPE, mode=0o600)
-    made.add("etc/caps", data=b"y", pax_headers={"SCHILY.xattr.user.note": "text"})
+    made.add("etc/caps", data=b"y", pax_headers={"SCHILY.xattr.user.note": "text"} if attributes else {})
     return made.bytes()
 
 
@@ -66,7 +66,7 @@ def test_what_is_unpacked_is_on_disk_and_in_the_index(bench: Bench) -> None:
 
 
 def test_unpacking_then_committing_gives_the_same_index_and_the_same_layer(bench: Bench) -> None:
-    layer, _ = bench.unpack(sample())
+    layer, _ = bench.unpack(sample(attributes=False))  # of those, a commit takes the capability only
     before = index(layer)
     data, rendered = bench.tar(layer)
     facts = bench.worker.commit(str(layer))

@@ -49,7 +49,7 @@ def test_run_text_counts_arguments_and_takes_their_value_in_scope() -> None:
 
 
 def test_ports_are_a_sorted_set() -> None:
-    assert texts.port_map(["80/tcp", "443/tcp", "80/tcp"]) == "map[443/tcp:{} 80/tcp:{}]"
+    assert texts.port_list(["80/tcp", "443/tcp", "80/tcp"]) == "[443/tcp 80/tcp]"
 
 
 def test_shown_command_keeps_quotes_and_unknown_variables_of_run_only() -> None:
