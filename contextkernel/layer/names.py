@@ -43,6 +43,14 @@ def clean(name: str, what: str = "entry") -> str:
     return path
 
 
+def contained(name: str, what: str = "entry") -> str:
+    """A name from an archive that is unpacked into a directory as if that were the root: ``..`` ends there.
+
+    Args, returns and errors are those of :func:`clean`; nothing leaves.
+    """
+    return clean(posixpath.normpath("/" + name), what)
+
+
 def split(path: str) -> tuple[str, str]:
     """Directory (``"."`` for the root) and last component of a clean path."""
     head, _, tail = path.rpartition("/")

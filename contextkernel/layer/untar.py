@@ -161,8 +161,27 @@ class Member:
                 at += len(part)
 
 
-def read_members(source: Source) -> Iterator[Member]:
+def is_tar(source: Source) -> bool:
+    """Whether an archive begins with a header that a tar archive may begin with; reads no further.
+
+    Raises:
+        InvalidArchive: the stream itself is damaged.
+    """
+    import tarfile
+
+    try:
+        archive = tarfile.TarFile(fileobj=cast("BinaryIO", source), encoding="utf-8", errors="surrogateescape")
+        return archive.next() is not None
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexError, KeyError, TypeError):
+        return False
+
+
+def read_members(source: Source, clean: Callable[[str, str], str] = names.clean) -> Iterator[Member]:
     """The entries of any tar archive, names cleaned; whiteouts have no meaning here.
+
+    Args:
+        source: the archive.
+        clean: what to make of names, :func:`names.clean` or :func:`names.contained`.
 
     Raises:
         InvalidArchive: see the module.
@@ -180,7 +199,7 @@ def read_members(source: Source) -> Iterator[Member]:
         if count > MAX_ENTRIES:
             raise InvalidArchive(f"archive has more than {MAX_ENTRIES} entries")
         with _damage(source):
-            entry = _entry(member)
+            entry = _entry(member, clean)
             holes = cast("list[tuple[int, int]]", member.sparse) if member.issparse() else None
         yield Member(entry, source, holes, replaces=False)
         # nobody looks names up: what tarfile remembers would only grow
@@ -266,10 +285,10 @@ def _damage(source: Source) -> Iterator[None]:
         raise InvalidArchive(f"not a tar archive, or a damaged one, {where}: {str(problem).lower()}") from problem
 
 
-def _entry(member: tarfile.TarInfo) -> Entry:
+def _entry(member: tarfile.TarInfo, clean: Callable[[str, str], str]) -> Entry:
     """The row for a header."""
     kind = _KINDS.get(member.type)
-    path = names.clean(member.name)
+    path = clean(member.name, "entry")
     if kind is None:
         raise InvalidArchive(f"entry {path!r} has the unknown type {member.type!r}")
     if not (0 <= member.uid <= _MAX_ID and 0 <= member.gid <= _MAX_ID):
@@ -278,7 +297,7 @@ def _entry(member: tarfile.TarInfo) -> Entry:
         raise InvalidArchive(f"entry {path!r} has the impossible size {member.size}")
     link = ""
     if kind == "hardlink":
-        link = names.clean(member.linkname, "hard link target")
+        link = clean(member.linkname, "hard link target")
     elif kind == "symlink":
         link = member.linkname
         if not link or "\0" in link or len(encode_name(link)) > 4095:
@@ -350,6 +369,7 @@ __all__ = [
     "Source",
     "decode_name",
     "is_kept_xattr",
+    "is_tar",
     "read_layer",
     "read_members",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 
 import msgspec
 
 from contextkernel.errors import InvalidArchive
 from contextkernel.layer import names
-from contextkernel.layer.untar import read_members
+from contextkernel.layer.untar import is_tar, read_members
 from contextkernel.model.layers import Entry
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import Extractor, open_source
@@ -22,7 +23,7 @@ def is_archive(descriptor: int) -> bool:
     """Whether a file is a tar archive, maybe compressed: by its first entry, not by its name."""
     with open(os.dup(descriptor), "rb") as stream:
         try:
-            return next(read_members(open_source(stream, None)), None) is not None
+            return is_tar(open_source(stream, None))
         except InvalidArchive:
             return False
         finally:
@@ -32,7 +33,8 @@ def is_archive(descriptor: int) -> bool:
 def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | None, check: Check) -> None:
     """Unpack an archive.
 
-    Links in the archive, and links that are already there, are followed inside of ``target`` as if it were the root.
+    Names, links in the archive, and links that are already there, lead nowhere but below ``target``, as if it were
+    the root. A directory that the archive uses without having it is made; a link to nothing is not followed there.
     Whiteouts mean nothing here.
 
     Args:
@@ -45,20 +47,23 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
     Raises:
         InvalidArchive: its content is refused.
     """
-    directories: dict[str, Entry] = {}
+    directories = _Directories()
     with (
         open(os.dup(descriptor), "rb") as stream,
         Tree(stage.tree.open(target, os.O_RDONLY | os.O_DIRECTORY)) as tree,
     ):
         extractor = Extractor(tree, stage.ids, owner)
-        for member in read_members(open_source(stream, None)):
+        for member in read_members(open_source(stream, None), names.contained):
             check()
             entry = member.entry
             if entry.path == ".":
                 continue  # docker leaves a destination that exists as it is
+            if entry.kind == "char" and entry.major == entry.minor == 0:
+                raise InvalidArchive(
+                    f"entry {entry.path!r} is a device 0:0, which in a layer means removed"
+                )
             directory, name = names.split(entry.path)
-            parent = destination_in_root(tree.root, directory)
-            _make_parents(tree, parent, entry.mtime, directories, stage, target)
+            parent = _parent(tree, entry, directory, stage, target)
             link = entry.link
             if entry.kind == "hardlink":
                 link_directory, last = names.split(link)
@@ -69,34 +74,70 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
                 if entry.kind == "hardlink" and entry.path == link:
                     continue
                 tree.remove(entry.path)
-                directories = {path: one for path, one in directories.items() if not _below(path, entry.path)}
+                if stat.S_ISDIR(existing.st_mode):
+                    directories.remove(entry.path)
             member.entry = entry
             if entry.kind == "hardlink" and tree.lstat(link) is None:
                 raise InvalidArchive(f"hard link {entry.path!r} names {link!r}, which does not exist")
             extractor.write(member)
             if entry.kind == "dir":
-                directories[entry.path] = entry
+                directories.add(entry)
             if entry.kind == "hardlink":
                 # docker gives the file what the link's own header says: the last name wins
                 extractor.settle(entry)
                 stage.remember(names.join(target, link), owner or (entry.uid, entry.gid))
             stage.remember(names.join(target, entry.path), owner or (entry.uid, entry.gid))
-        extractor.finish(directories[path] for path in sorted(directories, reverse=True))
+        extractor.finish(directories.left())
 
 
-def _below(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory + "/")
+class _Directories:
+    """The directories of an archive that are still there at its end."""
+
+    def __init__(self) -> None:
+        self._added: dict[str, tuple[int, Entry]] = {}
+        self._removed: dict[str, int] = {}
+        self._count = 0
+
+    def add(self, entry: Entry) -> None:
+        """The last entry of a path counts."""
+        self._count += 1
+        self._added[entry.path] = (self._count, entry)
+
+    def remove(self, path: str) -> None:
+        """What was at ``path`` and below is gone."""
+        self._count += 1
+        self._removed[path] = self._count
+
+    def left(self) -> Iterator[Entry]:
+        """What is left, innermost first."""
+        for _, (count, entry) in sorted(self._added.items(), reverse=True):
+            here = entry.path if self._removed else "."
+            while here != "." and self._removed.get(here, 0) < count:
+                here = names.split(here)[0]
+            if here == ".":
+                yield entry
 
 
-def _make_parents(tree: Tree, path: str, mtime: int, directories: dict[str, Entry], stage: Stage, target: str) -> None:
-    """Make the directories that the archive uses without having them: mode 0755, owned by root."""
-    if path == "." or tree.lstat(path) is not None:
-        return
+def _parent(tree: Tree, entry: Entry, path: str, stage: Stage, target: str) -> str:
+    """Where the directory of an entry is; what is missing of it is made, mode 0755 and owned by root.
+
+    Raises:
+        InvalidArchive: it leads to what is no directory, or is not there.
+    """
     here = "."
-    for part in path.split("/"):
-        here = names.join(here, part)
-        if tree.lstat(here) is None:
-            parent, name = tree.parent(here)
-            os.mkdir(name, 0o700, dir_fd=parent)
-            directories[here] = Entry(path=here, kind="dir", mode=0o755, mtime=mtime)
-            stage.remember(names.join(target, here), (0, 0))
+    for part in path.split("/") if path != "." else ():
+        step = names.join(here, part)
+        info = tree.lstat(step)
+        if info is None:
+            parent, name = tree.parent(step)
+            os.mkdir(name, 0o755, dir_fd=parent)
+            stage.remember(names.join(target, step), (0, 0))
+        elif stat.S_ISLNK(info.st_mode):
+            link, step = step, destination_in_root(tree.root, step)
+            info = tree.lstat(step)
+            if info is None:
+                raise InvalidArchive(f"entry {entry.path!r} lies in {link!r}, a link to what is not there")
+        if info is not None and not stat.S_ISDIR(info.st_mode):
+            raise InvalidArchive(f"entry {entry.path!r} lies in {names.join(here, part)!r}, which is not a directory")
+        here = step
+    return here
