@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -70,6 +70,23 @@ class DirectoryContext:
         self._listings: dict[str, _Listing] = {}
         self._digests: dict[str, str] = {}
         self._fresh: list[tuple[str, os.stat_result, str]] = []
+        self._top: os.stat_result | None = None
+
+    def again(self) -> DirectoryContext:
+        """The same directory, to be looked at afresh."""
+        return DirectoryContext(self.root, self._matcher, self._store, self.label)
+
+    def moved(self, paths: Iterable[str]) -> bool:
+        """Whether any of these entries is not quite what it was when it was first seen; looks at no content."""
+        for path in paths:
+            before = self._facts(path)
+            try:
+                now = os.stat(self._absolute(path), follow_symlinks=path == ".")
+            except OSError:
+                return True
+            if before is None or _marks(before) != _marks(now):
+                return True
+        return False
 
     def get(self, path: str) -> Node | None:
         """See ``SourceTree``."""
@@ -177,7 +194,9 @@ class DirectoryContext:
 
     def _facts(self, path: str) -> os.stat_result | None:
         if path == ".":
-            return None if self.root is None else os.stat(self.root)
+            if self._top is None and self.root is not None:
+                self._top = os.stat(self.root)
+            return self._top
         directory, _, name = path.rpartition("/")
         return self._list(directory or ".").seen.get(name)
 
@@ -199,13 +218,10 @@ class DirectoryContext:
         return found
 
     def _read(self, directory: str) -> _Listing:
-        if self.root is None:
+        facts = self._facts(directory)
+        # a link here would lead out of what has been resolved
+        if facts is None or not stat.S_ISDIR(facts.st_mode):
             return _NOTHING
-        if directory != ".":
-            facts = self._facts(directory)
-            # a link here would lead out of what has been resolved
-            if facts is None or not stat.S_ISDIR(facts.st_mode):
-                return _NOTHING
         return self._scan(directory)
 
     def _scan(self, directory: str) -> _Listing:
@@ -233,6 +249,11 @@ class DirectoryContext:
         # an ignored directory is there if something in it is taken back
         listing = self._listings[path] = self._scan(path)
         return not listing.seen
+
+
+def _marks(facts: os.stat_result) -> tuple[int, ...]:
+    """What changes with every change of an entry."""
+    return (facts.st_dev, facts.st_ino, facts.st_mode, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def _join(directory: str, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextkernel.build.commits import Stack
 from contextkernel.build.copying import ResolvedCopy
+from contextkernel.build.steadiness import check_unchanged
 from contextkernel.build.tools import Tools
 from contextkernel.model.layers import CopyRequest
 from contextkernel.plan.steps import CopyStep
@@ -13,13 +14,15 @@ def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: st
     """Copy into ``directory`` on top of ``stack``.
 
     Raises:
-        SourceNotFound, InvalidInput: see ``ports.LayerWorker.copy``.
+        SourceNotFound: see ``ports.LayerWorker.copy``.
+        InvalidInput: the same, or a file of a context changed meanwhile.
     """
     for part, found in copy.parts:
         execute_copy(part, found, stack, directory, tools)
     if copy.parts:
         return
-    root = tools.root(step.origin)
+    context = tools.context(step.origin)
+    root = None if context is None else context.root
     tools.worker.copy(
         CopyRequest(
             lowers=() if step.link else stack.lowers,
@@ -37,6 +40,8 @@ def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: st
             link=step.link,
         )
     )
+    if context is not None:
+        check_unchanged(step, copy, context)
 
 
 def _reads(copy: ResolvedCopy) -> bool:

@@ -8,7 +8,7 @@ copies nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 
 import msgspec
@@ -30,6 +30,7 @@ _WILDCARDS = "*?["
 Row = tuple[object, ...]
 """Everything of an entry that ends up in the image, but times; its path in the source comes first."""
 
+_INLINE = 2  # columns of a here-document's row in a group
 _SHORT = 16  # hex digits: to tell rows apart, not to trust them
 
 
@@ -51,6 +52,13 @@ class ResolvedCopy(msgspec.Struct, frozen=True, kw_only=True):
     unmatched: tuple[str, ...] = ()
     groups: tuple[tuple[str, Sequence[Row]], ...] = ()
     parts: tuple[tuple[CopyStep, ResolvedCopy], ...] = ()
+
+    def paths(self) -> Iterator[str]:
+        """The paths in the origin of what is copied, here-documents left out."""
+        for prefix, rows in self.groups:
+            for row in rows:
+                if len(row) > _INLINE:
+                    yield (prefix + str(row[0])).lstrip("/") or "."
 
     @property
     def rows(self) -> tuple[tuple[str, str], ...]:

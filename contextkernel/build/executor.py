@@ -390,7 +390,7 @@ class _Build:
                 report=self._report,
                 fake_ids=builder._fake_ids,
                 source=source,
-                root=self._root,
+                context=self._contexts.get,
                 copies=copies,
                 resolve=lambda step: self._resolve_copy(step, plans),
                 lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers_of(step.origin)),
@@ -416,10 +416,6 @@ class _Build:
     def _layers_of(self, origin: Origin) -> tuple[StackLayer, ...]:
         """The layers of an image, or of a stage that has come to its end."""
         return self._board.layers(origin.index) if isinstance(origin, StageOrigin) else self._layers[origin]
-
-    def _root(self, origin: Origin) -> str | None:
-        context = self._contexts.get(origin)
-        return None if context is None else context.root
 
     def _resolve_copy(self, step: CopyStep, plans: Mapping[int, StagePlan]) -> ResolvedCopy:
         return resolve_several(step, lambda one: resolve_copy(one, self._files(one.origin, plans)))

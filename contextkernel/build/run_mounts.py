@@ -148,7 +148,7 @@ class RunMounts:
     def _bind(self, mount: BindTarget, room: str, tools: Tools) -> LayerBind:
         os.makedirs(room)
         lowers: tuple[str, ...]
-        if tools.root(mount.origin) is not None:
+        if tools.context(mount.origin) is not None:
             lowers, source = (self._context(mount.origin, mount.source, tools),), _DATA
         else:
             lowers, source = self._facts.lowers(mount.origin), mount.source

@@ -11,6 +11,7 @@ import msgspec
 from contextkernel.build.board import Board, Canceled, StackLayer
 from contextkernel.build.cache import BuildCache
 from contextkernel.build.commits import Committer
+from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport
@@ -26,7 +27,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         board: what the stages know of each other.
         source: the Dockerfile's text, for errors.
-        root: path of the directory that an origin is; ``None`` for what consists of layers.
+        context: the directory that an origin is; ``None`` for what consists of layers.
         copies: sources found beforehand, for copies from the context.
         resolve: finds the sources of any other copy.
         lowers: layer directories of an origin.
@@ -46,7 +47,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     report: BuildReport
     fake_ids: bool
     source: str
-    root: Callable[[Origin], str | None]
+    context: Callable[[Origin], DirectoryContext | None]
     copies: Mapping[CopyStep, ResolvedCopy]
     resolve: Callable[[CopyStep], ResolvedCopy]
     lowers: Callable[[CopyStep], tuple[str, ...]]

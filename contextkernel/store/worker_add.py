@@ -18,12 +18,14 @@ from contextkernel.store.worker_owners import Owner
 from contextkernel.store.worker_stage import Stage, destination_in_root
 from contextkernel.store.worker_tree import Tree
 
+_BLOCK = 512  # of a tar archive
+
 
 def is_archive(descriptor: int) -> bool:
     """Whether a file is a tar archive, maybe compressed: by its first entry, not by its name."""
     with open(os.dup(descriptor), "rb") as stream:
         try:
-            return is_tar(open_source(stream, None))
+            return is_tar(open_source(stream, None, _BLOCK))
         except InvalidArchive:
             return False
         finally:
@@ -59,9 +61,7 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
             if entry.path == ".":
                 continue  # docker leaves a destination that exists as it is
             if entry.kind == "char" and entry.major == entry.minor == 0:
-                raise InvalidArchive(
-                    f"entry {entry.path!r} is a device 0:0, which in a layer means removed"
-                )
+                raise InvalidArchive(f"entry {entry.path!r} is a device 0:0, which in a layer means removed")
             directory, name = names.split(entry.path)
             parent = _parent(tree, entry, directory, stage, target)
             link = entry.link

@@ -243,7 +243,7 @@ class _Copy:
                         # the time of a context's own directory is not sent along
                         os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
                 elif taken or not here.existed:
-                    self._metadata(descriptor, target, path, info, xattrs_of(listing), timed=taken)
+                    self._metadata(descriptor, target, path, info, self._xattrs(listing), timed=taken)
                 else:
                     os.fchmod(descriptor, stat.S_IMODE(info.st_mode))
             finally:
@@ -323,7 +323,7 @@ class _Copy:
             descriptor = new_file(parent, last)
             try:
                 copy_bytes(source, descriptor, info)
-                self._metadata(descriptor, target, path, info, xattrs_of(source))
+                self._metadata(descriptor, target, path, info, self._xattrs(source))
             finally:
                 os.close(descriptor)
         finally:
@@ -333,6 +333,10 @@ class _Copy:
         if self._owner is not None:
             return self._owner
         return self._kept.get(path, (0, 0)) if self._stage.ids.single else (info.st_uid, info.st_gid)
+
+    def _xattrs(self, descriptor: int) -> dict[str, bytes]:
+        """Those of an image; BuildKit's client sends none along."""
+        return {} if self._request.source_root is not None else xattrs_of(descriptor)
 
     def _mode(self, info: os.stat_result) -> int:
         mode = stat.S_IMODE(info.st_mode)

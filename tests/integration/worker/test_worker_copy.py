@@ -215,15 +215,23 @@ def test_holes_stay_holes(bench: Bench) -> None:
     assert (layer / "diff" / "image").read_bytes() == path.read_bytes()
 
 
-def test_attributes_and_fifos_are_copied(bench: Bench) -> None:
+def test_attributes_are_copied_from_layers_only(bench: Bench) -> None:
     fill(bench, src__a="1")
     os.setxattr(bench.context / "src/a", "user.note", b"v")
+    layer = bench.base(a=b"1", d=0o755)
+    for name in ("a", "d"):
+        os.setxattr(layer / "diff" / name, "user.note", b"v")
+    assert os.listxattr(bench.copy("src", to="/x") / "diff/x/a") == []
+    copied = bench.copy(".", to="/x", source_lowers=diffs((layer,)))
+    assert os.getxattr(copied / "diff/x/a", "user.note") == b"v"
+    assert os.getxattr(copied / "diff/x/d", "user.note") == b"v"
+    assert bench.rows(copied)["x/a"].xattrs == {}  # as BuildKit: a layer carries security.capability only
+
+
+def test_fifos_are_copied(bench: Bench) -> None:
+    fill(bench, src__a="1")
     os.mkfifo(bench.context / "src/pipe")
-    layer = bench.copy("src", to="/x")
-    rows = bench.rows(layer)
-    assert os.getxattr(layer / "diff/x/a", "user.note") == b"v"
-    assert rows["x/a"].xattrs == {}  # as BuildKit: a layer carries security.capability only
-    assert rows["x/pipe"].kind == "fifo"
+    assert bench.rows(bench.copy("src", to="/x"))["x/pipe"].kind == "fifo"
 
 
 def test_what_the_ignore_file_leaves_out(bench: Bench) -> None:
