@@ -108,7 +108,7 @@ class BuildReport:
                 rule=finding.rule,
                 url=finding.url,
                 detail=finding.description,
-                source=lines[0].rstrip("\r") if lines else "",
+                source=shown_line(lines[0]) if lines else "",
             )
         )
 
@@ -173,6 +173,11 @@ class BuildReport:
             self._report(StepDone(number, seconds))
         if instruction:
             self._steps.append(BuildStep(step=number, name=name, state=one.state, seconds=seconds, line=line))
+
+
+def shown_line(line: str) -> str:
+    """A line of a Dockerfile as an event can carry it: bytes that are not UTF-8 become U+FFFD."""
+    return line.rstrip("\r").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def bytes_text(size: int) -> str:

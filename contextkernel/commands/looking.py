@@ -131,14 +131,14 @@ def excerpt(report: CheckReport, span: Span) -> str:
             end, taken = end + 1, taken + 1
         taken += 1
     shown = [
-        f" {number:>3} | {'>>>' if first <= number <= last else '   '} {_printable(lines[number - 1])}\n"
+        f" {number:>3} | {'>>>' if first <= number <= last else '   '} {printable(lines[number - 1])}\n"
         for number in range(start, end + 1)
     ]
     return f"{report.file.rpartition('/')[2]}:{first}\n{_RULER}\n{''.join(shown)}{_RULER}\n"
 
 
-def _printable(line: str) -> str:
-    """A line as a terminal may have it: a Dockerfile is not to move the cursor."""
+def printable(line: str) -> str:
+    """A line as a terminal or a page may have it: a Dockerfile is not to move the cursor."""
     return "".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line.rstrip("\r"))
 
 

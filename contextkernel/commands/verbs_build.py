@@ -27,19 +27,15 @@ def build(call: Call) -> Outcome:
     parsed = call.parsed
     feed = feed_of(call)
     if wants_a_look(parsed):
-<<<<<<< HEAD
         if not isinstance(feed.context, str | None) or (feed.context and not os.path.isdir(feed.context)):
             raise usage_problem(
                 "only a Dockerfile of this machine can be looked at", more="give a directory, or -f FILE"
             )
-        return look(call, feed.context, feed.dockerfile, feed.text)
-=======
         if parsed.flag("explain"):
             raise usage_problem(
                 "--explain is told of a build, and --check builds nothing", more="leave one of them out"
             )
-        return look(call, context, dockerfile, text)
->>>>>>> 826933c (build --explain; the build cache measured, bounded and pruned: builder du, builder prune, system df)
+        return look(call, feed.context, feed.dockerfile, feed.text)
     iidfile = parsed.maybe("iidfile")
     if iidfile is not None:
         _check_writable(iidfile)

@@ -9,6 +9,7 @@ Two slips of that lexer are not followed, since they contradict its documentatio
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _SPECIAL = frozenset("@*#?-$!0")
 _END = ""
+_BRACES = "close the variable: ${name}, ${name:-default}"
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 
 
 class Expansion(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,10 +106,12 @@ def expand_words(text: str, env: Mapping[str, str], *, escape: str = "\\") -> tu
 def expand_document(content: str, env: Mapping[str, str]) -> str:
     """Expand the variables of a COPY or ADD here-document: quotes are plain characters, the escape is a backslash.
 
+    Bytes that are not UTF-8 become U+FFFD, as Go reads characters; documents that are not expanded keep them.
+
     Raises:
         InvalidInput: see :func:`process`.
     """
-    return process(content, env, literal_quotes=True).text
+    return process(_NOT_UTF8.sub("\ufffd", content), env, literal_quotes=True).text
 
 
 def unresolved(word: str, env: Mapping[str, str] | None = None, *, escape: str = "\\") -> tuple[str, ...]:
@@ -222,7 +227,7 @@ class _Lexer:
                 words.add(char)
             result.append(piece)
         if stop:
-            raise self.fail(f"{stop!r} is missing")
+            raise self.fail(f"{stop!r} is missing", _BRACES)
         return "".join(result), words.finish()
 
     def heredoc_word(self) -> str:
@@ -274,7 +279,7 @@ class _Lexer:
         self.next()
         following = self.peek()
         if not following:
-            raise self.fail("'}' is missing")
+            raise self.fail("'}' is missing", _BRACES)
         if following in "{}:":
             raise self.fail("bad substitution", "write ${name} or ${name:-default}")
         name = self.name()
@@ -288,7 +293,7 @@ class _Lexer:
         if empty_is_unset:
             operator = self.next()
         if not operator:
-            raise self.fail("'}' is missing")
+            raise self.fail("'}' is missing", _BRACES)
         shown = (":" if empty_is_unset else "") + operator
         allowed = "-+?" if empty_is_unset else "-+?#%"
         if operator not in allowed:

@@ -21,6 +21,8 @@ from contextkernel.errors import DockerfileError, InvalidInput, Span
 _MAX_LINE = 65535
 _DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[ \t\f\r]*=[ \t\f\r]*(.+?)[ \t\f\r]*\Z")
 _ESCAPES = ("\\", "`")
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
+_RUN = re.compile(r"\s*RUN(?:\s|\Z)", re.IGNORECASE)
 #: str.splitlines ends lines at these too; a Dockerfile does not
 _OTHER_LINE_ENDS = str.maketrans(dict.fromkeys("\v\f\x1c\x1d\x1e\x85\u2028\u2029", " "))
 
@@ -144,15 +146,21 @@ class Reader:
             if gap:
                 self.gaps.append(self.source.span(self._position))
             logical = Logical(self.source, text, pieces, self._position)
-            self._check_encoding(text, logical.whole())
+            logical.text = self._decoded(text, logical.whole())
             return logical
         return None
 
-    def heredoc(self, logical: Logical, name: str, *, chomp: bool) -> str:
+    def heredoc(self, logical: Logical, name: str, *, chomp: bool, file: bool) -> str:
         """The content of a here-document that starts at the present line; ``logical`` grows by it.
 
+        Args:
+            logical: the line that announces it.
+            name: what ends it.
+            chomp: leading tabs of the end do not count.
+            file: it becomes a file (COPY, ADD), in which any bytes may be; else a program.
+
         Raises:
-            DockerfileError: if the terminator ``name`` does not come.
+            DockerfileError: if the terminator ``name`` does not come, or a program is not text.
         """
         content: list[str] = []
         while self._position < len(self.source.lines):
@@ -162,7 +170,8 @@ class Reader:
             candidate = line.rstrip("\r\n")
             if (candidate.lstrip("\t") if chomp else candidate) == name:
                 text = "".join(content)
-                self._check_encoding(text, logical.whole())
+                if not file:
+                    self._check_text(text, logical.whole())
                 return text
             content.append(line)
         first = logical.pieces[0]
@@ -192,8 +201,20 @@ class Reader:
             return line, True
         return bare[:-1], False
 
-    def _check_encoding(self, text: str, span: Span) -> None:
-        if not text.isascii() and re.search("[\ud800-\udfff]", text):
+    def _decoded(self, text: str, span: Span) -> str:
+        """The text of an instruction; bytes that are not UTF-8 become U+FFFD, as where Go expands words.
+
+        BuildKit has no such step for RUN, and then cannot send it: there they are refused.
+        """
+        if text.isascii() or not _NOT_UTF8.search(text) or _RUN.match(text):
+            self._check_text(text, span)
+            return text
+        text = _NOT_UTF8.sub("\ufffd", text)
+        self._check_text(text, span)
+        return text
+
+    def _check_text(self, text: str, span: Span) -> None:
+        if not text.isascii() and _NOT_UTF8.search(text):
             raise self.source.error("text is not UTF-8", span, hint="save the file in UTF-8")
         if "\0" in text:  # no argument, variable or path of a program can have one
             raise self.source.error("a NUL byte in the line", span, hint="is this a Dockerfile, saved as UTF-8 text?")

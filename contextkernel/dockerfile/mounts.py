@@ -134,6 +134,12 @@ _KEYS = (
     "type", "from", "source", "target", "readonly", "readwrite", "id", "sharing", "required", "size", "mode", "uid",
     "gid", "env", *_ALIASES,
 )  # fmt: skip
+_NUMBERS = {
+    "size": "a number of bytes, or with a unit: 64m",
+    "mode": "octal digits, e.g. 0755",
+    "uid": "a number, 0 or more",
+    "gid": "a number, 0 or more",
+}
 _BARE = ("readonly", "readwrite", "required")
 _MAX_UINT32 = 2**32 - 1
 
@@ -235,7 +241,7 @@ class _Resolver:
 
     def number(self, name: str, text: str | None, value: int | None) -> None:
         if value is None:
-            raise _Refused(f"invalid value {text!r} for {name}")
+            raise _Refused(f"invalid value {text!r} for {name}", _NUMBERS[name])
         self.numbers[name] = value
 
     def mount(self) -> Mount:
@@ -243,9 +249,9 @@ class _Resolver:
         if self.kind in ("bind", "tmpfs"):
             for name in ("mode", "uid", "gid"):
                 if name in self.numbers:
-                    raise _Refused(f"{name} does not go with type {self.kind!r}")
+                    raise _Refused(f"{name} does not go with type {self.kind!r}", "it is for cache, secret and ssh")
         if "sharing" in self.texts and self.kind != "cache":
-            raise _Refused(f"sharing does not go with type {self.kind!r}")
+            raise _Refused(f"sharing does not go with type {self.kind!r}", "it is for type=cache")
         target, source, origin = (self.texts.get(name, "") for name in ("target", "source", "from"))
         identity = self.texts.get("id", "")
         uid, gid, mode = self.numbers.get("uid", 0), self.numbers.get("gid", 0), self.numbers.get("mode")

@@ -13,7 +13,7 @@ from contextkernel.dockerfile.flags import FlagProblem, Flags, Kind, read_flags
 from contextkernel.dockerfile.heredocs import Heredoc, heredocs_announced, read_heredoc_word
 from contextkernel.dockerfile.lines import Logical, Reader
 from contextkernel.dockerfile.mounts import read_mount_words
-from contextkernel.dockerfile.suggest import did_you_mean
+from contextkernel.dockerfile.suggest import closest, did_you_mean
 from contextkernel.dockerfile.text import BLANKS, SPACE, csv_fields, parse_bool, parse_duration
 from contextkernel.dockerfile.words import NotStrings, json_array, split_blanks, split_command, split_words
 from contextkernel.errors import DockerfileError, Span
@@ -128,7 +128,8 @@ def read_line(logical: Logical, reader: Reader) -> to.Instruction:
         carrier = Line.cut(logical, line.rest, line.escape)
     if carrier.kind in _TRANSFERS and "<<" in logical.text and carrier.array() is None:
         line.heredocs = tuple(
-            doc.filled(reader.heredoc(logical, doc.name, chomp=doc.chomp)) for doc in heredocs_announced(logical.text)
+            doc.filled(reader.heredoc(logical, doc.name, chomp=doc.chomp, file=carrier.kind != "run"))
+            for doc in heredocs_announced(logical.text)
         )
     return _dispatch(line)
 
@@ -138,7 +139,9 @@ def _dispatch(line: Line) -> to.Instruction:
     if not line.name:
         raise line.error("a continuation with nothing before it", hint="remove the line")
     if read is None:
-        hint = did_you_mean(line.name, (name.upper() for name in _READERS))
+        names = [name.upper() for name in _READERS]
+        near = closest(line.name.upper(), names)
+        hint = f"did you mean {near}?" if near else did_you_mean(line.name, names)
         raise line.error(f"unknown instruction {line.name!r}", hint=hint or "an instruction such as RUN or COPY")
     return read(line, line.logical.whole(), line.text.strip(SPACE))
 

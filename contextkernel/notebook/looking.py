@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
+from contextkernel.commands.looking import printable
 from contextkernel.model.checks import CheckReport, Outline, Targets
 from contextkernel.notebook.frames import ContainerFrame, make_frame
 from contextkernel.notebook.style import escape, wrap
@@ -75,7 +76,7 @@ def report_html(report: CheckReport) -> str:
         sign = '<span class="ck-warn">▶</span>' if number in marked else ""
         rows.append(
             f'<tr><td class="ck-mark">{sign}</td><td class="ck-num">{number}</td>'
-            f"<td><code>{escape(line.rstrip(chr(13)))}</code></td></tr>"
+            f"<td><code>{escape(printable(line))}</code></td></tr>"
         )
         rows += [_told(finding) for finding in beside.get(number, ())]
     notes = "".join(f'<div class="ck-muted">{escape(note)}</div>' for note in report.notes)

@@ -20,7 +20,7 @@ def exposed_ports(word: str) -> tuple[str, ...]:
     text, _, protocol = container.partition("/")
     protocol = protocol.lower() or "tcp"
     if not text:
-        raise InvalidInput(f"EXPOSE {word}: no port given")
+        raise InvalidInput(f"EXPOSE {word}: no port given", hint="EXPOSE PORT[/PROTOCOL]; is a variable empty?")
     if protocol not in _PROTOCOLS:
         raise InvalidInput(f"EXPOSE {word}: unknown protocol {protocol!r}", hint=f"one of {', '.join(_PROTOCOLS)}")
     if address:
@@ -47,7 +47,7 @@ def _range(word: str, text: str) -> tuple[int, int]:
     start = _port(word, first)
     stop = _port(word, last) if dash else start
     if stop < start:
-        raise InvalidInput(f"EXPOSE {word}: the range {text} runs backwards")
+        raise InvalidInput(f"EXPOSE {word}: the range {text} runs backwards", hint=f"EXPOSE {last}-{first}")
     return start, stop
 
 

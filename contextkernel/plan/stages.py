@@ -337,7 +337,11 @@ class _Maker:
         if found is not None:
             if found.index >= stage.index:
                 raise self._problem(
-                    f"--from={text}: stage {text!r} must be defined before the stage that copies from it", span
+                    f"--from={text}: stage {text!r} must be defined before the stage that copies from it",
+                    span,
+                    hint="move its FROM, and what follows, further up"
+                    if found.index > stage.index
+                    else "a stage cannot copy from itself: use RUN cp",
                 )
             return StageOrigin(found.index)
         if text == _SCRATCH:

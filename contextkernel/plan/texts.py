@@ -1,7 +1,7 @@
 """The exact texts that BuildKit writes into history entries and progress lines.
 
-Facts from ``dockerfile2llb/convert.go``. Two formats changed over the years, and the newer one is written here: EXPOSE is
-a list (since 2025-08, a Go map before), HEALTHCHECK has field names (since 2026-04).
+Facts from ``dockerfile2llb/convert.go``. Two formats changed over the years, and the newer one is written here: EXPOSE
+is a list (since 2025-08, a Go map before), HEALTHCHECK has field names (since 2026-04).
 """
 
 from __future__ import annotations

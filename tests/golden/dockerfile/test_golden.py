@@ -74,6 +74,16 @@ def test_golden(case: Path) -> None:
     assert result == json.loads(expected.read_text(encoding="utf-8"))
 
 
+REFUSED = [case for case in CASES if case.parent.name == "refused"]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+def test_every_refusal_has_a_place_and_a_hint(case: Path) -> None:
+    first, *_, last = _read(case)["refused"]
+    assert first.startswith("Dockerfile:")
+    assert last.startswith("hint: ")
+
+
 def test_there_are_cases() -> None:
     kinds = [case.parent.name for case in CASES]
     assert kinds.count("accepted") >= 25

@@ -106,3 +106,9 @@ def test_a_file_that_cannot_be_built_is_looked_through_too(bench: Any, text: str
 def test_the_variables_of_the_base_image_are_known(bench: Any) -> None:
     bench.build("FROM base\nENV A=$PATH B=$NOPE\n")
     assert warned(bench) == [("UndefinedVar", 2)]
+
+
+def test_a_finding_in_a_line_that_is_not_utf8_can_be_reported(bench: Any) -> None:
+    bench.build('FROM base\nLABEL name "Jos\udce9"\n')
+    (event,) = [event for event in bench.events if isinstance(event, BuildWarning)]
+    assert event.source == 'LABEL name "Jos\ufffd"'

@@ -17,12 +17,13 @@ from contextkernel.dockerfile import (
     ShellScript,
     Workdir,
     expand,
+    expand_document,
     parse,
     parse_trigger,
     render,
     resolve_mount,
 )
-from contextkernel.dockerfile.suggest import did_you_mean, nearest
+from contextkernel.dockerfile.suggest import closest, did_you_mean, nearest
 from contextkernel.dockerfile.text import csv_fields, parse_bool, parse_duration, parse_size
 from contextkernel.errors import DockerfileError
 
@@ -201,3 +202,37 @@ def test_suggestions() -> None:
     assert did_you_mean("chonw", ["chown", "chmod"], prefix="--") == "did you mean --chown?"
     assert did_you_mean("zzz", ["b", "a"]) == "one of a, b"
     assert did_you_mean("zzz", map(str, range(20))) is None
+
+
+def test_words_that_are_not_utf8_are_read_as_buildkit_does() -> None:
+    text = b'FROM x\nLABEL maintainer="Jos\xe9"\nENV N=\xff\xfe\nRUN true\n'
+    parsed = parse(text)
+    assert [one.original for one in parsed.stages[0].instructions] == [
+        'LABEL maintainer="Jos\ufffd"',
+        "ENV N=\ufffd\ufffd",
+        "RUN true",
+    ]
+    with pytest.raises(DockerfileError, match="text is not UTF-8"):
+        parse(b"FROM x\n  RuN echo caf\xe9\n")
+
+
+def test_documents_that_become_files_may_have_any_bytes() -> None:
+    parsed = parse(b"FROM x\nCOPY <<a <<'b' /x/\ncaf\xe9\0$A\na\ncaf\xe9\0$A\nb\n")
+    (copy,) = parsed.stages[0].instructions
+    assert isinstance(copy, Copy)
+    expanded, kept = copy.files
+    assert expand_document(expanded.text, {"A": "1"}) == "caf\ufffd\0" + "1\n"
+    assert kept.text.encode("utf-8", "surrogateescape") == b"caf\xe9\0$A\n"
+
+
+def test_a_near_instruction_is_named_however_short() -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse("FROM x\nfoo bar\n")
+    assert caught.value.hint == "did you mean FROM?"
+
+
+def test_closest() -> None:
+    assert closest("DIR_ASSET", ["DIR", "DIR_ASSETS", "DIR_ASSETZ"]) == "DIR_ASSETS"
+    assert closest("a", ["abc"]) == "abc"
+    assert closest("a", ["abcd", "xyzw"]) is None
+    assert closest("PATH", ["PATHS", "PATH"]) is None
