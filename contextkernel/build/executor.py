@@ -52,7 +52,7 @@ from contextkernel.plan.checks import Subject
 from contextkernel.plan.named import parse_contexts
 from contextkernel.plan.remote import GitOrigin, HttpOrigin, redacted
 from contextkernel.plan.run_steps import settings_of
-from contextkernel.plan.stage import Facts, StagePlan, from_image, from_scratch, from_stage, plan_stage
+from contextkernel.plan.stage import Facts, StagePlan, from_files, from_image, from_scratch, from_stage, plan_stage
 from contextkernel.plan.stages import StageGraph, build_graph
 from contextkernel.plan.steps import (
     Base,
@@ -325,8 +325,10 @@ class _Build:
         for index in graph.needed:
             node = graph.stages[index]
             match node.base:
-                case ScratchOrigin() | ContextOrigin() | HttpOrigin() | GitOrigin():
+                case ScratchOrigin():
                     start = from_scratch()
+                case ContextOrigin() | HttpOrigin() | GitOrigin():
+                    start = from_files(node.base)
                 case ImageOrigin():
                     start = from_image(self._configs[node.base])
                 case StageOrigin(index=below):

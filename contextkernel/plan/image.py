@@ -49,9 +49,11 @@ def image_config(
     own = tuple(
         History(created_by=line.created_by, comment=COMMENT, empty_layer=not line.layer) for line in state.history
     )
-    # a stage that starts from a directory has its layer, and no line of its own for it: BuildKit adds one at the end
-    missing = len(made) - sum(line.layer for line in state.history)
-    own += (History(created_by="created by buildkit", comment=_EXPORTER_COMMENT),) * missing
+    # a stage that starts from files has their layer, and no line of its own for it: BuildKit adds one at the end,
+    # which says what made the topmost layer
+    titles = [line.title for line in state.history if line.layer]
+    missing = len(made) - len(titles)
+    own += (History(created_by=titles[-1] if titles else state.bottom, comment=_EXPORTER_COMMENT),) * missing
     history = with_times((*inherited, *own), [None] * len(below) + [timestamp(layer.created) for layer in made])
     times = [entry.created for entry in history if entry.created]
     return ImageConfig(

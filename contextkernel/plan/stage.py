@@ -41,11 +41,12 @@ from contextkernel.plan import texts
 from contextkernel.plan.add_steps import plan_add
 from contextkernel.plan.arguments import expander
 from contextkernel.plan.copy_steps import plan_copy, plan_workdir
+from contextkernel.plan.remote import GitOrigin, HttpOrigin, redacted
 from contextkernel.plan.run_mounts import RunSettings
 from contextkernel.plan.run_steps import plan_run, settle_run
 from contextkernel.plan.scope import StepScope
 from contextkernel.plan.stages import Command, StageNode
-from contextkernel.plan.steps import ImageOrigin, LayerStep, MetadataStep, Network, Step
+from contextkernel.plan.steps import ContextOrigin, ImageOrigin, LayerStep, MetadataStep, Network, Step
 from contextkernel.plan.values import checked_signal, ports_of, working_dir
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -73,10 +74,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryLine(msgspec.Struct, frozen=True):
-    """A history entry to be: its text, and whether a layer belongs to it."""
+    """A history entry to be: its text, whether a layer belongs to it, and the progress title of that layer's step."""
 
     created_by: str
     layer: bool
+    title: str = ""
 
 
 class StageState(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ class StageState(msgspec.Struct, frozen=True, kw_only=True):
         arguments: ARGs declared so far, in order, with their values.
         history: entries since the base image.
         cmd_set: this stage has a CMD of its own, which ENTRYPOINT then keeps.
+        bottom: what its first layer is, if that is files that were given or fetched.
     """
 
     config: RunConfig
@@ -97,6 +100,7 @@ class StageState(msgspec.Struct, frozen=True, kw_only=True):
     arguments: tuple[tuple[str, str | None], ...] = ()
     history: tuple[HistoryLine, ...] = ()
     cmd_set: bool = False
+    bottom: str = ""
 
 
 class StagePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +127,18 @@ class StagePlan(msgspec.Struct, frozen=True, kw_only=True):
 def from_scratch() -> StageState:
     """What a stage on ``scratch`` starts with."""
     return StageState(config=RunConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/"), env={"PATH": DEFAULT_PATH})
+
+
+def from_files(origin: ContextOrigin | HttpOrigin | GitOrigin) -> StageState:
+    """What a stage on a named context that is no image starts with; ``bottom`` is BuildKit's word for its layer."""
+    match origin:
+        case ContextOrigin(name=name):
+            bottom = f"local source for {name}"
+        case HttpOrigin(url=url):
+            bottom = f"http url {redacted(url)}"
+        case GitOrigin(remote=remote, ref=ref):
+            bottom = f"git snapshot for {redacted(remote)}#{ref}"
+    return msgspec.structs.replace(from_scratch(), bottom=bottom)
 
 
 def from_image(base: ImageConfig) -> StageState:
@@ -177,7 +193,9 @@ def plan_stage(node: StageNode, start: StageState, facts: Facts) -> StagePlan:
         layer = not isinstance(step, MetadataStep)
         count += layer
         steps.append(step)
-        state = msgspec.structs.replace(state, history=(*state.history, HistoryLine(step.created_by, layer)))
+        state = msgspec.structs.replace(
+            state, history=(*state.history, HistoryLine(step.created_by, layer, step.title))
+        )
     return StagePlan(node=node, from_title=from_title, steps=tuple(steps), state=state)
 
 

@@ -223,7 +223,7 @@ class _Maker:
             span=stage.base.span,
             original=stage.base.original,
             commands=triggers + own,
-            total=total + isinstance(base, ImageOrigin),
+            total=total + (not isinstance(base, StageOrigin | ScratchOrigin)),
         )
 
     def extra_states(self, stage: Stage) -> bool:
