@@ -132,7 +132,7 @@ def client_for(remote: str, job: Job, meter: Meter) -> tuple[GitClient, str]:
         return _ssh(host, None, login, job, meter), path
     parts = urlsplit(remote)
     host = parts.hostname or ""
-    if not host:
+    if not host and parts.scheme in {"http", "https", "git", "ssh"}:
         raise Refused(f"{remote!r} names no host")
     match parts.scheme:
         case "http" | "https":

@@ -13,6 +13,7 @@ from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import BuildResult
 from contextkernel.testing.build_fakes import MemoryStore, Program, ToldRuntime, TreeWorker
+from contextkernel.testing.fetching import MemoryFetcher
 
 
 class Bench:
@@ -28,6 +29,7 @@ class Bench:
         self.context.mkdir()
         self.store.add_base(self.worker, "base", {"etc/passwd": "root:x:0:0::/:/bin/sh\n", "bin/sh": "shell"})
         self.clock = 1_700_000_000
+        self.fetcher = MemoryFetcher()
 
     def programs(self, program: Program) -> None:
         """From now on, programs do this."""
@@ -45,7 +47,7 @@ class Bench:
         self.clock += 1
         return self.clock * 10**9
 
-    def build(self, text: str, *tags: str, **options: Any) -> BuildResult:
+    def build(self, text: str | None, *tags: str, **options: Any) -> BuildResult:
         """Build a Dockerfile; ``seen`` gets every event after it has been kept."""
         self.events = []
         seen = options.pop("seen", lambda _event: None)
@@ -62,6 +64,8 @@ class Bench:
             fake_ids=options.pop("fake_ids", False),
             platform=Platform("linux", "amd64"),
             now=self.now,
+            fetcher=self.fetcher,
+            resolve_layout=options.pop("layout", None),
         )
         context = options.pop("context", str(self.context))
         request = BuildRequest(
