@@ -16,6 +16,7 @@ from contextkernel.model.checks import CheckReport, Outline, RuleFinding, Target
 if TYPE_CHECKING:
     from contextkernel.commands.call import Call
     from contextkernel.commands.grammar import Parsed
+    from contextkernel.engine.contexts import BuildContext
 
 _CALLS = ("build", "check", "outline", "targets")
 _RULER = "-" * 20
@@ -60,7 +61,7 @@ def wants_a_look(parsed: Parsed) -> bool:
     return wanted(parsed).what != "build"
 
 
-def look(call: Call, context: str | None, dockerfile: str | None, text: str | None) -> Outcome:
+def look(call: Call, context: BuildContext, dockerfile: str | None, text: str | None) -> Outcome:
     """Look at the Dockerfile; the exit code of a check is 1 if there is anything to say."""
     parsed = call.parsed
     what, as_json, ignore_status = wanted(parsed)

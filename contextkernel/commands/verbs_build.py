@@ -27,10 +27,6 @@ def build(call: Call) -> Outcome:
     parsed = call.parsed
     feed = feed_of(call)
     if wants_a_look(parsed):
-        if not isinstance(feed.context, str | None) or (feed.context and not os.path.isdir(feed.context)):
-            raise usage_problem(
-                "only a Dockerfile of this machine can be looked at", more="give a directory, or -f FILE"
-            )
         if parsed.flag("explain"):
             raise usage_problem(
                 "--explain is told of a build, and --check builds nothing", more="leave one of them out"

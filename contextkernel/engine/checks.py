@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition
-from contextkernel.errors import ImageNotFound, InvalidInput
+from contextkernel.errors import ImageNotFound, InvalidInput, SourceNotFound
 
 if TYPE_CHECKING:
     from contextkernel.dockerfile.parse import Reading
+    from contextkernel.engine.contexts import BuildContext
     from contextkernel.model.checks import CheckReport, Outline, Targets
     from contextkernel.model.oci import ImageConfig
     from contextkernel.model.reference import ImageRef
@@ -22,7 +23,7 @@ class Checks(Composition):
 
     def check(
         self,
-        context: str | None = ".",
+        context: BuildContext = ".",
         *,
         dockerfile: str | None = None,
         text: str | None = None,
@@ -33,7 +34,8 @@ class Checks(Composition):
         """Look a Dockerfile through for what is likely a mistake.
 
         Args:
-            context: directory of files for COPY and ADD; its ignore file is looked at. ``None`` for none.
+            context: directory of files for COPY and ADD; its ignore file is looked at. A dict of file name to text or
+                bytes, ``None`` for none; of a URL or an archive nothing is looked at, so it needs ``text``.
             dockerfile: path of the Dockerfile; default ``Dockerfile`` in the context.
             text: the Dockerfile itself; then no file is read.
             build_args: values for ARG; ``None`` takes the caller's environment variable.
@@ -53,7 +55,7 @@ class Checks(Composition):
 
     def outline(
         self,
-        context: str | None = ".",
+        context: BuildContext = ".",
         *,
         dockerfile: str | None = None,
         text: str | None = None,
@@ -75,7 +77,9 @@ class Checks(Composition):
         reading, subject = subject_of(context, dockerfile, text, build_args, target, platform)
         return outline_file(reading, subject, self._known_config)
 
-    def targets(self, context: str | None = ".", *, dockerfile: str | None = None, text: str | None = None) -> Targets:
+    def targets(
+        self, context: BuildContext = ".", *, dockerfile: str | None = None, text: str | None = None
+    ) -> Targets:
         """The stages of a Dockerfile, with the descriptions that comments give them.
 
         Args:
@@ -99,23 +103,28 @@ class Checks(Composition):
 
 
 def subject_of(
-    context: str | None,
+    context: BuildContext,
     dockerfile: str | None,
     text: str | None,
     build_args: Mapping[str, str | None] | None,
     target: str | None,
     platform: str | None,
 ) -> tuple[Reading, Subject]:
-    """The Dockerfile, and how it would be built."""
+    """The Dockerfile, and how it would be built.
+
+    Raises:
+        SourceNotFound: there is no Dockerfile. InvalidInput: the ignore file, the platform or the context is none.
+    """
     from contextkernel.build.sources import read_dockerfile, read_ignore
     from contextkernel.dockerfile.ignore import IgnoreMatcher, parse_ignore
     from contextkernel.dockerfile.parse import read_instructions
     from contextkernel.model.platform import Platform
     from contextkernel.plan.checks import Subject
 
-    source, name = read_dockerfile(context, dockerfile, text)
+    directory, text = _directory_of(context, dockerfile, text)
+    source, name = read_dockerfile(directory, dockerfile, text)
     patterns: tuple[str, ...] = ()
-    ignore = read_ignore(os.path.abspath(context), name) if context is not None else None
+    ignore = read_ignore(os.path.abspath(directory), name) if directory is not None else None
     if ignore:
         patterns = parse_ignore(ignore[0])
         try:
@@ -130,3 +139,25 @@ def subject_of(
         target=target,
         ignore=patterns,
     )
+
+
+def _directory_of(context: BuildContext, dockerfile: str | None, text: str | None) -> tuple[str | None, str | None]:
+    """The directory and the Dockerfile's text; what is not a directory has no ignore file, as in BuildKit."""
+    from contextkernel.build.opening import checked_files
+    from contextkernel.engine.contexts import is_remote_context
+
+    if context is None:
+        return None, text
+    if isinstance(context, Mapping):
+        files = checked_files(context, "the context")
+        name = dockerfile or "Dockerfile"
+        if text is None and name not in files:
+            raise SourceNotFound(f"there is no {name} in the context", hint="name the Dockerfile with -f")
+        return None, files[name].decode("utf-8", "surrogateescape") if text is None else text
+    if isinstance(context, str | os.PathLike) and not is_remote_context(os.fspath(context)):
+        return os.fspath(context), text
+    if text is None:
+        raise InvalidInput(
+            "only a Dockerfile of this machine can be looked at", hint="give a directory, or the Dockerfile itself"
+        )
+    return None, text

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contextkernel.engine.contexts import BuildContext
     from contextkernel.model.checks import CheckReport, Outline, Targets
 
 
@@ -17,7 +18,7 @@ class FakeChecks:
 
     def check(
         self,
-        context: str | None = ".",
+        context: BuildContext = ".",
         *,
         dockerfile: str | None = None,
         text: str | None = None,
@@ -35,7 +36,7 @@ class FakeChecks:
 
     def outline(
         self,
-        context: str | None = ".",
+        context: BuildContext = ".",
         *,
         dockerfile: str | None = None,
         text: str | None = None,
@@ -51,7 +52,9 @@ class FakeChecks:
         reading, subject = subject_of(context, dockerfile, text, build_args, target, platform)
         return outline_file(reading, subject, lambda _ref: None)
 
-    def targets(self, context: str | None = ".", *, dockerfile: str | None = None, text: str | None = None) -> Targets:
+    def targets(
+        self, context: BuildContext = ".", *, dockerfile: str | None = None, text: str | None = None
+    ) -> Targets:
         """The real list."""
         from contextkernel.dockerfile.parse import assemble
         from contextkernel.engine.checks import subject_of

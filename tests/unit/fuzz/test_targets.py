@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given, settings
 
 from tests.fuzz import targets
 
@@ -27,3 +29,14 @@ def test_a_wrong_exception_leaves_a_target(name: str, inner: str, monkeypatch: p
     monkeypatch.setattr(targets, inner, broken)
     with pytest.raises(IndexError):
         targets.TARGETS[name](b"FROM scratch\n")
+
+
+@pytest.mark.parametrize("name", targets.TARGETS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_changed_seeds_end_with_our_own_errors_too(name: str, data: st.DataObject) -> None:
+    seed = bytearray(data.draw(st.sampled_from(list(targets.SEEDS[name]()))))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(seed)))
+        seed[at : at + data.draw(st.integers(0, 8))] = data.draw(st.binary(max_size=8))
+    targets.TARGETS[name](bytes(seed))

@@ -211,6 +211,25 @@ def test_a_cell_is_a_dockerfile_taken_literally(cells, tmp_path, word, context):
     assert (arguments["context"], arguments["tags"], arguments["build_args"]) == (context, ("greet",), {"A": "1"})
 
 
+def test_a_cell_can_be_checked(cells, tmp_path):
+    shown = cells("%%dockerfile --check\nFROM scratch as a\nCOPY $x /\n")
+    assert shown.error is None
+    assert list(shown.value.rule) == ["FromAsCasing", "UndefinedVar"]
+    assert "<b>Dockerfile</b>" in shown.bundle["text/html"]
+    assert last_call(cells.engine)[0] == "check"
+    (tmp_path / "Dockerfile").write_text("FROM scratch as a\n")
+    assert cells(f"df = %container build --check {tmp_path}").error is None
+    assert cells("df.line[0]").value == 1
+    broken = cells("%%dockerfile --check\nFROM scratch as a\nNOPE\n")
+    assert isinstance(broken.error, DockerfileError)
+    assert "FromAsCasing" in broken.displays[0]["data"]["text/plain"]
+
+
+def test_a_cell_s_targets_and_outline(cells):
+    assert list(cells("%%dockerfile --call targets\nFROM scratch AS a\n").value.name) == ["a"]
+    assert list(cells("%%dockerfile --call outline\nFROM scratch\nARG A=1\n").value.value) == ["1"]
+
+
 def test_a_dockerfile_on_standard_input(cells):
     cells("%%container build -t greet -\nFROM scratch\n")
     name, arguments = last_call(cells.engine)
