@@ -212,6 +212,9 @@ class StepFailed(BuildFailed):
         problem: what failed.
         status: exit code of the program (128+n for signal n).
         tail: its last output lines.
+
+    Attributes:
+        kept: name under which the step can be looked into (``debug``); empty if it was not kept.
     """
 
     def __init__(
@@ -227,11 +230,13 @@ class StepFailed(BuildFailed):
         super().__init__(problem, hint=hint, span=span, source=source)
         self.status = status
         self.tail = tail
+        self.kept = ""
 
     def lines(self) -> list[str]:
         """As for every error, with the program's last output lines after the first."""
         first, *rest = super().lines()
-        return [first, *(f"  | {line}" for line in self.tail), *rest]
+        look = [f"debug: `debug {self.kept}` looks around in it as it is, `debug --before {self.kept}` as it was"]
+        return [first, *(f"  | {line}" for line in self.tail), *rest, *(look if self.kept else [])]
 
 
 class LaunchFailed(ContextKernelError):

@@ -61,8 +61,10 @@ from contextkernel.plan.steps import (
     ImageOrigin,
     Network,
     Origin,
+    RunStep,
     ScratchOrigin,
     StageOrigin,
+    origins_of,
 )
 
 if TYPE_CHECKING:
@@ -163,6 +165,7 @@ class _Build:
         self._report = report
         self._stack = stack
         self._args = request.given_args
+        self._scope = f"{request.context or ''}:{request.dockerfile_name}"
         self._platform = request.platform or builder._platform
         self._configs: dict[ImageOrigin, ImageConfig] = {}
         self._contexts: dict[Origin, DirectoryContext] = {}
@@ -200,17 +203,18 @@ class _Build:
             raise
         checks.stages(graph, self._configs, self._ignore)
         plans = self._plan(dockerfile, graph, scope)
-        copies = self._find_copies(plans, dockerfile.source)
+        mounts = self._mounts(plans)
+        copies = self._find_copies(mounts, plans, dockerfile.source)
         scope_of = (self._request.context or "", self._request.dockerfile_name)
         explainer = Explainer(self._store, scope_of, plans, self._images)
         try:
-            self._execute(plans, copies, dockerfile.source, explainer)
+            self._execute(plans, copies, mounts, dockerfile.source, explainer)
         finally:
             explainer.flush()
         self._warn_unconsumed(dockerfile)
-        return msgspec.structs.replace(
-            self._export(graph, plans[graph.target]), explanation=explainer.rows(self._report.steps)
-        )
+        result = self._export(graph, plans[graph.target])
+        self._store.forget_failed(self._scope)
+        return msgspec.structs.replace(result, explanation=explainer.rows(self._report.steps))
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -336,24 +340,26 @@ class _Build:
             plans[index] = plan_stage(node, start, facts)
         return plans
 
-    def _find_copies(self, plans: Mapping[int, StagePlan], source: str) -> dict[CopyStep, ResolvedCopy]:
+    def _find_copies(
+        self, mounts: RunMounts, plans: Mapping[int, StagePlan], source: str
+    ) -> dict[CopyStep, ResolvedCopy]:
         """Sources in the context: all of them before anything runs, so that a missing one costs no time."""
-        steps = [
-            step
-            for plan in plans.values()
-            for step in plan.layer_steps
-            if isinstance(step, CopyStep) and isinstance(step.origin, ContextOrigin)
-        ]
+        users = [step for plan in plans.values() for step in plan.layer_steps if ContextOrigin() in origins_of(step)]
+        steps = [step for step in users if isinstance(step, CopyStep)]
+        mounting = [step for step in users if isinstance(step, RunStep)]
         found: dict[CopyStep, ResolvedCopy] = {}
         reading = [step for step in steps if step.sources]
         for step in steps:
             if not step.sources:
                 found[step] = self._resolve_copy(step, plans)
-        if reading:
+        if reading or mounting:
             with self._report.step("[internal] load build context") as report:
                 for step in reading:
                     with placed(step, source):
                         found[step] = self._resolve_copy(step, plans)
+                for run in mounting:
+                    with placed(run, source):
+                        mounts.contents(run, context_only=True)
                 for context in self._contexts.values():
                     context.remember()
                 size = sum(context.transferred for context in self._contexts.values())
@@ -362,12 +368,27 @@ class _Build:
             self._report.unmatched(step, copy.unmatched)
         return found
 
+    def _mounts(self, plans: Mapping[int, StagePlan]) -> RunMounts:
+        steps = self._request.steps
+        return RunMounts(
+            MountFacts(
+                secrets=steps.secrets,
+                agents=steps.agents,
+                tree=lambda origin: self._files(origin, plans),
+                lowers=lambda origin: overlay_lowers(layer.directory for layer in self._layers_of(origin)),
+                copy=lambda step, directory, tools: execute_copy(
+                    step, self._resolve_copy(step, plans), Stack(()), directory, tools
+                ),
+            )
+        )
+
     # -- doing ------------------------------------------------------------------------------------
 
     def _execute(
         self,
         plans: Mapping[int, StagePlan],
         copies: Mapping[CopyStep, ResolvedCopy],
+        mounts: RunMounts,
         source: str,
         explainer: Explainer,
     ) -> None:
@@ -396,23 +417,14 @@ class _Build:
                 copies=copies,
                 resolve=lambda step: self._resolve_copy(step, plans),
                 lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers_of(step.origin)),
-                mounts=RunMounts(
-                    MountFacts(
-                        secrets=request.steps.secrets,
-                        agents=request.steps.agents,
-                        tree=lambda origin: self._files(origin, plans),
-                        lowers=lambda origin: overlay_lowers(layer.directory for layer in self._layers_of(origin)),
-                        copy=lambda step, directory: execute_copy(
-                            step, self._resolve_copy(step, plans), Stack(()), directory, tools
-                        ),
-                    )
-                ),
+                mounts=mounts,
+                scope=self._scope,
                 base=self._layers_of,
                 fetched=self._pulled,
                 unfetched=self._layers.unfetched,
                 now=builder._now,
             )
-            self._stack.callback(tools.mounts.close, tools)
+            self._stack.callback(mounts.close, tools)
             run_stages([StageRun(plan, tools) for plan in plans.values()], tools, jobs=self._jobs)
 
     def _layers_of(self, origin: Origin) -> tuple[StackLayer, ...]:

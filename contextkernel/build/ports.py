@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from contextkernel.model.digest import Digest
+from contextkernel.model.failed import FailedStep
 from contextkernel.model.layers import Layer, LayerFacts
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
@@ -103,6 +104,14 @@ class BuildStore(Protocol):
         waiting: Callable[[], None] | None = None,
     ) -> AbstractContextManager[str]:
         """The directory of a cache mount, made by ``make`` if none fits."""
+        ...
+
+    def keep_failed(self, step: FailedStep, directory: str) -> None:
+        """Keep a failed step for a look."""
+        ...
+
+    def forget_failed(self, scope: str | None = None) -> int:
+        """Let failed steps of a scope go."""
         ...
 
     def temporary_path(self) -> str:

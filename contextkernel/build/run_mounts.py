@@ -54,7 +54,7 @@ class MountFacts(msgspec.Struct, frozen=True, kw_only=True):
     agents: Mapping[str, AgentSource] = msgspec.field(default_factory=dict)
     tree: Callable[[Origin], SourceTree]
     lowers: Callable[[Origin], tuple[str, ...]]
-    copy: Callable[[CopyStep, str], None]
+    copy: Callable[[CopyStep, str, Tools], None]
 
 
 class RunMounts:
@@ -69,6 +69,7 @@ class RunMounts:
         self._guard = threading.Lock()
         self._digests: dict[tuple[Origin, str], Digest] = {}
         self._copies: dict[tuple[Origin, str], str] = {}
+        self._kept: dict[tuple[Origin, str], str] = {}
 
     # -- for the cache key ------------------------------------------------------------------------
 
@@ -164,12 +165,25 @@ class RunMounts:
             known = self._copies.get((origin, source))
             if known is None:
                 directory = tools.store.new_layer_dir()
-                self._facts.copy(_copy_of(origin, source), directory)
+                self._facts.copy(_copy_of(origin, source), directory, tools)
                 known = self._copies[origin, source] = directory
         return f"{known}/diff"
 
+    def keep_context(self, origin: Origin, source: str, place: str) -> str:
+        """Keep the copy of files of a directory beyond the build: it is moved to ``place`` at its end.
+
+        Returns:
+            Where in there the files are.
+        """
+        with self._guard:
+            self._kept[origin, source] = place
+        return _DATA
+
     def close(self, tools: Tools) -> None:
-        """Give up the copies."""
+        """Give up the copies, but those that are to be kept."""
+        for wanted, place in self._kept.items():
+            if wanted in self._copies and os.path.isdir(os.path.dirname(place)):
+                os.rename(f"{self._copies[wanted]}/diff", place)
         while self._copies:
             tools.committer.give_up(self._copies.popitem()[1])
 
@@ -177,7 +191,7 @@ class RunMounts:
         """The directories of the step's caches; taken in one order by all, so that none waits for another."""
         found: dict[RunMount, str] = {}
         taken: dict[str, str] = {}
-        wanted = [(self._identity(mount), mount) for mount in step.mounts if isinstance(mount, CacheTarget)]
+        wanted = [(self.identity(mount), mount) for mount in step.mounts if isinstance(mount, CacheTarget)]
         for identity, mount in sorted(wanted, key=lambda pair: pair[0]):
             if identity not in taken:
                 waiting = _Waiting(tools, report, mount.id)
@@ -188,8 +202,8 @@ class RunMounts:
             found[mount] = taken[identity]
         return found
 
-    def _identity(self, mount: CacheTarget) -> str:
-        """What makes a directory fit: the id, and what a new one starts with."""
+    def identity(self, mount: CacheTarget) -> str:
+        """What makes a cache directory fit: the id, and what a new one starts with."""
         start = f"{mount.mode:o}:{mount.uid}:{mount.gid}"
         if mount.origin is not None and not isinstance(mount.origin, ScratchOrigin):
             start = str(self._digest(mount.origin, "/"))

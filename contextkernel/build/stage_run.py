@@ -14,10 +14,11 @@ from contextkernel.build.cache import CacheEntry
 from contextkernel.build.commits import Stack
 from contextkernel.build.copy_step import execute_copy
 from contextkernel.build.copying import ResolvedCopy
+from contextkernel.build.keeping import keep_failed
 from contextkernel.build.reporting import StepReport
 from contextkernel.build.run_step import RunExecution
 from contextkernel.build.tools import Tools, placed
-from contextkernel.errors import ContextKernelError
+from contextkernel.errors import ContextKernelError, StepFailed
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import MakeDirRequest
 from contextkernel.plan.stage import StagePlan
@@ -177,6 +178,16 @@ class StageRun:
             self._todo.popleft()
             self._found = None
 
+    def _kept(self, step: LayerStep, problem: BaseException, stack: Stack, directory: str) -> bool:
+        """Whether a failed RUN is kept for a look; if that fails too, the first problem is the one to tell."""
+        if not isinstance(step, RunStep) or not isinstance(problem, StepFailed) or self._tools.board.canceled:
+            return False  # a program that was killed because of another's failure fails as well
+        try:
+            keep_failed(step, problem, stack, directory, self._tools)
+        except Exception:
+            return False
+        return True
+
     def _resolved(self, step: LayerStep) -> ResolvedCopy | None:
         if not isinstance(step, CopyStep):
             return None
@@ -210,7 +221,8 @@ class StageRun:
                     case _ as never:
                         assert_never(never)
             tools.board.check()
-        except BaseException:
-            tools.committer.give_up(directory)
+        except BaseException as problem:
+            if not self._kept(step, problem, stack, directory):
+                tools.committer.give_up(directory)
             raise
         tools.committer.submit(stack, directory, found.entry.key, claim, tools.now())

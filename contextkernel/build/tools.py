@@ -35,6 +35,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
         base: layers of what a stage starts from, base first; of a stage that has come to its end.
         fetched: images that had to be fetched for this build.
         unfetched: whether an origin is remote and not here yet.
+        scope: context and Dockerfile, as one text.
         now: nanoseconds since the epoch.
     """
 
@@ -55,6 +56,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     base: Callable[[Base], tuple[StackLayer, ...]]
     fetched: Container[Base]
     unfetched: Callable[[Origin], bool]
+    scope: str = ""
     now: Callable[[], int] = time.time_ns
 
 

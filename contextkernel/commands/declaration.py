@@ -32,6 +32,24 @@ _OTHERS = (
         verb="verbs_image:inspect",
     ),
     Command(
+        path=("debug",),
+        aliases=(("builder", "debug"), ("container", "debug")),
+        arguments="[BUILD] [COMMAND] [ARG...]",
+        summary="Look around in a failed build step",
+        description="Our own command. Runs COMMAND, or a shell that reads standard input, with the files, environment, "
+        "user, directory, network and mounts of the RUN that failed; without its secrets. What it changes is thrown "
+        "away. BUILD is what the failed build printed, by default the last. Kept are the last failed step of each "
+        "Dockerfile, three in all, until it is built again. In a notebook `%%container debug` gives the cell to the "
+        "command's standard input.",
+        options=(
+            Option(name="after", help="The files as the failed step left them (the default)"),
+            Option(name="before", help="The files as the failed step found them"),
+        ),
+        interspersed=False,
+        subjects=("command",),
+        verb="verbs_debug:debug",
+    ),
+    Command(
         path=("base", "ensure"),
         arguments="NAME [NAME...]",
         summary="Make base images available, with a stand-in where no registry can be reached",

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from contextkernel.model.results import RunResult
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from contextkernel.model.container import ContainerSpec
     from contextkernel.model.ports import Process
-    from contextkernel.runtime.containers import Containers
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _GRACE = 2.0  # seconds an interrupted container has before SIGKILL
@@ -29,8 +28,22 @@ _PATIENCE = 3
 OnOutput = Callable[[str, bytes], None]
 
 
+class Starter(Protocol):
+    """Starts a container, and is told of its end."""
+
+    def start(
+        self, spec: ContainerSpec, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
+    ) -> Process:
+        """Start it."""
+        ...
+
+    def finished(self, spec: ContainerSpec) -> None:
+        """It has ended."""
+        ...
+
+
 def attach(
-    containers: Containers,
+    containers: Starter,
     spec: ContainerSpec,
     *,
     stdin: bytes | int | None = None,

@@ -13,6 +13,7 @@ from contextkernel.errors import StoreFull, StoreProblem
 from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow, UsageRow
 from contextkernel.model.container import ContainerSpec
 from contextkernel.model.digest import Digest
+from contextkernel.model.failed import FailedStep
 from contextkernel.model.layers import Layer, LayerFacts
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.reference import ImageRef
@@ -21,6 +22,7 @@ from contextkernel.store.blobs import Blobs, Readable
 from contextkernel.store.cache_mounts import CacheMountRow, CacheMounts, Sharing
 from contextkernel.store.containers import Containers
 from contextkernel.store.database import Database
+from contextkernel.store.failed import FailedSteps
 from contextkernel.store.images import Images
 from contextkernel.store.layers import Layers
 from contextkernel.store.paths import Paths, default_root
@@ -55,6 +57,7 @@ class Store:
         self._notes = Notes(self._database)
         self._pruning = Pruning(paths, self._database)
         self._caches = CacheMounts(paths, self._database, self._session)
+        self._failed = FailedSteps(paths, self._database, self._session)
         self._containers = Containers(paths, self._database, self._session)
 
     # ---- life
@@ -434,6 +437,39 @@ class Store:
             others: rows of what else belongs to the cache; see ``Pruning.prune``.
         """
         return self._pruning.prune(wanted or CacheFilter(), limits or CacheLimits(), shared=shared, others=others)
+
+    # ---- failed steps
+
+    def keep_failed(self, step: FailedStep, directory: str) -> None:
+        """Keep a failed step and the layers below it; what was kept for the same scope, or is too old, goes.
+
+        Args:
+            step: what it was.
+            directory: from :meth:`new_layer_dir`, with its changes in ``diff/``.
+
+        Raises:
+            StoreProblem: a layer is not here.
+        """
+        self._failed.keep(step, directory)
+
+    def failed_step(self, id: str | None = None) -> tuple[FailedStep, str]:
+        """A failed step and its directory.
+
+        Args:
+            id: of the build, or its start; ``None`` for the last one.
+
+        Raises:
+            NotFound: none is kept.
+        """
+        return self._failed.get(id)
+
+    def failed_steps(self) -> tuple[FailedStep, ...]:
+        """The failed steps that are kept, newest first."""
+        return self._failed.all()
+
+    def forget_failed(self, scope: str | None = None) -> int:
+        """Let failed steps go: those of a scope, or all; returns how many. Their directories become trash."""
+        return self._failed.forget(scope)
 
     # ---- containers
 

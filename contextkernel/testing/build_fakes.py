@@ -20,6 +20,7 @@ from contextkernel.layer.index import pack_index, unpack_index
 from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.container import LaunchRequest, RunState
 from contextkernel.model.digest import Digest
+from contextkernel.model.failed import FailedStep
 from contextkernel.model.layers import CopyItem, CopyRequest, Entry, Layer, LayerFacts, MakeDirRequest
 from contextkernel.model.oci import History, ImageConfig, RootFS, RunConfig
 from contextkernel.model.platform import Platform
@@ -42,6 +43,7 @@ class MemoryStore:
         discarded: layer directories that were given up.
         held: layers that are held at the moment.
         released: layers that the builder has given up.
+        failed: failed steps that are kept, with their directories.
         caches: ids of the cache mounts that were used, by identity.
     """
 
@@ -58,6 +60,7 @@ class MemoryStore:
         self.documents: dict[str, StepDocument] = {}
         self.listings: dict[str, bytes] = {}
         self.caches: dict[str, str] = {}
+        self.failed: list[tuple[FailedStep, str]] = []
         self._layers: dict[Digest, Layer] = {}
         self._count = itertools.count(1)
 
@@ -196,6 +199,17 @@ class MemoryStore:
             os.makedirs(tree)
             make(tree)
         yield os.path.join(tree, "data")
+
+    def keep_failed(self, step: FailedStep, directory: str) -> None:
+        """See ``Store``."""
+        self.forget_failed(step.scope)
+        self.failed.append((step, directory))
+
+    def forget_failed(self, scope: str | None = None) -> int:
+        """See ``Store``."""
+        count = len(self.failed)
+        self.failed = [pair for pair in self.failed if scope not in (None, pair[0].scope)]
+        return count - len(self.failed)
 
     def temporary_path(self) -> str:
         """See ``Store``."""

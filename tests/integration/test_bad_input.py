@@ -23,7 +23,7 @@ from contextkernel.cli import main
 from contextkernel.engine import Engine
 from contextkernel.errors import RegistryUnreachable
 
-COMPARE = Path(__file__).parents[1] / "compare"
+COMPARE = Path(__file__).parents[1] / "conformance" / "judge"
 BASE = "ck-base"
 
 

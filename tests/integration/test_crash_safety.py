@@ -16,7 +16,7 @@ import pytest
 
 from contextkernel import Engine
 
-COMPARE = Path(__file__).parents[1] / "compare"
+COMPARE = Path(__file__).parents[1] / "conformance" / "judge"
 KILLS = 50
 DOCKERFILE = """\
 FROM ck-base

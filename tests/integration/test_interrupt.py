@@ -9,6 +9,7 @@ import importlib.util
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import pytest
 
 from contextkernel import Engine
 
-COMPARE = Path(__file__).parents[1] / "compare"
+COMPARE = Path(__file__).parents[1] / "conformance" / "judge"
 BASE = "ck-base"
 PROGRAM = "import sys; from contextkernel.cli import main; sys.exit(main())"
 MOMENTS = 8
@@ -147,6 +148,41 @@ def test_a_build_that_is_terminated(terminal: Terminal, number: signal.Signals) 
     with Engine(terminal.store) as engine:
         engine.check_store()  # sweeps
     terminal.assert_clean()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_build_with_mounts(terminal: Terminal, number: signal.Signals) -> None:
+    """No mount, lock, socket or secret stays, whatever ends the build."""
+    secret = f"secret-of-{terminal.mark}"
+    (terminal.folder / "token").write_text(secret)
+    context = terminal.context(
+        f"FROM {BASE} AS one\nRUN echo x > /x\nFROM {BASE}\n"
+        "RUN --mount=target=/ctx,rw --mount=from=one,target=/one --mount=type=cache,target=/c,sharing=locked"
+        " --mount=type=tmpfs,target=/t --mount=type=secret,id=token,env=TOKEN --mount=type=secret,id=token"
+        f" --mount=type=ssh : {terminal.mark}; touch /ctx/y; echo beg''un; sleep 1000; :\n"
+    )
+    with socket.socket(socket.AF_UNIX) as agent:
+        path = terminal.folder / "agent"
+        path.unlink(missing_ok=True)
+        agent.bind(str(path))
+        agent.listen()
+        process = terminal.start(
+            "build", "--progress", "plain", "-t", "never", "--secret", f"id=token,src={terminal.folder}/token",
+            "--ssh", f"default={path}", context,
+        )  # fmt: skip
+        wait_for(process, "begun")
+        process.send_signal(number)
+        assert ended(process)[0] == (130 if number == signal.SIGINT else -number)
+    with Engine(terminal.store) as engine:
+        engine.check_store()  # sweeps
+    terminal.assert_clean()
+    with Engine(terminal.store) as engine:
+        assert [row.in_use for row in engine._store.cache_mounts()] == [False]
+        known = {row[0] for row in engine._store._database.all("SELECT directory FROM layers")}
+    assert {entry.name for entry in (terminal.store / "layers").iterdir()} == known
+    for entry in terminal.store.rglob("*"):
+        if entry.is_file() and not entry.is_symlink():
+            assert secret.encode() not in entry.read_bytes(), entry
 
 
 # until signals are passed on, an interrupt is the command's own: these programs give it some time

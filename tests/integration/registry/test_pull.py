@@ -15,7 +15,7 @@ import pytest
 from contextkernel import Engine
 from contextkernel.errors import DigestMismatch, ImageNotFound, RegistryUnreachable, SizeMismatch
 
-COMPARE = Path(__file__).parents[2] / "compare"
+COMPARE = Path(__file__).parents[2] / "conformance" / "judge"
 CONFIG = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}

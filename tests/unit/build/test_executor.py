@@ -189,8 +189,9 @@ def test_a_failing_step_says_where_and_keeps_what_came_before(bench: Any) -> Non
     assert bench.states()[-1] == ("[3/4] RUN fails", "broke")
     assert "docker.io/library/name:latest" not in bench.store.names
     assert bench.store.held == []
-    # the failed step's directory is gone, the one before is found again
-    assert len(bench.store.discarded) == 1
+    # the failed step's directory is kept for a look, the one before is found again
+    assert bench.store.discarded == []
+    assert [step.line for step, _ in bench.store.failed] == [3]
     bench.runtime = ToldRuntime()
     bench.build(text)
     assert bench.outcome()["[2/4] RUN works"] == "cached"

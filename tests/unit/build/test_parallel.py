@@ -241,7 +241,8 @@ def test_the_first_failure_stops_the_others(bench):
     assert outcome["[one 2/2] RUN hang"] == outcome["[two 2/2] RUN hang too"] == "canceled"
     assert outcome["[three 2/2] RUN fail"] == "broke"
     assert threading.active_count() == threads
-    assert len(bench.store.discarded) == 3
+    assert len(bench.store.discarded) == 2
+    assert len(bench.store.failed) == 1
     assert bench.store.held == []
 
 
