@@ -21,10 +21,10 @@ from contextkernel.build.board import StackLayer
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import resolve_copy
 from contextkernel.build.ports import BuildStore
-from contextkernel.errors import ContextKernelError, FetchFailed, HostUnsupported, Span, StoreProblem
+from contextkernel.errors import ContextKernelError, FetchFailed, HostUnsupported, InvalidArchive, Span, StoreProblem
 from contextkernel.model.digest import Digest
 from contextkernel.model.fetching import Credentials, Fetcher, GitSource
-from contextkernel.model.layers import CopyRequest, LayerFacts
+from contextkernel.model.layers import CopyItem, CopyRequest, LayerFacts
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.plan import keys
 from contextkernel.plan.image import MadeLayer
@@ -95,7 +95,41 @@ class Fetching:
         Raises:
             InvalidArchive: refused.
         """
-        return self._layer(lambda directory: self._worker.unpack(path, directory, limit=self._limit))
+        try:
+            return self._layer(lambda directory: self._worker.unpack(path, directory, limit=self._limit))
+        except InvalidArchive as problem:
+            problem.problem = f"the archive of the build context is refused: {problem.problem}"
+            raise
+
+    def read(self, layer: StackLayer, path: str, size: int) -> bytes:
+        """At most ``size`` bytes of a file of a layer, whoever it belongs to and whatever its mode is."""
+        try:
+            descriptor = os.open(f"{layer.directory}/diff/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except PermissionError:
+            return self._read_as_root(layer, path, size)
+        with open(descriptor, "rb") as file:
+            return file.read(size)
+
+    def _read_as_root(self, layer: StackLayer, path: str, size: int) -> bytes:
+        """The worker may read everything: it makes a copy that everybody may read."""
+        directory = self._store.new_layer_dir()
+        try:
+            self._worker.copy(
+                CopyRequest(
+                    lowers=(),
+                    upper=f"{directory}/diff",
+                    work=f"{directory}/work",
+                    source_lowers=(f"{layer.directory}/diff",),
+                    items=(CopyItem(source=path, name="file"),),
+                    destination="/file",
+                    chown="0:0",
+                    chmod="644",
+                )
+            )
+            with open(f"{directory}/diff/file", "rb") as file:
+                return file.read(size)
+        finally:
+            self._discard(directory)
 
     def download(self, url: str, path: str, report: Reporter) -> None:
         """A file, which is not made a layer."""
@@ -220,14 +254,17 @@ class Fetching:
         try:
             layer = self._store.add_layer(directory, fill(directory))
         except BaseException:
-            try:
-                self._store.discard_layer_dir(directory)
-            except StoreProblem:
-                # the disk may be full, of just this
-                self._worker.remove([directory])
+            self._discard(directory)
             raise
         self.added.append(layer.diff_id)
         return StackLayer(layer.diff_id, layer.directory, MadeLayer(layer.diff_id, self._now()))
+
+    def _discard(self, directory: str) -> None:
+        try:
+            self._store.discard_layer_dir(directory)
+        except StoreProblem:
+            # the disk may be full, of just this
+            self._worker.remove([directory])
 
     def _known(self, key: Digest) -> StackLayer | None:
         record = None if self._fresh else self._store.step(key)

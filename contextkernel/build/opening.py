@@ -132,7 +132,7 @@ def open_source(
                     return msgspec.structs.replace(request, dockerfile=text, context=None, source=None), None
                 layer = found
     if request.dockerfile is None:
-        text, name = _dockerfile_of_layer(layer, request.dockerfile_name)
+        text, name = _dockerfile_of_layer(layer, request.dockerfile_name, fetching)
         request = msgspec.structs.replace(request, dockerfile=text, dockerfile_name=name)
     return msgspec.structs.replace(request, context=None, source=None), layer
 
@@ -155,7 +155,7 @@ def _download(url: str, fetching: Fetching, step: StepReport) -> StackLayer | by
             os.unlink(path)
 
 
-def _dockerfile_of_layer(layer: StackLayer, name: str) -> tuple[bytes, str]:
+def _dockerfile_of_layer(layer: StackLayer, name: str, fetching: Fetching) -> tuple[bytes, str]:
     with open(f"{layer.directory}/index", "rb") as stream:
         entries = merging.merge([unpack_index(stream.read())])
     wanted = posixpath.normpath("/" + name).lstrip("/")
@@ -173,14 +173,7 @@ def _dockerfile_of_layer(layer: StackLayer, name: str) -> tuple[bytes, str]:
             raise InvalidInput(f"{candidate} of the build context is a {entry.kind}, not a file")
         if entry.size > MAX_DOCKERFILE:
             raise InvalidInput(f"{candidate} is larger than {MAX_DOCKERFILE} bytes", hint="is it a Dockerfile?")
-        path = os.path.join(layer.directory, "diff", entry.path)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with open(descriptor, "rb") as file:
-                return file.read(MAX_DOCKERFILE), candidate
-        except OSError as problem:
-            reason = (problem.strerror or str(problem)).lower()
-            raise InvalidInput(f"cannot read {candidate} of the build context: {reason}") from None
+        return fetching.read(layer, entry.path, MAX_DOCKERFILE), candidate
     raise SourceNotFound(f"there is no {name} in the build context", hint="name the Dockerfile with -f")
 
 
