@@ -31,6 +31,7 @@ class _Pending(msgspec.Struct):
     directory: str
     key: KeyMaker
     step: Digest
+    number: int
     created: int
     facts: Future[LayerFacts]
 
@@ -97,6 +98,7 @@ class Committer:
         worker: does the hashing.
         record: makes a cache entry of a diff id and a time.
         board: is told what claimed steps led to.
+        tell: gets number, layer and size in bytes of each step whose layer is known.
         jobs: how many layers are hashed at the same time.
 
     Attributes:
@@ -109,6 +111,7 @@ class Committer:
         worker: OwnerKeepingWorker,
         record: Callable[[Digest, int], StepRecord],
         board: Board,
+        tell: Callable[[int, Digest, int], None],
         *,
         jobs: int = 1,
     ) -> None:
@@ -116,6 +119,7 @@ class Committer:
         self._worker = worker
         self._record = record
         self._board = board
+        self._tell = tell
         self._jobs = jobs
         self._pool: ThreadPoolExecutor | None = None
         self._open: list[str] = []
@@ -148,7 +152,7 @@ class Committer:
             # the disk may be full, of just this; the end of the session does the rest
             self._worker.remove([directory])
 
-    def submit(self, stack: Stack, directory: str, key: KeyMaker, step: Digest, created: int) -> None:
+    def submit(self, stack: Stack, directory: str, key: KeyMaker, step: Digest, number: int, created: int) -> None:
         """Put a finished layer directory on top of ``stack`` and begin to hash it.
 
         Args:
@@ -156,6 +160,7 @@ class Committer:
             directory: what the step has left.
             key: makes its cache key.
             step: as it was claimed on the board.
+            number: of the step, for the report.
             created: time of the step, nanoseconds since the epoch.
         """
         self._open.append(directory)
@@ -171,7 +176,7 @@ class Committer:
 
         future = self._workshop().submit(commit)
         future.add_done_callback(stack.ring)
-        stack.pending.append(_Pending(directory, key, step, created, future))
+        stack.pending.append(_Pending(directory, key, step, number, created, future))
 
     def _workshop(self) -> ThreadPoolExecutor:
         with self._recording:
@@ -206,3 +211,4 @@ class Committer:
                 self._open.remove(first.directory)
                 stack.known.append(made)
                 del stack.pending[0]
+            self._tell(first.number, layer.diff_id, facts.size)

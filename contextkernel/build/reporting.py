@@ -12,16 +12,20 @@ import msgspec
 from contextkernel.build.board import Canceled
 from contextkernel.errors import ContextKernelError, Span
 from contextkernel.model.checks import RuleFinding
+from contextkernel.model.container import Usage
+from contextkernel.model.digest import Digest
 from contextkernel.model.events import (
     BuildWarning,
     StepBroke,
     StepCached,
     StepCanceled,
     StepDone,
+    StepLayer,
     StepNote,
     StepOutput,
     StepProgress,
     StepStarted,
+    StepUsage,
 )
 from contextkernel.model.ports import Reporter
 from contextkernel.model.results import BuildStep
@@ -54,6 +58,11 @@ class StepReport:
     def output(self, stream: str, text: str) -> None:
         """Output of the step's program."""
         self._report(StepOutput(self.number, "stderr" if stream == "stderr" else "stdout", text))
+
+    def used(self, usage: Usage | None) -> None:
+        """What the step's program used, if somebody could tell."""
+        if usage is not None:
+            self._report(StepUsage(self.number, usage.cpu_seconds, usage.peak_memory))
 
     def nested(self, event: object) -> None:
         """Pass on what a transfer inside of this step says, as this step's."""
@@ -116,6 +125,10 @@ class BuildReport:
         """Say that wildcards of a COPY matched nothing, which copies nothing and is no error."""
         for pattern in patterns:
             self.warn(f"{step.original.split()[0].upper()}: nothing matches {pattern!r}", step.span)
+
+    def layer(self, number: int, layer: Digest, written: int = 0) -> None:
+        """Say what a step led to."""
+        self._report(StepLayer(number, layer, written))
 
     def emit(self, event: object) -> None:
         """Pass an event on."""

@@ -77,7 +77,7 @@ class RunExecution:
                 fake_ids=tools.fake_ids,
             )
             try:
-                status = self._wait(request, emit)
+                status = self._wait(request, emit, report)
             except (CommandNotFound, CommandNotExecutable) as problem:
                 raise self._failed(step, directory, problem.exit_code, (*tail.lines(), problem.problem)) from problem
         if status:
@@ -85,7 +85,7 @@ class RunExecution:
         if os.path.isdir(f"{directory}/rooms"):
             tools.worker.remove([f"{directory}/rooms"])
 
-    def _wait(self, request: LaunchRequest, emit: Callable[[str, str], None]) -> int:
+    def _wait(self, request: LaunchRequest, emit: Callable[[str, str], None], report: StepReport) -> int:
         with ExitStack() as stack:
             out, out_writer = _pipe(stack)
             err, err_writer = _pipe(stack)
@@ -100,6 +100,7 @@ class RunExecution:
                         lambda: self._tools.committer.gather(self._stack, in_use=True),
                     )
                     status = process.wait()
+                report.used(process.usage)
         if status is None:
             raise LaunchFailed("the step's monitor gave no exit code")
         return status

@@ -89,6 +89,7 @@ class StageRun:
                 return
             with self._tools.report.step(step.title, instruction=step.original, span=step.span) as report:
                 report.cached()
+                self._tools.report.layer(report.number, found.layer.diff_id)
             self._take(stack, found.layer)
         if not self._todo:
             self._tools.board.finish(self.index, stack.known)
@@ -168,6 +169,7 @@ class StageRun:
                 self._cache.shared(found.entry, stack)
             if layer is not None:
                 report.cached()
+                tools.report.layer(report.number, layer.diff_id)
                 self._take(stack, layer)
                 return
             with board.slot():
@@ -225,4 +227,4 @@ class StageRun:
             if not self._kept(step, problem, stack, directory):
                 tools.committer.give_up(directory)
             raise
-        tools.committer.submit(stack, directory, found.entry.key, claim, tools.now())
+        tools.committer.submit(stack, directory, found.entry.key, claim, report.number, tools.now())

@@ -38,10 +38,12 @@ def complete(words: Sequence[str], engine: Engine | Callable[[], Engine]) -> lis
     if found is None or (len(before) == 1 and GRAMMAR.group(before[0])):
         if current.startswith("-") and not before:
             return _begin(current, _flags(GRAMMAR.globals, current))
-        if len(before) > 1 or (before and not GRAMMAR.group(before[0])):
+        if before and not GRAMMAR.words_after(tuple(before)):
             return []
         return _begin(current, [*GRAMMAR.words_after(tuple(before)), *(() if before else ("help",))])
     command, length = found
+    if length == len(before) and not current.startswith("-") and (more := GRAMMAR.words_after(tuple(before))):
+        return _begin(current, more)
     return _begin(current, _after(command, before[length:], current, engine))
 
 
@@ -126,6 +128,8 @@ def _subjects(subject: Subject, current: str, engine: Engine | Callable[[], Engi
     match subject:
         case "image" | "base":
             return _images(engine)
+        case "build":
+            return _builds(engine)
         case "container":
             return _containers(engine, running=False)
         case "running":
@@ -159,6 +163,13 @@ def _containers(engine: Engine | Callable[[], Engine], *, running: bool) -> list
     except (ContextKernelError, OSError):
         return []
     return [row.name for row in rows]
+
+
+def _builds(engine: Engine | Callable[[], Engine]) -> list[str]:
+    try:
+        return [row.id for row in _made(engine).builds()]
+    except (ContextKernelError, OSError):
+        return []
 
 
 def _made(engine: Engine | Callable[[], Engine]) -> Engine:

@@ -5,6 +5,7 @@ Names, letters and meanings are docker's; where a command is our own, its descri
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_builds import BUILDS
 from contextkernel.commands.declared_cache import CACHES
 from contextkernel.commands.declared_containers import CONTAINERS
 from contextkernel.commands.declared_images import IMAGES
@@ -96,10 +97,11 @@ _OTHERS = (
 )
 
 GRAMMAR = Grammar(
-    (*IMAGES, *CONTAINERS, *CACHES, *_OTHERS),
+    (*IMAGES, *BUILDS, *CONTAINERS, *CACHES, *_OTHERS),
     (
         Group(name="base", summary="Manage base images"),
         Group(name="builder", summary="Manage builds"),
+        Group(name="builds", summary="List recorded builds"),
         Group(name="buildx", summary="Docker's other name for builder"),
         Group(name="container", summary="Manage containers"),
         Group(name="image", summary="Manage images"),

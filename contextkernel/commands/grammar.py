@@ -13,7 +13,7 @@ from msgspec import Struct
 from contextkernel.errors import UsageProblem
 
 OptionKind = Literal["bool", "string", "int", "list"]
-Subject = Literal["image", "container", "running", "object", "file", "directory", "base", "command", ""]
+Subject = Literal["image", "container", "running", "object", "file", "directory", "base", "build", "command", ""]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -163,7 +163,7 @@ class Grammar:
 
     def lookup(self, words: Sequence[str]) -> tuple[Command, int] | None:
         """The command that ``words`` begin with, and how many of them call it."""
-        for length in (2, 1):
+        for length in (3, 2, 1):
             command = self._by_words.get(tuple(words[:length])) if len(words) >= length else None
             if command is not None:
                 return command, length

@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from contextkernel.model.checks import CheckReport, Outline, Targets
     from contextkernel.model.results import BuildResult, HostReport, RunResult
 
-TableKind = Literal["images", "history", "containers", "compare", "bases", "findings", "explanation", "cache", "usage"]
+TableKind = Literal[
+    "images",
+    "builds",
+    "build_steps",
+    "history",
+    "containers",
+    "compare",
+    "bases",
+    "findings",
+    "explanation",
+    "cache",
+    "usage",
+]
 
 
 class TableOptions(Struct, frozen=True, kw_only=True):

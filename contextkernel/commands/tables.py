@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
+from contextkernel.commands.build_fields import build_fields, build_step_fields
 from contextkernel.commands.cache_tables import CACHE_FIELDS, CACHE_FORMATS, CACHE_HEADERS, explanation_text
 from contextkernel.commands.humanize import (
     align,
@@ -107,6 +108,31 @@ HEADERS: dict[TableKind, dict[str, str]] = {
         "StandIn": "STAND-IN",
         "Size": "SIZE",
         "Detail": "DETAIL",
+    },
+    "builds": {
+        "ID": "BUILD ID",
+        "Name": "NAME",
+        "Status": "STATUS",
+        "CreatedAt": "CREATED AT",
+        "Duration": "DURATION",
+        "Steps": "STEPS",
+        "CachedSteps": "CACHED STEPS",
+        "ImageID": "IMAGE ID",
+        "Error": "ERROR",
+    },
+    "build_steps": {
+        "Number": "STEP",
+        "Name": "NAME",
+        "State": "STATE",
+        "Duration": "DURATION",
+        "CPUTime": "CPU TIME",
+        "PeakMemory": "PEAK MEMORY",
+        "Written": "WRITTEN",
+        "Line": "LINE",
+        "Instruction": "INSTRUCTION",
+        "StartedAt": "STARTED AT",
+        "Layer": "LAYER",
+        "Error": "ERROR",
     },
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
     **CACHE_HEADERS,
@@ -261,6 +287,12 @@ def _default_format(table: Table) -> str:
             return "table {{.Image}}\t{{.Action}}\t{{.StandIn}}\t{{.Size}}\t{{.Detail}}"
         case "explanation" | "cache" | "usage":
             return CACHE_FORMATS[table.kind]
+        case "builds":
+            return "table {{.ID}}\t{{.Name}}\t{{.Status}}\t{{.CreatedAt}}\t{{.Duration}}"
+        case "build_steps":
+            return (
+                "table {{.Number}}\t{{.Name}}\t{{.State}}\t{{.Duration}}\t{{.CPUTime}}\t{{.PeakMemory}}\t{{.Written}}"
+            )
         case "findings":
             return "table {{.What}}\t{{.Where}}\t{{.Repaired}}"
         case unknown:
@@ -366,6 +398,8 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     "bases": _base,
     "findings": _finding,
     **CACHE_FIELDS,
+    "builds": build_fields,
+    "build_steps": build_step_fields,
 }
 
 

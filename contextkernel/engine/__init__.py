@@ -12,12 +12,13 @@ from contextkernel.engine.checks import Checks
 from contextkernel.engine.containers import ContainerVerbs
 from contextkernel.engine.debug import Debugging
 from contextkernel.engine.images import Images
+from contextkernel.engine.records import Records
 from contextkernel.engine.system import System
 
 __all__ = ["Engine"]
 
 
-class Engine(ContainerVerbs, Builds, Caches, Checks, Debugging, Images, System):
+class Engine(ContainerVerbs, Builds, Caches, Checks, Debugging, Images, Records, System):
     """Build, run and look into images, in one store.
 
     The verbs are in the modules of this package, by what they are about; the arguments are those of

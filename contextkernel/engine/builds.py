@@ -68,6 +68,7 @@ class Builds(Caches):
             DockerfileError, SourceNotFound, StepFailed, ImageNotFound: see there; finished steps stay cached.
         """
         from contextkernel.build import Builder, BuildRequest
+        from contextkernel.build.recording import recorded
         from contextkernel.engine.contexts import given
         from contextkernel.fetch import Limits, NetworkFetcher
         from contextkernel.model.build_inputs import StepOptions
@@ -103,7 +104,7 @@ class Builds(Caches):
         )
         try:
             with given(context, dockerfile, text, store=self._store, fetcher=fetcher, limit=limits.size) as feed:
-                return builder.build(feed.applied(request), report or silent)
+                return recorded(builder, feed.applied(request), report or silent, self._store)
         finally:
             self._bound_cache(limit)
             self._empty_trash()

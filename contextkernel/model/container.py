@@ -125,6 +125,18 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     secret_env: tuple[SecretVariable, ...] = ()
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """What a container's init, and the processes it waited for, have used.
+
+    Attributes:
+        cpu_seconds: user and system time.
+        peak_memory: bytes, of the largest of them; what starts the program counts as well.
+    """
+
+    cpu_seconds: float
+    peak_memory: int
+
+
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """What the monitor knows of its container; the content of ``state.json``.
 

@@ -83,6 +83,32 @@ class StepCanceled(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
+class StepUsage(msgspec.Struct, frozen=True, tag=True):
+    """What a step's program used; comes before the step's end.
+
+    Attributes:
+        cpu_seconds: user and system time of the program and of those it waited for.
+        peak_memory: bytes, of the largest of these processes.
+    """
+
+    step: int
+    cpu_seconds: float
+    peak_memory: int
+
+
+class StepLayer(msgspec.Struct, frozen=True, tag=True):
+    """The layer that a step led to; may come after the step's end, when it has been hashed.
+
+    Attributes:
+        layer: its diff id.
+        written: bytes in its files; 0 if it was there already.
+    """
+
+    step: int
+    layer: Digest
+    written: int
+
+
 class BuildWarning(msgspec.Struct, frozen=True, tag=True):
     """Something to know that does not change the result.
 
@@ -120,6 +146,8 @@ Event = (
     | StepDone
     | StepBroke
     | StepCanceled
+    | StepUsage
+    | StepLayer
     | BuildWarning
     | BuildFinished
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from contextkernel.model.container import LaunchRequest, RunState
+from contextkernel.model.container import LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import CopyRequest, Entry, LayerFacts, MakeDirRequest
 
@@ -19,6 +19,11 @@ class Process(Protocol):
     @property
     def pid(self) -> int:
         """Process id of the container's init as the host sees it."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it used, once :meth:`wait` has given its exit code; ``None`` where nobody could tell."""
         ...
 
     def wait(self, timeout: float | None = None) -> int | None:

@@ -106,13 +106,17 @@ class BuildStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished build; ``explanation`` says for each step that makes a layer what the cache had for it, and why."""
+    """A finished build; ``explanation`` says for each step that makes a layer what the cache had for it, and why.
+
+    ``record`` is the id of the build's record, empty where none is kept.
+    """
 
     image: Digest
     names: tuple[str, ...]
     steps: tuple[BuildStep, ...]
     seconds: float
     warnings: tuple[str, ...] = ()
+    record: str = ""
     explanation: tuple[StepExplanation, ...] = ()
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from contextkernel.commands import humanize
+from contextkernel.commands.build_fields import seconds_text
 from contextkernel.commands.humanize import display_width, ellipsis, human_ago, human_size
 from contextkernel.notebook.style import escape, wrap
 
@@ -21,24 +22,16 @@ MAX_ROWS = 60
 """Longer tables show their first and last rows, as pandas does."""
 _BAR_WIDTH = 260
 """Pixels for the largest image of a comparison."""
-_WIDE = {"created_by": 45, "command": 20, "comment": 40}
+_WIDE = {"created_by": 45, "instruction": 45, "command": 20, "comment": 40}
 """Columns that docker cuts off, and where; HTML has the rest in the tooltip."""
 _WIDE_HTML = {**_WIDE, "created_by": 90}
 _IDS = {"image_id", "container_id"}
 _SIZES = {"size", "shared", "unique", "reclaimable"}
 _TIMES = {"created", "started", "finished", "last_accessed"}
-_RIGHT = _SIZES | {
-    "layers",
-    "factor",
-    "exit_code",
-    "milliseconds",
-    "step",
-    "line",
-    "changes",
-    "total",
-    "active",
-    "uses",
-}
+_SECONDS = {"duration", "wall_time", "cpu_time"}
+_MAYBE_SIZES = {"peak_memory", "written"}
+_COUNTS = {"layers", "step", "steps", "cached_steps", "line", "changes", "total", "active", "uses"}
+_RIGHT = _SIZES | _SECONDS | _MAYBE_SIZES | _COUNTS | {"factor", "exit_code", "milliseconds"}
 _MONO = {"created_by", "command"}
 _NARROW = {"created", "status", "started", "finished", "last_accessed"}
 _WRAP = {"created_by", "detail", "reason", "remedy", "what", "where", "message", "description"}
@@ -50,6 +43,10 @@ _SAID_BY = {
     "finished": "status",
     "network": "ports",
     "digest": "image_id",
+    "line": "wall_time",
+    "instruction": "wall_time",
+    "layer": "wall_time",
+    "error": "name",
 }
 
 
@@ -124,6 +121,10 @@ def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
         return lambda value: human_size(int(value))
     if name in _TIMES and kind == "M":
         return _ago
+    if name in _SECONDS and kind == "f":
+        return lambda value: "" if value != value else seconds_text(value)  # noqa: PLR0124 - NaN
+    if name in _MAYBE_SIZES and kind in "iu":
+        return lambda value: human_size(int(value)) if _plain(value) else ""
     if name == "factor" and kind == "f":
         return lambda value: f"{value:.0f}x" if value >= 100 else f"{value:.1f}x"
     if name in {"stand_in", "repaired", "required", "default"} and kind == "b":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from contextkernel.commands.outcome import Table
+    from contextkernel.model.builds import BuildRow, BuildStepRow
     from contextkernel.model.cache import CacheRow, UsageRow
     from contextkernel.model.explanation import StepExplanation
     from contextkernel.model.results import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     )
 
 _TEXT, _NUMBER, _TIME, _FACTOR, _FLAG, _KIND = "string", "int64", "datetime64[ns, UTC]", "float64", "bool", "category"
+_MAYBE = "Int64"
 
 DTYPES: dict[str, dict[str, str]] = {
     "images": {
@@ -67,6 +69,31 @@ DTYPES: dict[str, dict[str, str]] = {
         "factor": _FACTOR,
     },
     "bases": {"image": _TEXT, "action": _TEXT, "stand_in": _FLAG, "size": _NUMBER, "detail": _TEXT},
+    "builds": {
+        "build_id": _TEXT,
+        "name": _TEXT,
+        "status": _TEXT,
+        "created": _TIME,
+        "duration": _FACTOR,
+        "steps": _NUMBER,
+        "cached_steps": _NUMBER,
+        "image_id": _TEXT,
+        "error": _TEXT,
+    },
+    "build_steps": {
+        "step": _NUMBER,
+        "name": _TEXT,
+        "state": _TEXT,
+        "wall_time": _FACTOR,
+        "cpu_time": _FACTOR,
+        "peak_memory": _MAYBE,
+        "written": _MAYBE,
+        "line": _NUMBER,
+        "instruction": _TEXT,
+        "started": _TIME,
+        "layer": _TEXT,
+        "error": _TEXT,
+    },
     "findings": {"what": _TEXT, "where": _TEXT, "repaired": _FLAG},
     "checks": {
         "rule": _TEXT,
@@ -228,6 +255,38 @@ def _usage(row: UsageRow) -> tuple[Any, ...]:
     return (row.type, row.total, row.active, row.size, row.reclaimable)
 
 
+def _build(row: BuildRow) -> tuple[Any, ...]:
+    image = None if row.image is None else str(row.image)
+    return (
+        row.id,
+        row.name,
+        row.status,
+        row.created,
+        row.seconds,
+        row.steps,
+        row.cached,
+        image,
+        row.problem,
+    )
+
+
+def _build_step(row: BuildStepRow) -> tuple[Any, ...]:
+    return (
+        row.number,
+        row.name,
+        row.state,
+        row.seconds,
+        row.cpu_seconds,
+        row.peak_memory,
+        row.written,
+        row.line,
+        row.instruction,
+        row.started,
+        None if row.layer is None else str(row.layer),
+        row.problem,
+    )
+
+
 def fact_record(row: Fact) -> tuple[Any, ...]:
     """A fact about the host as a record of kind ``facts``."""
     return (row.name, row.verdict, row.reason, row.remedy, row.milliseconds)
@@ -243,4 +302,6 @@ _RECORDS: dict[str, Any] = {
     "explanation": _explanation,
     "cache": _cache,
     "usage": _usage,
+    "builds": _build,
+    "build_steps": _build_step,
 }

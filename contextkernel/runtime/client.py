@@ -32,7 +32,7 @@ from contextkernel.runtime.messages import (
 )
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import LaunchRequest, RunState
+    from contextkernel.model.container import LaunchRequest, RunState, Usage
     from contextkernel.model.ids import IdMap
 
 _KILLED = 137  # what a container is said to have exited with when its monitor vanished
@@ -58,6 +58,7 @@ class ContainerProcess:
         self._pid = pid
         self._decoder = decoder
         self._exit_code: int | None = None
+        self._usage: Usage | None = None
         self._receiving = threading.Lock()
         self._closed = False
 
@@ -65,6 +66,11 @@ class ContainerProcess:
     def pid(self) -> int:
         """Process id of the container's init as the host sees it."""
         return self._pid
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it used; see the port."""
+        return self._usage
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Exit code, or ``None`` when ``timeout`` seconds passed first; see the port."""
@@ -94,6 +100,7 @@ class ContainerProcess:
         for message in self._decoder.feed(data):
             if not isinstance(message, Exited):
                 messages.unexpected("client", "monitor", message, "Exited")
+            self._usage = message.usage
             self._exit_code = message.exit_code
 
     def signal(self, number: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, NoReturn, TypeVar
 import msgspec
 
 from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFailed, ProtocolViolation
-from contextkernel.model.container import LaunchRequest
+from contextkernel.model.container import LaunchRequest, Usage
 from contextkernel.model.ids import IdMap
 from contextkernel.runtime.facts import HostFacts
 
@@ -73,9 +73,10 @@ class Started(msgspec.Struct, frozen=True, tag=True):
 
 
 class Exited(msgspec.Struct, frozen=True, tag=True):
-    """Monitor to client: it is over, all output is written, the state is recorded."""
+    """Monitor to client: it is over, all output is written, the state is recorded; what it used, if that is known."""
 
     exit_code: int
+    usage: Usage | None = None
 
 
 FailureKind = Literal["setup", "not_executable", "not_found"]

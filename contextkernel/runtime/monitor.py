@@ -18,7 +18,7 @@ from contextkernel.errors import ContextKernelError, SyscallFailed
 from contextkernel.linux import namespaces as ns
 from contextkernel.linux import pidfd
 from contextkernel.linux.tree import remove_tree
-from contextkernel.model.container import LaunchRequest, RunState
+from contextkernel.model.container import LaunchRequest, RunState, Usage
 from contextkernel.runtime import messages, state
 from contextkernel.runtime.child import Streams, run_child
 from contextkernel.runtime.facts import HostFacts, refresh
@@ -101,6 +101,7 @@ class _Monitor:
         self._set_up: SetUp = SetUp((), ())
         self._pid = 0
         self._init = -1  # pidfd
+        self._usage: Usage | None = None
 
     def run(self, stdin: int | None, stdout: int | None, stderr: int | None) -> None:
         """The whole life of one container."""
@@ -270,7 +271,8 @@ class _Monitor:
 
     def _collect(self) -> int:
         """The exit code of the container's init, after whatever it left behind is gone too."""
-        _, status = os.waitpid(self._pid, 0)
+        _, status, used = os.wait4(self._pid, 0)
+        self._usage = Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
         if not self._namespaces.pid:
             _kill_descendants()
         code = os.waitstatus_to_exitcode(status)
@@ -292,7 +294,7 @@ class _Monitor:
         self._record(ended)
         self._flush()
         self._remove()
-        self._tell(Exited(ended.exit_code))
+        self._tell(Exited(ended.exit_code, self._usage))
 
     def _flush(self) -> None:
         """Hand the client what it has not taken yet, as long as it is there."""

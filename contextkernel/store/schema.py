@@ -140,6 +140,22 @@ SCRIPTS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX failed_layers_by_layer ON failed_layers (diff_id)",
     ),
+    (
+        # what was built, when and how; session: who builds it, empty once it has ended
+        """CREATE TABLE builds (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            session TEXT NOT NULL,
+            document BLOB NOT NULL
+        )""",
+        """CREATE TABLE build_steps (
+            build TEXT NOT NULL REFERENCES builds (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            document BLOB NOT NULL,
+            log BLOB,
+            PRIMARY KEY (build, number)
+        ) WITHOUT ROWID""",
+    ),
 )
 
 #: The version this package writes.

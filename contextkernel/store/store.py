@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from contextkernel.errors import StoreFull, StoreProblem
+from contextkernel.model.builds import BuildLog, BuildRow, BuildStepRow
 from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow, UsageRow
 from contextkernel.model.container import ContainerSpec
 from contextkernel.model.digest import Digest
@@ -19,6 +20,7 @@ from contextkernel.model.oci import ImageConfig
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import CheckFinding, CompareRow, HistoryRow, ImageRow
 from contextkernel.store.blobs import Blobs, Readable
+from contextkernel.store.builds import Builds, StepEntry
 from contextkernel.store.cache_mounts import CacheMountRow, CacheMounts, Sharing
 from contextkernel.store.containers import Containers
 from contextkernel.store.database import Database
@@ -56,6 +58,7 @@ class Store:
         self._steps = Steps(self._database, self._session)
         self._notes = Notes(self._database)
         self._pruning = Pruning(paths, self._database)
+        self._builds = Builds(self._database, self._session)
         self._caches = CacheMounts(paths, self._database, self._session)
         self._failed = FailedSteps(paths, self._database, self._session)
         self._containers = Containers(paths, self._database, self._session)
@@ -470,6 +473,43 @@ class Store:
     def forget_failed(self, scope: str | None = None) -> int:
         """Let failed steps go: those of a scope, or all; returns how many. Their directories become trash."""
         return self._failed.forget(scope)
+
+    # ---- records of builds
+
+    def begin_build(self, row: BuildRow) -> None:
+        """Record that a build begins; the oldest records go when there are too many."""
+        self._builds.begin(row)
+
+    def record_build(self, build: str, steps: Sequence[StepEntry], row: BuildRow | None = None) -> None:
+        """Record steps of a build, and with ``row`` its end; nothing if its record was removed meanwhile."""
+        self._builds.record(build, steps, row)
+
+    def builds(self) -> tuple[BuildRow, ...]:
+        """Recorded builds, newest first; one whose process is gone counts as canceled."""
+        return self._builds.rows()
+
+    def build(self, text: str) -> BuildRow:
+        """The build that ``text`` names: a unique part of an id from its start, ``^N`` for the Nth before the newest.
+
+        Args:
+            text: empty for the newest.
+
+        Raises:
+            NotFound: there is none. InvalidInput: more than one id starts so.
+        """
+        return self._builds.find(text)
+
+    def build_steps(self, build: str) -> tuple[BuildStepRow, ...]:
+        """The recorded steps of a build, by number."""
+        return self._builds.steps(build)
+
+    def build_logs(self, build: str) -> tuple[BuildLog, ...]:
+        """The recorded output of a build's steps, of those that had any."""
+        return self._builds.logs(build)
+
+    def remove_builds(self, builds: Iterable[str]) -> None:
+        """Forget builds by their whole ids; fine for those that are gone."""
+        self._builds.remove(builds)
 
     # ---- containers
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from contextkernel.errors import ImageNotFound, SourceNotFound, StoreProblem
 from contextkernel.layer.index import pack_index, unpack_index
 from contextkernel.model.codec import from_json, to_json
-from contextkernel.model.container import LaunchRequest, RunState
+from contextkernel.model.container import LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
 from contextkernel.model.failed import FailedStep
 from contextkernel.model.layers import CopyItem, CopyRequest, Entry, Layer, LayerFacts, MakeDirRequest
@@ -388,6 +388,7 @@ class ToldProcess:
 
     def __init__(self, status: int) -> None:
         self.status = status
+        self.usage: Usage | None = Usage(0.25, 1 << 20)
         self.signals: list[int] = []
         self.closed = False
 

@@ -36,6 +36,7 @@ from contextkernel.model.results import (
     RunResult,
 )
 from contextkernel.testing.fake_checks import FakeChecks
+from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.samples import (
     BOZO,
     DANGLING,
@@ -66,7 +67,7 @@ def _same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-class FakeEngine(FakeChecks):
+class FakeEngine(FakeChecks, FakeRecords):
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
     Attributes:

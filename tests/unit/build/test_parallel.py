@@ -39,6 +39,7 @@ class Waiting:
     """A process that runs until it is killed, and holds its output open meanwhile."""
 
     pid = 4243
+    usage = None
 
     def __init__(self, stdout: int | None) -> None:
         self.killed = threading.Event()

@@ -14,6 +14,7 @@ from contextkernel.model.explanation import StepExplanation
 from contextkernel.model.results import BaseRow, CheckFinding, CompareRow, ContainerRow, Fact, HistoryRow, ImageRow
 from contextkernel.notebook.display import frame_html, frame_text
 from contextkernel.notebook.frames import DTYPES, ContainerFrame, fact_record, make_frame, to_frame
+from contextkernel.testing.fake_records import build_rows, build_step_rows
 from contextkernel.testing.samples import BOZO, GREET, cache_rows, container_rows, history_rows, image_rows
 
 ROWS = {
@@ -30,6 +31,8 @@ ROWS = {
     ),
     "cache": cache_rows(),
     "usage": (UsageRow(type="Images", total=3, active=1, size=5_000_000, reclaimable=1_000),),
+    "builds": build_rows(),
+    "build_steps": build_step_rows(),
     "findings": (CheckFinding(what="blob without a row", where="blobs/sha256/00"),),
 }
 
@@ -290,3 +293,18 @@ def test_the_cache_shows_sizes_and_times_for_people():
     text = repr(frame("cache"))
     assert "5MB" in text
     assert "ago" in text
+
+
+def test_builds_are_shown_for_people():
+    shown = repr(frame("builds"))
+    assert "1m 1s" in shown
+    assert "RUN make test failed" not in shown  # the column is there, and not in the way
+    assert frame("builds").error[0].startswith("[2/2] RUN make test failed")
+
+
+def test_steps_of_a_build_are_shown_for_people():
+    steps = frame("build_steps")
+    assert "67.1MB" in repr(steps)
+    assert "<NA>" not in repr(steps)
+    assert steps.peak_memory.dropna().tolist() == [64 << 20]
+    assert steps[steps.state == "cached"].name.tolist() == ["[1/2] FROM docker.io/library/ubuntu:20.04"]
