@@ -19,10 +19,13 @@ from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copy_step import execute_copy
 from contextkernel.build.copying import ResolvedCopy, resolve_copy, resolve_several
 from contextkernel.build.crew import together
+from contextkernel.build.epoch import source_date_epoch
 from contextkernel.build.explaining import Explainer
-from contextkernel.build.export import export_image
+from contextkernel.build.export import Exporter
 from contextkernel.build.fetching import Fetching, OriginLayers
+from contextkernel.build.finished import Finished
 from contextkernel.build.opening import credentials_of, named_directory, open_source
+from contextkernel.build.outputs import check_outputs
 from contextkernel.build.ports import BaseResolver, BuildStore, LayoutResolver, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport, bytes_text
 from contextkernel.build.request import BuildRequest
@@ -179,6 +182,7 @@ class _Build:
         self._merging = threading.Lock()
         self._jobs = default_jobs() if request.jobs is None else request.jobs
         self._board = Board(self._jobs)
+        self._epoch: int | None = None
         self._ignore: tuple[str, ...] = ()
         self._images: dict[ImageOrigin, Digest] = {}
 
@@ -186,6 +190,11 @@ class _Build:
         if self._request.network not in _NETWORKS:
             raise InvalidInput(
                 f"network {self._request.network!r} is not supported for a build", hint="one of default, none, host"
+            )
+        check_outputs(self._request)
+        if self._request.attests:
+            raise InvalidInput(
+                "attestations are not possible in this version", hint="leave --provenance and --sbom out"
             )
         if self._request.steps.cgroup_parent:
             self._report.warn("--cgroup-parent has no effect: steps have no cgroup of their own")
@@ -317,6 +326,7 @@ class _Build:
         return True
 
     def _plan(self, dockerfile: Dockerfile, graph: StageGraph, scope: Mapping[str, str]) -> dict[int, StagePlan]:
+        self._epoch = source_date_epoch(self._args, scope, self._request.context_epoch)
         facts = Facts(
             dockerfile=dockerfile,
             scope=scope,
@@ -324,6 +334,7 @@ class _Build:
             proxy=proxy_environment(self._args),
             network=_NETWORKS[self._request.network],
             run=settings_of(self._args, self._request.steps, _NETWORKS[self._request.network]),
+            epoch=self._epoch,
         )
         plans: dict[int, StagePlan] = {}
         for index in graph.needed:
@@ -459,15 +470,24 @@ class _Build:
             self._report.warn(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
 
     def _export(self, graph: StageGraph, plan: StagePlan) -> BuildResult:
-        return export_image(
-            self._store,
-            self._report,
-            self._request,
+        finished = Finished(
             state=plan.state,
             base=self._bottom(graph, plan),
             layers=self._board.layers(graph.target),
             platform=self._platform,
         )
+        exporter = Exporter(
+            self._store,
+            self._builder._worker,
+            self._report,
+            self._request,
+            epoch=self._epoch,
+            keep=self._keep,
+            stack=self._stack,
+            statements=lambda _: (),
+            metadata={},
+        )
+        return exporter.export([finished])
 
     def _bottom(self, graph: StageGraph, plan: StagePlan) -> ImageConfig | None:
         """The configuration of the image at the bottom of the target; ``None`` for scratch."""

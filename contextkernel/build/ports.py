@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 from contextkernel.model.digest import Digest
 from contextkernel.model.failed import FailedStep
@@ -16,6 +16,7 @@ from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
+    from contextkernel.store.extras import Extras
     from contextkernel.store.step_notes import StepNote, StepPlace
     from contextkernel.store.steps import StepRecord
 
@@ -116,6 +117,23 @@ class BuildStore(Protocol):
 
     def temporary_path(self) -> str:
         """A path that goes when this session ends."""
+        ...
+
+    @property
+    def root(self) -> str:
+        """The directory of the store."""
+        ...
+
+    def blob_path(self, digest: Digest) -> str:
+        """Where a blob is, or would be."""
+        ...
+
+    def open_blob(self, digest: Digest, size: int | None = None) -> IO[bytes]:
+        """A verifying reader of a blob."""
+        ...
+
+    def set_extras(self, image: Digest, extras: Extras) -> None:
+        """Attestations and annotations that an image has when it leaves the store."""
         ...
 
 

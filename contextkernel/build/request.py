@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from contextkernel.model.build_inputs import StepOptions
+from contextkernel.model.outputs import Annotation, Attest, ImageOutput, Output
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
@@ -53,6 +54,13 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         source: where the build context comes from, if it is not the directory ``context``.
         contexts: named contexts (``--build-context``): name to directory, URL or ``docker-image://...``.
         jobs: how many steps may run at the same time; ``None`` for :func:`contextkernel.build.schedule.default_jobs`.
+        outputs: what the result is turned into; by default an image in the store.
+        annotations: for every output that is an image.
+        attests: statements that go with the result.
+        stdout: descriptor for outputs that go to standard output (``-``), if there is one.
+        context_epoch: when the context was made, in seconds since 1970, where it tells (a git commit's time, a
+            server's Last-Modified): what ``SOURCE_DATE_EPOCH=context`` means.
+        ref: name of this build's record, for the metadata; empty for none.
     """
 
     context: str | None = None
@@ -71,6 +79,12 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     source: ContextSource | None = None
     contexts: Mapping[str, str] = msgspec.field(default_factory=dict)
     jobs: int | None = None
+    outputs: tuple[Output, ...] = (ImageOutput(),)
+    annotations: tuple[Annotation, ...] = ()
+    attests: tuple[Attest, ...] = ()
+    stdout: int | None = None
+    context_epoch: int | None = None
+    ref: str = ""
 
     @property
     def given_args(self) -> dict[str, str]:

@@ -218,6 +218,7 @@ class StageRun:
                                 work=f"{directory}/work",
                                 path=step.path,
                                 owner=step.owner,
+                                mtime=None if step.epoch is None else step.epoch * 1_000_000_000,
                             )
                         )
                     case _ as never:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextkernel.commands.declared_cache import EXPLAIN_OPTIONS
 from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, PLATFORM
+from contextkernel.commands.declared_outputs import OUTPUT_OPTIONS
 from contextkernel.commands.declared_steps import STEP_OPTIONS
 from contextkernel.commands.grammar import Command, Option
 
@@ -44,7 +45,6 @@ _BUILD_OPTIONS = (
         metavar="string",
         help='Path of the Dockerfile, by default PATH/Dockerfile; "-" is standard input',
     ),
-    Option(name="iidfile", kind="string", metavar="string", help="File to write the image's id to"),
     Option(
         name="jobs",
         kind="int",
@@ -52,7 +52,6 @@ _BUILD_OPTIONS = (
         help="How many steps may run at the same time, by default one for each CPU and four at least",
     ),
     Option(name="label", kind="list", metavar="stringArray", help="Label for the image: KEY=VALUE"),
-    Option(name="load", hidden=True),
     Option(
         name="network",
         kind="string",
@@ -80,6 +79,7 @@ _BUILD_OPTIONS = (
     Option(name="quiet", short="q", help="Print nothing but the image's id"),
     Option(name="tag", short="t", kind="list", metavar="stringArray", help="Name for the image: NAME[:TAG]"),
     Option(name="target", kind="string", metavar="string", help="Stage to stop at, by default the last"),
+    *OUTPUT_OPTIONS,
 )
 
 IMAGES = (

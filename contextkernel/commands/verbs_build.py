@@ -6,12 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.build_context import feed_of, parse_build_contexts
+from contextkernel.commands.build_outputs import ResultOptions
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.looking import look, wants_a_look
-from contextkernel.commands.outcome import Built, Outcome, Table, Text
+from contextkernel.commands.outcome import Outcome, Table, Text
 from contextkernel.commands.tables import formatted
 from contextkernel.commands.values import parse_build_args, parse_labels
-from contextkernel.errors import ContextKernelError, InvalidInput
+from contextkernel.errors import ContextKernelError
 
 if TYPE_CHECKING:
     from contextkernel.commands.call import Call
@@ -23,7 +24,7 @@ _PROGRESS: dict[str, Progress] = {"json": "json", "rawjson": "json", "plain": "p
 
 
 def build(call: Call) -> Outcome:
-    """Build an image; events go to the face's view, the image id to the file of ``--iidfile``."""
+    """Build an image; events go to the face's view, what the result becomes is for ``--output`` to say."""
     parsed = call.parsed
     feed = feed_of(call)
     if wants_a_look(parsed):
@@ -32,9 +33,7 @@ def build(call: Call) -> Outcome:
                 "--explain is told of a build, and --check builds nothing", more="leave one of them out"
             )
         return look(call, feed.context, feed.dockerfile, feed.text)
-    iidfile = parsed.maybe("iidfile")
-    if iidfile is not None:
-        _check_writable(iidfile)
+    options = ResultOptions(call)
     labels, arguments = parse_labels(parsed.texts("label")), parse_build_args(parsed.texts("build-arg"))
     steps = _step_options(parsed)
     quiet = parsed.flag("quiet") or parsed.text("progress") == "quiet"
@@ -56,17 +55,19 @@ def build(call: Call) -> Outcome:
                 jobs=_jobs(parsed.number("jobs")),
                 contexts=parse_build_contexts(parsed.texts("build-context")),
                 report=report,
+                outputs=options.outputs,
+                annotations=options.annotations,
+                attests=options.attests,
+                stdout=options.stdout,
             )
     except ContextKernelError as problem:
         problem.exit_code = 1  # docker build: whatever failed
         raise
-    if iidfile is not None:
-        with open(iidfile, "w", encoding="ascii") as file:
-            file.write(result.image)
+    finished = options.finish(result, quiet=quiet)
     if parsed.flag("explain"):
         table, layout = Table("explanation", result.explanation), parsed.text("format")
         return Outcome(value=table if layout in ("", "table") else Text(formatted(table, layout)))
-    return Outcome(value=Built(result, quiet))
+    return finished
 
 
 def _step_options(parsed: Parsed) -> StepOptions:
@@ -93,16 +94,3 @@ def _jobs(number: int | None) -> int | None:
     if number is not None and number < 1:
         raise usage_problem(f"--jobs {number}: at least one step must be allowed to run", more="leave --jobs out")
     return number
-
-
-def _check_writable(path: str) -> None:
-    """A result nobody can write down is refused before the build; docker also removes an old file first."""
-    try:
-        if os.path.exists(path):
-            os.remove(path)
-        elif not os.path.isdir(os.path.dirname(path) or "."):
-            raise InvalidInput(f"cannot write {path}: no such directory", hint="make it first, or name another file")
-        elif not os.access(os.path.dirname(path) or ".", os.W_OK):
-            raise InvalidInput(f"cannot write {path}: permission denied", hint="name another file")
-    except OSError as problem:
-        raise InvalidInput(f"cannot write {path}: {(problem.strerror or str(problem)).lower()}") from None

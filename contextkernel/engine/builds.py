@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contextkernel.engine.contexts import BuildContext
     from contextkernel.model.build_inputs import StepOptions
     from contextkernel.model.digest import Digest
+    from contextkernel.model.outputs import Annotation, Attest, Output
     from contextkernel.model.platform import Platform
     from contextkernel.model.ports import Reporter
     from contextkernel.model.results import BaseRow, BuildResult
@@ -41,6 +42,10 @@ class Builds(Caches):
         jobs: int | None = None,
         contexts: Mapping[str, str] | None = None,
         report: Reporter | None = None,
+        outputs: Sequence[str | Output] = (),
+        annotations: Sequence[str | Annotation] = (),
+        attests: Sequence[str | Attest] = (),
+        stdout: int | None = None,
     ) -> BuildResult:
         """Build an image from a Dockerfile and a build context.
 
@@ -63,8 +68,14 @@ class Builds(Caches):
             contexts: further contexts by name, for FROM, ``COPY --from`` and ``RUN --mount``: a directory, a URL,
                 ``docker-image://REF``, ``oci-layout://DIRECTORY[:TAG|@DIGEST]``.
             report: receives the build's events.
+            outputs: what the result becomes, as values or in the words of ``--output`` (``type=oci,dest=a.tar``); by
+                default an image in the store.
+            annotations: of images that leave the store, as values or in the words of ``--annotation``.
+            attests: statements that go with the result, as values or in the words of ``--attest``.
+            stdout: descriptor for outputs to ``-``.
 
         Raises:
+            InvalidInput: an output that cannot be written, or a value that is not acceptable.
             DockerfileError, SourceNotFound, StepFailed, ImageNotFound: see there; finished steps stay cached.
         """
         from contextkernel.build import Builder, BuildRequest
@@ -72,15 +83,20 @@ class Builds(Caches):
         from contextkernel.engine.contexts import given
         from contextkernel.fetch import Limits, NetworkFetcher
         from contextkernel.model.build_inputs import StepOptions
+        from contextkernel.model.outputs import ImageOutput, parse_annotation, parse_attests, parse_output
 
+        arguments = {
+            key: value if value is not None else os.environ.get(key) for key, value in (build_args or {}).items()
+        }
+        # as buildx does: one variable for all tools that make reproducible things
+        if arguments.get("SOURCE_DATE_EPOCH") is None and os.environ.get("SOURCE_DATE_EPOCH"):
+            arguments["SOURCE_DATE_EPOCH"] = os.environ["SOURCE_DATE_EPOCH"]
         self._sweep()
         limit = cache_limit(self._store.root)
         request = BuildRequest(
             contexts=dict(contexts or {}),
             tags=tuple(ImageRef.parse(tag) for tag in tags),
-            build_args={
-                key: value if value is not None else os.environ.get(key) for key, value in (build_args or {}).items()
-            },
+            build_args=arguments,
             target=target,
             no_cache=no_cache,
             no_cache_stages=tuple(no_cache_filter),
@@ -89,6 +105,14 @@ class Builds(Caches):
             network=network,
             steps=steps or StepOptions(),
             jobs=jobs,
+            outputs=tuple(parse_output(one) if isinstance(one, str) else one for one in outputs) or (ImageOutput(),),
+            annotations=tuple(
+                found for one in annotations for found in (parse_annotation(one) if isinstance(one, str) else (one,))
+            ),
+            attests=tuple(
+                found for one in attests for found in (parse_attests([one]) if isinstance(one, str) else (one,))
+            ),
+            stdout=stdout,
         )
         limits = Limits.from_environment()
         fetcher = NetworkFetcher(limits)

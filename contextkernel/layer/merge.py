@@ -36,6 +36,18 @@ def merge(layers: Iterable[Iterable[Entry]]) -> dict[str, Entry]:
         Path to row, sorted depth first by the bytes of the names, without whiteouts. ``"."`` is always there. A hard
         link whose first name is hidden by a later layer becomes the file.
     """
+    return {entry.path: entry for entry, _ in _flatten(_overlaid(layers))}
+
+
+def merge_located(layers: Iterable[Iterable[Entry]]) -> Iterator[tuple[Entry, tuple[int, str] | None]]:
+    """The rows of :func:`merge`, each with the layer (its number, base 0) and the path there that its content is at.
+
+    Directories that no layer has as an entry are nowhere.
+    """
+    return _flatten(_overlaid(layers))
+
+
+def _overlaid(layers: Iterable[Iterable[Entry]]) -> _Node:
     root = _Node(Entry(path=".", kind="dir", mode=0o755))
     for number, layer in enumerate(layers):
         rows = list(layer)
@@ -50,7 +62,7 @@ def merge(layers: Iterable[Iterable[Entry]]) -> dict[str, Entry]:
         for row, full in zip(rows, _full(rows), strict=True):
             if full is not None:
                 _add(root, row, full, number)
-    return dict(_flatten(root))
+    return root
 
 
 def _full(rows: list[Entry]) -> Iterator[Entry | None]:
@@ -92,7 +104,7 @@ def _add(root: _Node, row: Entry, full: Entry, layer: int) -> None:
         node.children = {}
 
 
-def _flatten(root: _Node) -> Iterator[tuple[str, Entry]]:
+def _flatten(root: _Node) -> Iterator[tuple[Entry, tuple[int, str] | None]]:
     """Rows in order; the first name of each file is the file, later ones are links to it."""
     first: dict[tuple[int, str], str] = {}
     todo: list[tuple[str, _Node]] = [(".", root)]
@@ -105,7 +117,9 @@ def _flatten(root: _Node) -> Iterator[tuple[str, Entry]]:
             leader = first.setdefault(node.origin, path)
             if leader != path:
                 entry = msgspec.structs.replace(entry, kind="hardlink", link=leader, size=0, digest="", xattrs={})
-        yield path, entry
+        if entry.path != path:  # a hard link whose first name is gone
+            entry = msgspec.structs.replace(entry, path=path)
+        yield entry, node.origin
         inside = sorted(node.children, key=encode_name, reverse=True)
         todo.extend((names.join(path, name), node.children[name]) for name in inside)
 

@@ -140,7 +140,11 @@ class CopyRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MakeDirRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Create a directory and its parents (WORKDIR) with this mode, owned by ``owner`` (names resolved inside)."""
+    """Create a directory and its parents (WORKDIR) with this mode, owned by ``owner`` (names resolved inside).
+
+    Attributes:
+        mtime: time of the directories that are made, in nanoseconds; ``None``: now.
+    """
 
     lowers: tuple[str, ...]
     upper: str
@@ -148,3 +152,31 @@ class MakeDirRequest(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     owner: str = ""
     mode: int = 0o755
+    mtime: int | None = None
+
+
+class ExtraFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is added to exported ones: clean relative path, content, permission bits, nanoseconds."""
+
+    path: str
+    data: bytes
+    mode: int = 0o600
+    mtime: int = 0
+
+
+class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Write what a stack of layers looks like, as files or as one tar; done by the layer worker.
+
+    Attributes:
+        layers: layer directories, base first.
+        prefix: directory of the output that everything is put into; empty for none.
+        mtime: nanoseconds that every entry gets as its time; ``None`` keeps the layers' own.
+        extras: further files.
+        delete: of a directory: remove what is there and not in the layers.
+    """
+
+    layers: tuple[str, ...]
+    prefix: str = ""
+    mtime: int | None = None
+    extras: tuple[ExtraFile, ...] = ()
+    delete: bool = False

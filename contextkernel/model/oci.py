@@ -23,6 +23,9 @@ MEDIA_DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 MEDIA_DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 MEDIA_DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 MEDIA_DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+MEDIA_EMPTY = "application/vnd.oci.empty.v1+json"
+MEDIA_IN_TOTO = "application/vnd.in-toto+json"
+ATTESTATION_ARTIFACT = "application/vnd.docker.attestation.manifest.v1+json"
 
 
 class PlatformField(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,25 +43,28 @@ class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     digest: Digest
     size: int
     annotations: dict[str, str] | None = None
+    data: str | None = None
     platform: PlatformField | None = None
 
 
-class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
     """An image manifest."""
 
     schema_version: int
+    media_type: str | None = None
+    artifact_type: str | None = None
     config: Descriptor
     layers: tuple[Descriptor, ...]
-    media_type: str | None = None
+    subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
 
 
-class Index(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Index(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
     """An image index (Docker: manifest list)."""
 
     schema_version: int
-    manifests: tuple[Descriptor, ...]
     media_type: str | None = None
+    manifests: tuple[Descriptor, ...]
     annotations: dict[str, str] | None = None
 
 

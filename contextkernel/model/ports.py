@@ -10,7 +10,7 @@ from typing import Protocol
 
 from contextkernel.model.container import LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
-from contextkernel.model.layers import CopyRequest, Entry, LayerFacts, MakeDirRequest
+from contextkernel.model.layers import CopyRequest, Entry, ExportRequest, LayerFacts, MakeDirRequest
 
 
 class Process(Protocol):
@@ -119,8 +119,33 @@ class LayerWorker(Protocol):
         """Create a directory as WORKDIR does; an existing one is left as it is."""
         ...
 
-    def write_tar(self, directory: str, descriptor: int) -> LayerFacts:
-        """Render the layer's uncompressed tar from ``directory`` to an open descriptor."""
+    def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
+        """Render the layer's uncompressed tar from ``directory`` to an open descriptor.
+
+        Args:
+            directory: the layer's directory.
+            descriptor: what to write to.
+            latest: no entry gets a later time than this (nanoseconds); the digest is that of what was written.
+        """
+        ...
+
+    def export_tar(self, request: ExportRequest, descriptor: int) -> None:
+        """Write the merged files of layers as one tar archive (docker's ``type=tar``) to an open descriptor.
+
+        Raises:
+            InvalidInput: the output cannot be written.
+        """
+        ...
+
+    def export_tree(self, request: ExportRequest, descriptor: int) -> None:
+        """Write the merged files of layers into an open directory (docker's ``type=local``), as the caller's own.
+
+        What is there stays, unless it is in the way. No symbolic link is followed, neither of the directory nor of
+        the layers; every file appears complete or not at all.
+
+        Raises:
+            InvalidInput: the directory cannot be written, or a device cannot be made.
+        """
         ...
 
     def remove(self, paths: Sequence[str]) -> None:

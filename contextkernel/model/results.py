@@ -6,6 +6,7 @@ Sizes are bytes, times are timezone-aware UTC datetimes, ids are in full; faces 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -106,9 +107,14 @@ class BuildStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished build; ``explanation`` says for each step that makes a layer what the cache had for it, and why.
+    """A finished build.
 
-    ``record`` is the id of the build's record, empty where none is kept.
+    Attributes:
+        image: id of the image: the digest of its configuration.
+        stored: it is in the store; false when all outputs went elsewhere.
+        explanation: for each step that makes a layer, what the cache had for it, and why.
+        metadata: docker's document of ``--metadata-file``: digests and names by docker's keys.
+        record: id of the build's record, empty where none is kept.
     """
 
     image: Digest
@@ -118,6 +124,8 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     record: str = ""
     explanation: tuple[StepExplanation, ...] = ()
+    stored: bool = True
+    metadata: dict[str, Any] = {}
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ def image_config(
     made: Sequence[MadeLayer],
     labels: Mapping[str, str],
     platform: Platform,
+    epoch: int | None = None,
 ) -> ImageConfig:
     """Put the document together.
 
@@ -43,11 +44,14 @@ def image_config(
         made: the layers on top of it, in order, one for each history line with a layer.
         labels: from ``--label``; they win, and leave no history.
         platform: of an image that is based on nothing.
+        epoch: SOURCE_DATE_EPOCH in seconds: the time of everything that this build added to the history.
     """
     below = base.rootfs.diff_ids if base else ()
     inherited = _complete(base) if base else ()
+    fixed = None if epoch is None else timestamp(epoch * 1_000_000_000)
     own = tuple(
-        History(created_by=line.created_by, comment=COMMENT, empty_layer=not line.layer) for line in state.history
+        History(created=fixed, created_by=line.created_by, comment=COMMENT, empty_layer=not line.layer)
+        for line in state.history
     )
     # a stage that starts from files has their layer, and no line of its own for it: BuildKit adds one at the end,
     # which says what made the topmost layer

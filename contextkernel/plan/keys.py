@@ -20,9 +20,10 @@ _CHAIN = "contextkernel/chain/v1"
 _RUN = "contextkernel/run/v3"
 _COPY = "contextkernel/copy/v3"
 _LINK = "contextkernel/link/v1"
-_WORKDIR = "contextkernel/workdir/v2"
+_WORKDIR = "contextkernel/workdir/v3"
 _FETCHED = "contextkernel/fetched/v1"
 _SOURCE = "contextkernel/source/v1"
+_REWRITE = "contextkernel/rewrite/v1"
 
 Inputs = dict[str, object]
 """The inputs of a key by name, plain values only: what a miss is explained with."""
@@ -104,8 +105,8 @@ def copy_inputs(step: CopyStep, content: Digest) -> Inputs:
 
 
 def workdir_inputs(step: WorkdirStep) -> Inputs:
-    """What the result of a WORKDIR depends on: the directory and its owner."""
-    return {"path": step.path, "owner": step.owner}
+    """What the result of a WORKDIR depends on: the directory, its owner and SOURCE_DATE_EPOCH, which is its time."""
+    return {"path": step.path, "owner": step.owner, "epoch": step.epoch}
 
 
 def run_key(step: RunStep, parent: Digest, contents: Mapping[RunMount, Digest] | None = None) -> Digest:
@@ -141,6 +142,11 @@ def fetched_key(kind: str, *facts: object) -> Digest:
 def several_content(copies: Iterable[tuple[CopyStep, Digest]]) -> Digest:
     """What stands for the content of an ADD from several places: each of its copies with its content, in order."""
     return _digest([_SOURCE, "several", *(copy_inputs(step, content) for step, content in copies)])
+
+
+def rewrite_key(layer: Digest, epoch: int) -> Digest:
+    """Key of a layer whose files are made no younger than ``epoch`` (seconds since 1970)."""
+    return _digest([_REWRITE, layer, epoch])
 
 
 def source_digest(items: Iterable[tuple[object, ...]]) -> Digest:

@@ -46,7 +46,7 @@ from contextkernel.plan.run_mounts import RunSettings
 from contextkernel.plan.run_steps import plan_run, settle_run
 from contextkernel.plan.scope import StepScope
 from contextkernel.plan.stages import Command, StageNode
-from contextkernel.plan.steps import ContextOrigin, ImageOrigin, LayerStep, MetadataStep, Network, Step
+from contextkernel.plan.steps import ContextOrigin, ImageOrigin, LayerStep, MetadataStep, Network, Step, WorkdirStep
 from contextkernel.plan.values import checked_signal, ports_of, working_dir
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -63,6 +63,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         proxy: ``NAME=value`` for every RUN.
         network: of a RUN that does not choose.
         run: what every RUN is given.
+        epoch: SOURCE_DATE_EPOCH in seconds, if there is one.
     """
 
     dockerfile: Dockerfile
@@ -71,6 +72,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     proxy: tuple[str, ...] = ()
     network: Network = "default"
     run: RunSettings = RunSettings()
+    epoch: int | None = None
 
 
 class HistoryLine(msgspec.Struct, frozen=True):
@@ -268,7 +270,10 @@ class _Applier:
                 return _configured(state, on_build=(*(config.on_build or ()), text)), None
             case Workdir(path=word):
                 path = working_dir(config.working_dir, self._expand(word, env))
-                return _configured(state, working_dir=path), plan_workdir(path, config.user, self._scope(state))
+                step = plan_workdir(path, config.user, self._scope(state))
+                if isinstance(step, WorkdirStep):
+                    step = msgspec.structs.replace(step, epoch=self._facts.epoch)
+                return _configured(state, working_dir=path), step
             case Run():
                 facts = self._facts
                 run = plan_run(self._command.instruction, self._scope(state))

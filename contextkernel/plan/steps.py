@@ -166,10 +166,15 @@ class CopyStep(_Step, frozen=True, kw_only=True):
 
 
 class WorkdirStep(_Step, frozen=True, kw_only=True):
-    """Make the working directory, with ``owner`` (``user[:group]``) for directories that are missing."""
+    """Make the working directory, with ``owner`` (``user[:group]``) for directories that are missing.
+
+    Attributes:
+        epoch: SOURCE_DATE_EPOCH: the time of directories that are made, in seconds; ``None``: when they are made.
+    """
 
     path: str
     owner: str = ""
+    epoch: int | None = None
 
 
 class MetadataStep(_Step, frozen=True, kw_only=True):

@@ -156,6 +156,21 @@ SCRIPTS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (build, number)
         ) WITHOUT ROWID""",
     ),
+    (
+        # what a build stated of an image, and the annotations it is to have wherever it goes
+        """CREATE TABLE image_statements (
+            image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            predicate_type TEXT NOT NULL,
+            name TEXT NOT NULL,
+            blob TEXT NOT NULL,
+            PRIMARY KEY (image, position)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE image_annotations (
+            image TEXT PRIMARY KEY REFERENCES images (id) ON DELETE CASCADE,
+            document BLOB NOT NULL
+        ) WITHOUT ROWID""",
+    ),
 )
 
 #: The version this package writes.

@@ -24,6 +24,7 @@ from contextkernel.store.builds import Builds, StepEntry
 from contextkernel.store.cache_mounts import CacheMountRow, CacheMounts, Sharing
 from contextkernel.store.containers import Containers
 from contextkernel.store.database import Database
+from contextkernel.store.extras import Extras, ImageExtras
 from contextkernel.store.failed import FailedSteps
 from contextkernel.store.images import Images
 from contextkernel.store.layers import Layers
@@ -55,6 +56,7 @@ class Store:
         self._blobs = Blobs(paths, self._database, self._session)
         self._layers = Layers(paths, self._database, self._session, self._sweeper)
         self._images = Images(paths, self._database, self._session, self._blobs, self._layers, self._sweeper)
+        self._extras = ImageExtras(self._database, self._session, self._blobs)
         self._steps = Steps(self._database, self._session)
         self._notes = Notes(self._database)
         self._pruning = Pruning(paths, self._database)
@@ -319,6 +321,14 @@ class Store:
             ImageNotFound: no such image. ImageInUse: names the container.
         """
         return self._images.remove(text, force=force, running=running)
+
+    def extras(self, image: Digest) -> Extras:
+        """Attestations and annotations that an image has when it leaves the store; empty for an unknown one."""
+        return self._extras.get(image)
+
+    def set_extras(self, image: Digest, extras: Extras) -> None:
+        """Replace them, all at once; the image must be here."""
+        self._extras.set(image, extras)
 
     # ---- build cache
 

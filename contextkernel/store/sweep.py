@@ -46,8 +46,8 @@ def referenced_blobs(sql: sqlite3.Connection) -> set[str]:
     return {
         row[0]
         for row in sql.execute(
-            "SELECT id FROM images UNION SELECT blob FROM layers WHERE blob IS NOT NULL UNION SELECT digest FROM leases"
-            " WHERE kind = 'blob'"
+            "SELECT id FROM images UNION SELECT blob FROM layers WHERE blob IS NOT NULL UNION"
+            " SELECT blob FROM image_statements UNION SELECT digest FROM leases WHERE kind = 'blob'"
         )
     }
 

@@ -20,6 +20,7 @@ from contextkernel.store.worker_tree import Ids
 
 _THREADS = 2  # a commit overlaps whatever comes next
 _MAX_DEPTH = 2048  # levels of directories that a path of PATH_MAX bytes can have
+_WITH_DESCRIPTOR = (messages.WriteTar, messages.ExportTar, messages.ExportTree)
 
 
 class Worker:
@@ -42,7 +43,7 @@ class Worker:
             if isinstance(request, messages.Cancel):
                 self._cancelled.add(request.id)
                 continue
-            descriptor = self._channel.descriptors.popleft() if isinstance(request, messages.WriteTar) else -1
+            descriptor = self._channel.descriptors.popleft() if isinstance(request, _WITH_DESCRIPTOR) else -1
             self._queue.put((request, descriptor))
 
     def _work(self) -> None:
@@ -89,7 +90,15 @@ class Worker:
             case messages.WriteTar():
                 from contextkernel.store.worker_commit import write_tar
 
-                return write_tar(job.directory, descriptor, check)
+                return write_tar(job.directory, descriptor, check, job.latest)
+            case messages.ExportTar():
+                from contextkernel.store.worker_export import export_tar
+
+                export_tar(job.request, descriptor, check)
+            case messages.ExportTree():
+                from contextkernel.store.worker_export import export_tree
+
+                export_tree(job.request, descriptor, ids, check)
             case messages.Remove():
                 remove(job.paths)
             case messages.Adopt():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from contextkernel.errors import ContextKernelError, HostUnsupported, ProtocolViolation, StoreProblem
 from contextkernel.model.ids import IdMap
-from contextkernel.model.layers import CopyRequest, LayerFacts, MakeDirRequest
+from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest
 from contextkernel.store import worker_messages as messages
 from contextkernel.store.worker_messages import Answer, Channel, Job, to_error
 
@@ -59,9 +59,17 @@ class LayerWorkerClient:
         """See ports.LayerWorker."""
         self._call(lambda job: messages.MakeDir(id=job, request=request))
 
-    def write_tar(self, directory: str, descriptor: int) -> LayerFacts:
+    def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""
-        return self._facts(lambda job: messages.WriteTar(id=job, directory=directory), descriptor)
+        return self._facts(lambda job: messages.WriteTar(id=job, directory=directory, latest=latest), descriptor)
+
+    def export_tar(self, request: ExportRequest, descriptor: int) -> None:
+        """See ports.LayerWorker."""
+        self._call(lambda job: messages.ExportTar(id=job, request=request), descriptor)
+
+    def export_tree(self, request: ExportRequest, descriptor: int) -> None:
+        """See ports.LayerWorker."""
+        self._call(lambda job: messages.ExportTree(id=job, request=request), descriptor)
 
     def remove(self, paths: Sequence[str]) -> None:
         """See ports.LayerWorker."""

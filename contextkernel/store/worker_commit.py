@@ -7,6 +7,8 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from msgspec.structs import replace
+
 from contextkernel.errors import StoreProblem
 from contextkernel.layer import names, tar
 from contextkernel.layer.index import encode_name, layer_size, pack_index, sort_key, unpack_index
@@ -87,9 +89,11 @@ def commit(directory: str, ids: Ids, check: Check, lowers: tuple[str, ...] = ())
     return LayerFacts(diff_id=diff_id, size=layer_size(entries), entries=len(entries))
 
 
-def write_tar(directory: str, descriptor: int, check: Check) -> LayerFacts:
+def write_tar(directory: str, descriptor: int, check: Check, latest: int | None = None) -> LayerFacts:
     """See ports.LayerWorker."""
     entries = index_of(f"{directory}/diff")
+    if latest is not None:
+        entries = [replace(row, mtime=latest) if row.mtime > latest else row for row in entries]
     sink = Sink(descriptor)
     with Tree(f"{directory}/diff") as tree:
         for _ in _emit(tree, entries, sink, check, known=True):
@@ -223,12 +227,24 @@ def _emit(tree: Tree, entries: Iterable[Entry], sink: Sink, check: Check, *, kno
         directory, name = tree.parent(entry.path)
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
         try:
-            yield _emit_file(descriptor, entry, sink, buffer, known=known)
+            yield emit_file(descriptor, entry, sink, buffer, known=known)
         finally:
             os.close(descriptor)
 
 
-def _emit_file(descriptor: int, entry: Entry, sink: Sink, buffer: memoryview, *, known: bool) -> Entry:
+def emit_file(descriptor: int, entry: Entry, sink: Sink, buffer: memoryview, *, known: bool) -> Entry:
+    """Render one file.
+
+    Args:
+        descriptor: the open file.
+        entry: its row.
+        sink: takes header, content and padding.
+        buffer: for content.
+        known: the row has digest and attributes already.
+
+    Returns:
+        The row, completed unless it was known.
+    """
     xattrs = entry.xattrs
     if not known:
         attributes = _xattrs(descriptor, entry.path)

@@ -32,7 +32,7 @@ def make_dir(request: MakeDirRequest, ids: Ids, check: Check) -> None:
     with open_stage(request.lowers, request.upper, request.work, ids) as stage:
         owner = resolve_owner(request.owner, stage.root) if request.owner else (0, 0)
         path = destination_in_root(stage.root, request.path)
-        stage.make_dirs(path, request.mode, owner)
+        stage.make_dirs(path, request.mode, owner, mtime=request.mtime)
         stage.finish(request.lowers)
 
 

@@ -22,7 +22,7 @@ from contextkernel.errors import ContextKernelError, ProtocolViolation, StorePro
 from contextkernel.layer.index import decode_name, encode_name
 from contextkernel.model.codec import from_msgpack, to_msgpack
 from contextkernel.model.ids import IdMap
-from contextkernel.model.layers import CopyRequest, LayerFacts, MakeDirRequest
+from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -67,6 +67,21 @@ class WriteTar(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     id: int
     directory: str
+    latest: int | None = None
+
+
+class ExportTar(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.export_tar; comes with one descriptor."""
+
+    id: int
+    request: ExportRequest
+
+
+class ExportTree(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.export_tree; comes with one descriptor."""
+
+    id: int
+    request: ExportRequest
 
 
 class Remove(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -90,7 +105,7 @@ class Cancel(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     id: int
 
 
-Job = Commit | Unpack | Copy | MakeDir | WriteTar | Remove | Adopt
+Job = Commit | Unpack | Copy | MakeDir | WriteTar | ExportTar | ExportTree | Remove | Adopt
 Request = Start | Job | Cancel
 
 
@@ -273,6 +288,7 @@ class Channel:
 
 
 __all__ = [
-    "Adopt", "Answer", "Cancel", "Cancelled", "Channel", "Commit", "Copy", "Done", "Failed", "Job", "MakeDir",
-    "Problem", "Ready", "Remove", "Request", "Start", "Unpack", "WriteTar", "to_error", "to_problem",
+    "Adopt", "Answer", "Cancel", "Cancelled", "Channel", "Commit", "Copy", "Done", "ExportTar", "ExportTree",
+    "Failed", "Job", "MakeDir", "Problem", "Ready", "Remove", "Request", "Start", "Unpack", "WriteTar",
+    "to_error", "to_problem",
 ]  # fmt: skip

@@ -59,8 +59,8 @@ class Stage:
             return ""
         return "dir" if stat.S_ISDIR(info.st_mode) else "other"
 
-    def make_dirs(self, path: str, mode: int, owner: Owner) -> None:
-        """Make a directory and its missing parents.
+    def make_dirs(self, path: str, mode: int, owner: Owner, *, mtime: int | None = None) -> None:
+        """Make a directory and its missing parents; ``mtime``, in nanoseconds, is the time of those that are made.
 
         Raises:
             InvalidInput: something on the way is not a directory.
@@ -68,6 +68,7 @@ class Stage:
         if path == "." or self.kind(path) == "dir":
             return
         here = "."
+        made = []
         for part in path.split("/"):
             here = names.join(here, part)
             existing = self.kind(here)
@@ -86,6 +87,12 @@ class Stage:
                 os.fchmod(descriptor, mode)
             finally:
                 os.close(descriptor)
+            made.append(here)
+        for one in reversed(
+            made if mtime is not None else ()
+        ):  # a directory made inside changes the time of its parent
+            parent, name = self.tree.parent(one)
+            os.utime(name, ns=(mtime or 0, mtime or 0), dir_fd=parent, follow_symlinks=False)
 
     def finish(self, lowers: Sequence[str]) -> None:
         """Keep the owners that the host could not store, also those of directories that were only passed through."""

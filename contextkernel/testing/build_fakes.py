@@ -14,6 +14,7 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 from contextkernel.errors import ImageNotFound, SourceNotFound, StoreProblem
 from contextkernel.layer.index import pack_index, unpack_index
@@ -21,11 +22,12 @@ from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.container import LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
 from contextkernel.model.failed import FailedStep
-from contextkernel.model.layers import CopyItem, CopyRequest, Entry, Layer, LayerFacts, MakeDirRequest
+from contextkernel.model.layers import CopyItem, CopyRequest, Entry, ExportRequest, Layer, LayerFacts, MakeDirRequest
 from contextkernel.model.oci import History, ImageConfig, RootFS, RunConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import Process, Reporter
 from contextkernel.model.reference import ImageRef
+from contextkernel.store.extras import Extras
 from contextkernel.store.step_notes import StepDocument, StepNote, StepPlace
 from contextkernel.store.steps import StepRecord
 
@@ -45,6 +47,7 @@ class MemoryStore:
         released: layers that the builder has given up.
         failed: failed steps that are kept, with their directories.
         caches: ids of the cache mounts that were used, by identity.
+        extras: attestations and annotations of images.
     """
 
     def __init__(self, root: str) -> None:
@@ -61,6 +64,7 @@ class MemoryStore:
         self.listings: dict[str, bytes] = {}
         self.caches: dict[str, str] = {}
         self.failed: list[tuple[FailedStep, str]] = []
+        self.extras: dict[Digest, Extras] = {}
         self._layers: dict[Digest, Layer] = {}
         self._count = itertools.count(1)
 
@@ -216,6 +220,18 @@ class MemoryStore:
         os.makedirs(os.path.join(self.root, "tmp"), exist_ok=True)
         return os.path.join(self.root, "tmp", str(next(self._count)))
 
+    def blob_path(self, digest: Digest) -> str:
+        """There are no blobs here."""
+        return os.path.join(self.root, "blobs", digest.hex)
+
+    def open_blob(self, digest: Digest, size: int | None = None) -> IO[bytes]:
+        """There are no blobs here."""
+        raise StoreProblem(f"there is no blob {digest} of {size} bytes")
+
+    def set_extras(self, image: Digest, extras: Extras) -> None:
+        """See ``Store``."""
+        self.extras[image] = extras
+
     def add_base(
         self,
         worker: TreeWorker,
@@ -267,12 +283,14 @@ class TreeWorker:
         copies: the copy requests, in order.
         committed: directories that were committed.
         lowers: what was said to lie below each of them.
+        exports: the export requests, in order.
     """
 
     def __init__(self) -> None:
         self.copies: list[CopyRequest] = []
         self.committed: list[str] = []
         self.lowers: list[tuple[str, ...]] = []
+        self.exports: list[ExportRequest] = []
 
     def commit(self, directory: str, *, lowers: Sequence[str] = ()) -> LayerFacts:
         """See ``ports.LayerWorker``; times do not count."""
@@ -335,9 +353,19 @@ class TreeWorker:
         _extract(source, os.path.join(directory, "diff"))
         return self.commit(directory)
 
-    def write_tar(self, directory: str, descriptor: int) -> LayerFacts:
+    def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
         """Not what a builder does."""
-        raise StoreProblem(f"{directory}: no tar for {descriptor}")
+        raise StoreProblem(f"{directory}: no tar for {descriptor}, {latest}")
+
+    def export_tar(self, request: ExportRequest, descriptor: int) -> None:
+        """See ``ports.LayerWorker``; only the request is kept."""
+        del descriptor
+        self.exports.append(request)
+
+    def export_tree(self, request: ExportRequest, descriptor: int) -> None:
+        """See ``ports.LayerWorker``; only the request is kept."""
+        del descriptor
+        self.exports.append(request)
 
     def remove(self, paths: Sequence[str]) -> None:
         """See ``ports.LayerWorker``."""

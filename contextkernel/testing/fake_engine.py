@@ -22,6 +22,8 @@ from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, Cac
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepBroke, StepDone, StepStarted
 from contextkernel.model.explanation import KeyChange, StepExplanation
+from contextkernel.model.outputs import ImageOutput
+from contextkernel.model.ports import Reporter
 from contextkernel.model.results import (
     BaseRow,
     BuildResult,
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 
     from contextkernel.engine.contexts import BuildContext
     from contextkernel.model.container import Bind, Network, Tmpfs
-    from contextkernel.model.ports import Reporter
+    from contextkernel.model.outputs import Annotation, Attest, Output
 
 _DEFAULTS: tuple[Any, ...] = (None, False, (), {}, "")
 
@@ -143,6 +145,10 @@ class FakeEngine(FakeChecks, FakeRecords):
         jobs: int | None = None,
         contexts: Mapping[str, str] | None = None,
         report: Reporter | None = None,
+        outputs: Sequence[str | Output] = (),
+        annotations: Sequence[str | Annotation] = (),
+        attests: Sequence[str | Attest] = (),
+        stdout: int | None = None,
     ) -> BuildResult:
         """Report the events of a two-step build; :attr:`failure` breaks its last step."""
         self._note(
@@ -161,6 +167,10 @@ class FakeEngine(FakeChecks, FakeRecords):
             steps=None if steps == StepOptions() else steps,
             jobs=jobs,
             contexts=dict(contexts or {}),
+            outputs=() if tuple(outputs) == (ImageOutput(),) else tuple(outputs),
+            annotations=tuple(annotations),
+            attests=tuple(attests),
+            stdout=stdout,
         )
         events = build_events(tags)
         if self.failure is not None:
@@ -173,6 +183,7 @@ class FakeEngine(FakeChecks, FakeRecords):
         return BuildResult(
             image=GREET,
             names=tuple(f"docker.io/library/{tag}" for tag in tags),
+            metadata={"containerimage.config.digest": str(GREET), "containerimage.digest": str(GREET)},
             steps=(
                 BuildStep(step=2, name="[1/2] FROM ubuntu:20.04", state="cached", seconds=0.2, line=1),
                 BuildStep(step=3, name="[2/2] RUN apt-get update", state="done", seconds=1.24, line=2),

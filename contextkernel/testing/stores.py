@@ -12,13 +12,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from msgspec.structs import replace
+
 from contextkernel.layer import tar
 from contextkernel.layer.index import layer_size, pack_index, sort_key, unpack_index
 from contextkernel.layer.tree import LayerTree
 from contextkernel.layer.untar import Source, read_layer
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
-from contextkernel.model.layers import CopyRequest, Entry, LayerFacts, MakeDirRequest
+from contextkernel.model.layers import CopyRequest, Entry, ExportRequest, LayerFacts, MakeDirRequest
 from contextkernel.model.oci import History, ImageConfig, RootFS, RunConfig
 from contextkernel.model.ports import LayerWorker
 from contextkernel.model.reference import ImageRef
@@ -77,10 +79,27 @@ class InProcessLayerWorker:
             sink.write(pack_index(entries))
         return LayerFacts(diff_id=diff_id, size=layer_size(entries), entries=len(entries))
 
-    def write_tar(self, directory: str, descriptor: int) -> LayerFacts:
+    def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""
         with open(f"{directory}/index", "rb") as source:
-            return self._facts(directory, unpack_index(source.read()), descriptor)
+            rows = unpack_index(source.read())
+        if latest is not None:
+            rows = [replace(row, mtime=min(row.mtime, latest)) for row in rows]
+        return self._facts(directory, rows, descriptor)
+
+    def export_tar(self, request: ExportRequest, descriptor: int) -> None:
+        """See ports.LayerWorker."""
+        from contextkernel.store.worker_export import export_tar
+
+        export_tar(request, descriptor, lambda: None)
+
+    def export_tree(self, request: ExportRequest, descriptor: int) -> None:
+        """See ports.LayerWorker."""
+        from contextkernel.model.ids import IdMap
+        from contextkernel.store.worker_export import export_tree
+        from contextkernel.store.worker_tree import Ids
+
+        export_tree(request, descriptor, Ids(IdMap()), lambda: None)
 
     def _facts(self, directory: str, entries: Sequence[Entry], descriptor: int | None) -> LayerFacts:
         buffer = io.BytesIO()

@@ -105,7 +105,7 @@ COPY_SAME = {
     "exclude": ("*.o",),
     "files": (InlineFile("a", "b"),),
 }
-WORKDIR_CHANGES = {"path": "/x", "owner": "nobody"}
+WORKDIR_CHANGES = {"path": "/x", "owner": "nobody", "epoch": 1_600_000_000}
 
 
 @pytest.mark.parametrize("field", RUN_CHANGES)

@@ -1,0 +1,105 @@
+"""What ``build`` makes of its result: outputs, annotations, statements, and files that say what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from contextkernel.commands.outcome import Built, Nothing, Outcome, Text
+from contextkernel.errors import InvalidInput
+from contextkernel.model.outputs import (
+    Annotation,
+    ArchiveOutput,
+    Attest,
+    ImageOutput,
+    Output,
+    TarOutput,
+    parse_annotation,
+    parse_attests,
+    parse_output,
+    push_refused,
+)
+
+if TYPE_CHECKING:
+    from contextkernel.commands.call import Call
+    from contextkernel.model.results import BuildResult
+
+
+class ResultOptions:
+    """The options about the result, checked before anything runs.
+
+    Args:
+        call: whose words are read.
+
+    Attributes:
+        outputs, annotations, attests: for ``Engine.build``.
+        stdout: descriptor for an output that goes to standard output, if that is no screen.
+
+    Raises:
+        InvalidInput: a value that is not acceptable, a file that cannot be written, or a push.
+    """
+
+    def __init__(self, call: Call) -> None:
+        parsed = call.parsed
+        if parsed.flag("push"):
+            raise push_refused()
+        outputs: list[Output] = [parse_output(text) for text in parsed.texts("output")]
+        if not outputs or (parsed.flag("load") and not any(isinstance(one, ImageOutput) for one in outputs)):
+            outputs.append(ImageOutput())
+        self.outputs = tuple(outputs)
+        self.annotations: tuple[Annotation, ...] = tuple(
+            one for text in parsed.texts("annotation") for one in parse_annotation(text)
+        )
+        self.attests: tuple[Attest, ...] = parse_attests(
+            parsed.texts("attest"), provenance=parsed.maybe("provenance"), sbom=parsed.maybe("sbom")
+        )
+        self._to_stdout = any(isinstance(one, TarOutput | ArchiveOutput) and one.dest == "-" for one in outputs)
+        self.stdout: int | None = None
+        if self._to_stdout:
+            descriptor, _ = call.face.output_descriptors()
+            self.stdout = None if descriptor is None or os.isatty(descriptor) else descriptor
+        self._iidfile, self._metadata = parsed.maybe("iidfile"), parsed.maybe("metadata-file")
+        for path in (self._iidfile, self._metadata):
+            if path is not None:
+                _check_writable(path)
+
+    def finish(self, result: BuildResult, *, quiet: bool) -> Outcome:
+        """Write the files that were asked for, and say what to show.
+
+        Raises:
+            InvalidInput: a file cannot be written.
+        """
+        image = result.metadata.get("containerimage.config.digest") or result.metadata.get("containerimage.digest", "")
+        if self._iidfile is not None:
+            _write(self._iidfile, str(image))
+        if self._metadata is not None:
+            _write(self._metadata, json.dumps(result.metadata, indent=2, ensure_ascii=False))
+        if self._to_stdout:
+            return Outcome(value=Nothing())
+        if quiet and not result.stored:
+            return Outcome(value=Text(f"{image}\n") if image else Nothing())
+        return Outcome(value=Built(result, quiet))
+
+
+def _write(path: str, text: str) -> None:
+    temporary = f"{path}.{os.getpid()}.partial"
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError as problem:
+        raise InvalidInput(f"cannot write {path}: {(problem.strerror or str(problem)).lower()}") from None
+
+
+def _check_writable(path: str) -> None:
+    """A result nobody can write down is refused before the build; docker also removes an old file first."""
+    try:
+        if os.path.exists(path):
+            os.remove(path)
+        elif not os.path.isdir(os.path.dirname(path) or "."):
+            raise InvalidInput(f"cannot write {path}: no such directory", hint="make it first, or name another file")
+        elif not os.access(os.path.dirname(path) or ".", os.W_OK):
+            raise InvalidInput(f"cannot write {path}: permission denied", hint="name another file")
+    except OSError as problem:
+        raise InvalidInput(f"cannot write {path}: {(problem.strerror or str(problem)).lower()}") from None
