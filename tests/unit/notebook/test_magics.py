@@ -13,6 +13,7 @@ from contextkernel.errors import (
     HostUnsupported,
     ImageInUse,
     ImageNotFound,
+    InvalidInput,
     NameInUse,
     NotFound,
     StepFailed,
@@ -228,6 +229,17 @@ def test_a_cell_can_be_checked(cells, tmp_path):
 def test_a_cell_s_targets_and_outline(cells):
     assert list(cells("%%dockerfile --call targets\nFROM scratch AS a\n").value.name) == ["a"]
     assert list(cells("%%dockerfile --call outline\nFROM scratch\nARG A=1\n").value.value) == ["1"]
+
+
+def test_a_variable_is_the_build_context(cells):
+    cells("files = {'a/b.txt': 'text', 'c': b'1'}; number = 7")
+    assert cells("%%dockerfile --context-var files\nFROM scratch\n").error is None
+    assert last_call(cells.engine)[1]["context"] == {"a/b.txt": b"text", "c": b"1"}
+    missing = cells("%%dockerfile --context-var flies\nFROM scratch\n").error
+    assert isinstance(missing, InvalidInput)
+    assert "did you mean files?" in str(missing)
+    wrong = cells("%%dockerfile --context-var number\nFROM scratch\n").error
+    assert "the variable 'number' is a int, not a dict" in str(wrong)
 
 
 def test_a_dockerfile_on_standard_input(cells):
