@@ -66,18 +66,20 @@ def look(call: Call, context: BuildContext, dockerfile: str | None, text: str | 
     parsed = call.parsed
     what, as_json, ignore_status = wanted(parsed)
     arguments, target = parse_build_args(parsed.texts("build-arg")), parsed.maybe("target")
+    # of several platforms the first is looked at, as findings hardly ever differ
+    platform = (parsed.maybe("platform") or "").partition(",")[0] or None
     try:
         match what:
             case "targets":
                 return Outcome(value=Looked(call.engine.targets(context, dockerfile=dockerfile, text=text), as_json))
             case "outline":
                 found = call.engine.outline(
-                    context, dockerfile=dockerfile, text=text, build_args=arguments, target=target
+                    context, dockerfile=dockerfile, text=text, build_args=arguments, target=target, platform=platform
                 )
                 return Outcome(value=Looked(found, as_json))
             case _:
                 report = call.engine.check(
-                    context, dockerfile=dockerfile, text=text, build_args=arguments, target=target
+                    context, dockerfile=dockerfile, text=text, build_args=arguments, target=target, platform=platform
                 )
     except ContextKernelError as problem:
         problem.exit_code = 1  # docker build: whatever failed

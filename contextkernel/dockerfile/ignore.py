@@ -7,6 +7,8 @@ that matches takes its content with it.
 from __future__ import annotations
 
 import posixpath
+import re
+import string
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 #: a literal character, ``?``, ``*``, or a class
 _Token: TypeAlias = str | Class | None
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+#: letters that mean nothing behind a backslash in Go's regular expressions
+_NO_ESCAPES = frozenset(string.ascii_letters) - frozenset("afnrtvAbBzdDsSwWpPxQEC")
 _STAR = ""
 _ANY = None
 
@@ -214,8 +219,19 @@ def _class(pattern: str, position: int) -> tuple[Class, int]:
 
 
 def _matcher(pattern: str) -> Callable[[str], object]:
-    """What decides whether a path matches a ``.dockerignore`` pattern (moby/patternmatcher, ``compile``)."""
+    """What decides whether a path matches a ``.dockerignore`` pattern (moby/patternmatcher, ``compile``).
+
+    Docker makes a regular expression of it, which is stricter than ``filepath.Match``: what that cannot be is refused.
+    """
     tokens = _tokens(pattern)
+    for escaped in _ESCAPED.findall(pattern):
+        if escaped in _NO_ESCAPES:
+            raise _bad(pattern, f"there is no \\{escaped}, and names are divided by /")
+    for token in tokens:
+        if isinstance(token, tuple):
+            for low, high in token[1]:
+                if low > high:
+                    raise _bad(pattern, f"the range {low}-{high} runs backwards")
     if all(isinstance(token, str) and token != _STAR for token in tokens) and "\\" not in pattern:
         return pattern.__eq__
     # "**" at the start followed by nothing special: the rest may come after anything, not only after a slash

@@ -100,3 +100,24 @@ def test_match_glob(pattern: str, name: str, matches: bool) -> None:
 def test_runs_of_wildcards_do_not_explode() -> None:
     assert not IgnoreMatcher(["**/" * 30 + "x"]).excludes("a/" * 200 + "y")
     assert not match_glob("*" * 50 + "x", "a" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("[z-a]x", "the range z-a runs backwards"),
+        ("src\\main", r"there is no \m, and names are divided by /"),
+        ("a\\\\\\Mb", r"there is no \M, and names are divided by /"),
+        ("a[", "a character class is not complete"),
+        ("!a[", "a character class is not complete"),
+    ],
+)
+def test_what_docker_cannot_make_sense_of_is_refused(pattern: str, why: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        IgnoreMatcher([pattern])
+    assert caught.value.problem.endswith(why)
+
+
+def test_go_s_match_has_ranges_that_match_nothing() -> None:
+    assert not match_glob("[z-a]", "b")
+    assert match_glob("a\\mb", "amb")
