@@ -11,7 +11,7 @@ from contextkernel.plan.steps import CopyStep
 
 
 def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: str, tools: Tools) -> None:
-    """Copy into ``directory`` on top of ``stack``.
+    """Copy into ``directory`` on top of ``stack``; what the worker notes becomes a warning at the step.
 
     Raises:
         SourceNotFound: see ``ports.LayerWorker.copy``.
@@ -23,7 +23,7 @@ def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: st
         return
     context = tools.context(step.origin)
     root = None if context is None else context.root
-    tools.worker.copy(
+    notes = tools.worker.copy(
         CopyRequest(
             lowers=() if step.link else stack.lowers,
             upper=f"{directory}/diff",
@@ -42,6 +42,8 @@ def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: st
     )
     if context is not None:
         check_unchanged(step, copy, context)
+    for note in notes:
+        tools.report.warn(note, step.span)
 
 
 def _reads(copy: ResolvedCopy) -> bool:

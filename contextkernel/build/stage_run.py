@@ -211,7 +211,7 @@ class StageRun:
                         assert found.copy is not None  # noqa: S101 - every copy was resolved
                         execute_copy(step, found.copy, stack, directory, tools)
                     case WorkdirStep():
-                        tools.worker.make_dir(
+                        notes = tools.worker.make_dir(
                             MakeDirRequest(
                                 lowers=stack.lowers,
                                 upper=f"{directory}/diff",
@@ -221,6 +221,8 @@ class StageRun:
                                 mtime=None if step.epoch is None else step.epoch * 1_000_000_000,
                             )
                         )
+                        for note in notes:
+                            tools.report.warn(note, step.span)
                     case _ as never:
                         assert_never(never)
             tools.board.check()

@@ -107,16 +107,20 @@ class LayerWorker(Protocol):
         """
         ...
 
-    def copy(self, request: CopyRequest) -> None:
+    def copy(self, request: CopyRequest) -> tuple[str, ...]:
         """Do a COPY.
 
+        Returns:
+            What its user should know, e.g. that the owner's name is none of the image's.
+
         Raises:
-            SourceNotFound: a source does not exist. InvalidInput: destination or owner cannot be resolved.
+            SourceNotFound: a source does not exist. InvalidInput: the destination cannot be resolved, or the owner
+            has a name and there is no image below to look it up in.
         """
         ...
 
-    def make_dir(self, request: MakeDirRequest) -> None:
-        """Create a directory as WORKDIR does; an existing one is left as it is."""
+    def make_dir(self, request: MakeDirRequest) -> tuple[str, ...]:
+        """Create a directory as WORKDIR does; an existing one is left as it is. Returns notes as :meth:`copy`."""
         ...
 
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:

@@ -51,7 +51,7 @@ class Worker:
             job, descriptor = self._queue.get()
             answer: messages.Answer
             try:
-                answer = messages.Done(id=job.id, facts=self._do(job, descriptor))
+                answer = self._do(job, descriptor)
             except BaseException as error:
                 answer = messages.Failed(id=job.id, error=to_problem(error))
             finally:
@@ -63,7 +63,14 @@ class Worker:
             except OSError:
                 return  # the client is gone, and the main thread about to end the process
 
-    def _do(self, job: Job, descriptor: int) -> LayerFacts | None:
+    def _do(self, job: Job, descriptor: int) -> messages.Done:
+        match self._outcome(job, descriptor):
+            case LayerFacts() as facts:
+                return messages.Done(id=job.id, facts=facts)
+            case notes:
+                return messages.Done(id=job.id, notes=notes)
+
+    def _outcome(self, job: Job, descriptor: int) -> LayerFacts | tuple[str, ...]:
         def check() -> None:
             if job.id in self._cancelled:
                 raise Cancelled("given up by the client")
@@ -82,11 +89,11 @@ class Worker:
             case messages.Copy():
                 from contextkernel.store.worker_copy import copy
 
-                copy(job.request, ids, check)
+                return copy(job.request, ids, check)
             case messages.MakeDir():
                 from contextkernel.store.worker_copy import make_dir
 
-                make_dir(job.request, ids, check)
+                return make_dir(job.request, ids, check)
             case messages.WriteTar():
                 from contextkernel.store.worker_commit import write_tar
 
@@ -103,7 +110,7 @@ class Worker:
                 remove(job.paths)
             case messages.Adopt():
                 return adopt(job.source, job.directory, ids, check)
-        return None
+        return ()
 
 
 def remove(paths: tuple[str, ...]) -> None:

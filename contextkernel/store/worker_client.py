@@ -51,13 +51,13 @@ class LayerWorkerClient:
         """See ports.LayerWorker."""
         return self._facts(lambda job: messages.Unpack(id=job, source=source, directory=directory, limit=limit))
 
-    def copy(self, request: CopyRequest) -> None:
+    def copy(self, request: CopyRequest) -> tuple[str, ...]:
         """See ports.LayerWorker."""
-        self._call(lambda job: messages.Copy(id=job, request=request))
+        return self._call(lambda job: messages.Copy(id=job, request=request)).notes
 
-    def make_dir(self, request: MakeDirRequest) -> None:
+    def make_dir(self, request: MakeDirRequest) -> tuple[str, ...]:
         """See ports.LayerWorker."""
-        self._call(lambda job: messages.MakeDir(id=job, request=request))
+        return self._call(lambda job: messages.MakeDir(id=job, request=request)).notes
 
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""
@@ -99,12 +99,12 @@ class LayerWorkerClient:
             helper.end()
 
     def _facts(self, make: Callable[[int], Job], descriptor: int = -1) -> LayerFacts:
-        facts = self._call(make, descriptor)
+        facts = self._call(make, descriptor).facts
         if facts is None:
             raise ProtocolViolation("the layer worker answered a job without its facts")
         return facts
 
-    def _call(self, make: Callable[[int], Job], descriptor: int = -1) -> LayerFacts | None:
+    def _call(self, make: Callable[[int], Job], descriptor: int = -1) -> messages.Done:
         with self._guard:
             self._next += 1
             number = self._next
@@ -161,7 +161,7 @@ class _Helper:
                 "the layer worker did not start", hint=f"does {sys.executable} -I -S start on this host?"
             )
 
-    def run(self, job: Job, descriptors: tuple[int, ...]) -> LayerFacts | None:
+    def run(self, job: Job, descriptors: tuple[int, ...]) -> messages.Done:
         """Hand over a job and wait for its answer."""
         mine = _Waiting()
         with self._turn:
@@ -179,8 +179,8 @@ class _Helper:
                 if mine.patience is not None:
                     mine.patience.cancel()
         match mine.answer:
-            case messages.Done(facts=facts):
-                return facts
+            case messages.Done() as done:
+                return done
             case messages.Failed(error=error):
                 raise to_error(error)
         raise _ended()

@@ -21,28 +21,31 @@ from contextkernel.store.worker_add import extract_archive, is_archive
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
 from contextkernel.store.worker_files import copy_bytes, is_whiteout, new_file, readable, xattrs_of
-from contextkernel.store.worker_owners import Owner, resolve_owner, true_owners
+from contextkernel.store.worker_owners import Notes, Owner, resolve_owner, true_owners
 from contextkernel.store.worker_stage import Stage, destination_in_root, open_source_root, open_stage
 from contextkernel.store.worker_tree import Ids
 
 
-def make_dir(request: MakeDirRequest, ids: Ids, check: Check) -> None:
+def make_dir(request: MakeDirRequest, ids: Ids, check: Check) -> tuple[str, ...]:
     """See ports.LayerWorker."""
     check()
     with open_stage(request.lowers, request.upper, request.work, ids) as stage:
-        owner = resolve_owner(request.owner, stage.root) if request.owner else (0, 0)
+        notes = Notes(strict=not request.lowers)
+        owner = resolve_owner(request.owner, stage.root, notes) if request.owner else (0, 0)
         path = destination_in_root(stage.root, request.path)
         stage.make_dirs(path, request.mode, owner, mtime=request.mtime)
         stage.finish(request.lowers)
+    return notes.texts
 
 
-def copy(request: CopyRequest, ids: Ids, check: Check) -> None:
+def copy(request: CopyRequest, ids: Ids, check: Check) -> tuple[str, ...]:
     """See ports.LayerWorker."""
     with (
         open_stage(request.lowers, request.upper, request.work, ids) as stage,
         open_source_root(request, ids) as source,
     ):
-        owner = resolve_owner(request.chown, stage.root) if request.chown else None
+        notes = Notes(strict=not request.lowers)
+        owner = resolve_owner(request.chown, stage.root, notes) if request.chown else None
         kept: Mapping[str, Owner] = {}
         if ids.single and owner is None and request.source_root is None and request.source_lowers:
             kept = true_owners(request.source_lowers)
@@ -52,6 +55,7 @@ def copy(request: CopyRequest, ids: Ids, check: Check) -> None:
         for item in request.items:
             job.item(item)
         stage.finish(request.lowers)
+    return notes.texts
 
 
 class _Made:

@@ -125,10 +125,11 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """A job is finished."""
+    """A job is finished; ``notes`` is what its user should know of it."""
 
     id: int
     facts: LayerFacts | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True, kw_only=True):

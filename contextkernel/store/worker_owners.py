@@ -80,23 +80,50 @@ def _rows_or_owners(diff: str) -> list[Entry]:
     return [Entry(path=path, kind="dir", uid=uid, gid=gid) for path, (uid, gid) in owners.items()]
 
 
-def resolve_owner(text: str, root: int) -> Owner:
+class Notes:
+    """What looking up names brought to light.
+
+    Args:
+        strict: an unknown name is an error, because there is no image to look it up in.
+
+    Attributes:
+        texts: what the user should know.
+    """
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self.texts: tuple[str, ...] = ()
+
+    def unknown(self, problem: str, hint: str) -> None:
+        """A name that the image does not have stands for root, as with BuildKit, which does not even say so.
+
+        Raises:
+            InvalidInput: strict.
+        """
+        if self._strict:
+            raise InvalidInput(problem, hint=hint)
+        self.texts = (*self.texts, f"{problem}: root is taken; {hint}")
+
+
+def resolve_owner(text: str, root: int, notes: Notes) -> Owner:
     """The ids that ``user[:group]`` means in an image.
 
     A number stands for itself, and without a group it is the group too; a name without a group brings its own. What
-    is left empty beside a colon is root.
+    is left empty beside a colon is root, and so is a name that the image does not have (BuildKit,
+    ``solver/llbsolver/ops/fileoptypes``: only where there is no image at all a name is an error).
 
     Args:
         text: not empty.
         root: descriptor of the image's root directory.
+        notes: of what is unknown.
 
     Raises:
-        InvalidInput: the image has no such user or group.
+        InvalidInput: a number that is no id; a name, where ``notes`` is strict.
     """
     user, colon, group = text.partition(":")
-    uid, gid = _user(user, root) if user else (0, 0)
+    uid, gid = _user(user, root, notes) if user else (0, 0)
     if colon:
-        gid = _group(group, root) if group else 0
+        gid = _group(group, root, notes) if group else 0
     return uid, gid
 
 
@@ -109,7 +136,7 @@ def _number(text: str) -> int | None:
     return value
 
 
-def _user(name: str, root: int) -> Owner:
+def _user(name: str, root: int, notes: Notes) -> Owner:
     number = _number(name)
     if number is not None:
         return number, number
@@ -118,11 +145,12 @@ def _user(name: str, root: int) -> Owner:
     known: list[str] = []
     found = _look_up(root, "etc/passwd", name, lambda fields: (_id(fields[2]), _id(fields[3])), known)
     if found is None:
-        raise InvalidInput(f"the image has no user {name!r}", hint=_near(name, known, "/etc/passwd"))
+        notes.unknown(f"the image has no user {name!r}", _near(name, known, "/etc/passwd"))
+        return 0, 0
     return found
 
 
-def _group(name: str, root: int) -> int:
+def _group(name: str, root: int, notes: Notes) -> int:
     number = _number(name)
     if number is not None:
         return number
@@ -131,7 +159,8 @@ def _group(name: str, root: int) -> int:
     known: list[str] = []
     found = _look_up(root, "etc/group", name, lambda fields: (_id(fields[2]), 0), known)
     if found is None:
-        raise InvalidInput(f"the image has no group {name!r}", hint=_near(name, known, "/etc/group"))
+        notes.unknown(f"the image has no group {name!r}", _near(name, known, "/etc/group"))
+        return 0
     return found[0]
 
 

@@ -303,13 +303,14 @@ class TreeWorker:
         size = sum(entry.size for entry in entries)
         return LayerFacts(diff_id=Digest.of(text), size=size, entries=len(entries))
 
-    def copy(self, request: CopyRequest) -> None:
+    def copy(self, request: CopyRequest) -> tuple[str, ...]:
         """See ``ports.LayerWorker``; owners and modes are not applied."""
         self.copies.append(request)
         inside = request.destination.lstrip("/")
         into = request.directory or any(os.path.isdir(os.path.join(lower, inside)) for lower in request.lowers)
         for item in request.items:
             self._copy_one(request, item, os.path.join(request.upper, inside), into=into)
+        return ()
 
     def _copy_one(self, request: CopyRequest, item: CopyItem, target: str, *, into: bool) -> None:
         if item.data is not None:
@@ -341,11 +342,12 @@ class TreeWorker:
     def cancel(self, thread: int) -> None:
         """See ``OwnerKeepingWorker``; nothing here takes long."""
 
-    def make_dir(self, request: MakeDirRequest) -> None:
+    def make_dir(self, request: MakeDirRequest) -> tuple[str, ...]:
         """See ``ports.LayerWorker``."""
         inside = request.path.lstrip("/")
         if not any(os.path.isdir(os.path.join(lower, inside)) for lower in request.lowers):
             os.makedirs(os.path.join(request.upper, inside), exist_ok=True)
+        return ()
 
     def unpack(self, source: str, directory: str, *, limit: int | None = None) -> LayerFacts:
         """See ``ports.LayerWorker``."""

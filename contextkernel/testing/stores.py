@@ -116,7 +116,7 @@ class InProcessLayerWorker:
         diff_id = Digest.of(buffer.getvalue())
         return LayerFacts(diff_id=diff_id, size=layer_size(entries), entries=len(entries))
 
-    def copy(self, request: CopyRequest, *, lowers: Sequence[str] = ()) -> None:
+    def copy(self, request: CopyRequest, *, lowers: Sequence[str] = ()) -> tuple[str, ...]:
         """Only heredoc files and plain files of a context, written into the new layer."""
         del lowers
         target = f"{request.upper}{request.destination}"
@@ -128,10 +128,12 @@ class InProcessLayerWorker:
             else:
                 with open(path, "wb") as sink:
                     sink.write(item.data)
+        return ()
 
-    def make_dir(self, request: MakeDirRequest) -> None:
+    def make_dir(self, request: MakeDirRequest) -> tuple[str, ...]:
         """See ports.LayerWorker."""
         os.makedirs(f"{request.upper}{request.path}", exist_ok=True)
+        return ()
 
     def remove(self, paths: Sequence[str]) -> None:
         """See ports.LayerWorker."""

@@ -119,7 +119,7 @@ class Bench:
             directory=to.endswith("/") or len(items) > 1,
             **options,  # type: ignore[arg-type]
         )
-        self.worker.copy(request)
+        self.notes = self.worker.copy(request)
 
     def rows(self, layer: Path) -> dict[str, Entry]:
         """Commit a layer and give its rows."""

@@ -297,9 +297,9 @@ def test_with_one_id_the_indexes_below_are_there_when_files_are_made(bench: Any)
     complete: list[bool] = []
 
     class Watching(type(bench.worker)):  # type: ignore[misc]
-        def make_dir(self, request: Any) -> None:
+        def make_dir(self, request: Any) -> tuple[str, ...]:
             complete.append(all(os.path.exists(f"{lower}/../index") for lower in request.lowers))
-            super().make_dir(request)
+            return super().make_dir(request)
 
     bench.worker = Watching()
     bench.build("FROM base\nRUN a\nWORKDIR /one\nWORKDIR /two\n", fake_ids=True)
