@@ -29,13 +29,14 @@ class Meddler(TreeWorker):
         self._act = act
         self._late = late
 
-    def copy(self, request: CopyRequest) -> None:
+    def copy(self, request: CopyRequest) -> tuple[str, ...]:
         first = not self.copies
         if first and not self._late:
             self._act()
-        super().copy(request)
+        notes = super().copy(request)
         if first and self._late:
             self._act()
+        return notes
 
 
 @pytest.fixture
