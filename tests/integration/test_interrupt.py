@@ -232,8 +232,8 @@ def test_any_moment(terminal: Terminal, verb: str) -> None:
     for number in range(MOMENTS):
         script = f": {terminal.mark}; sleep 1000; :"
         if verb == "build":
-            (terminal.folder / "context" / "file").write_bytes(os.urandom(1 << 20))
             context = terminal.context(f"FROM {BASE}\nCOPY file /{number}\nRUN {script}\n")
+            Path(context, "file").write_bytes(os.urandom(1 << 20))
             process = terminal.start("build", "-q", "-t", "never", context)
         else:
             process = terminal.start("run", "--rm", BASE, "sh", "-c", script)
