@@ -14,11 +14,11 @@ import pytest
 from contextkernel import host
 from contextkernel.build import Builder, BuildRequest
 from contextkernel.build.hostfiles import write_root
-from contextkernel.errors import SourceNotFound, StepFailed
+from contextkernel.errors import DockerfileError, SourceNotFound, StepFailed
 from contextkernel.layer.index import unpack_index
 from contextkernel.layer.merge import merge
 from contextkernel.model.digest import Digest
-from contextkernel.model.events import StepCached, StepOutput, StepStarted
+from contextkernel.model.events import BuildWarning, StepCached, StepOutput, StepStarted
 from contextkernel.model.layers import Entry
 from contextkernel.model.oci import ImageConfig, RunConfig
 from contextkernel.model.platform import Platform
@@ -237,3 +237,22 @@ def test_copy_over_a_directory_merges_and_ignore_holds_inside(workshop: Workshop
     files = workshop.files(result.image)
     assert set(files) == {".", "d", "d/old", "d/a", "d/sub", "d/sub/b", "d/empty", "d/link"}
     assert files["d/link"].link == "sub/b"
+
+
+def test_what_checks_find_does_not_change_the_image(workshop: Workshop) -> None:
+    text = "FROM base as Stage\nENV TOKEN=x\nWORKDIR here\nRUN echo $HOME > file\nCMD echo hi\n"
+    first = workshop.build(text)
+    found = [event.rule for event in workshop.events if isinstance(event, BuildWarning)]
+    assert found == [
+        "StageNameCasing",
+        "FromAsCasing",
+        "SecretsUsedInArgOrEnv",
+        "WorkdirRelativePath",
+        "JSONArgsRecommended",
+    ]
+    quiet = workshop.build(f"# check=skip=all\n{text}")
+    assert not [event for event in workshop.events if isinstance(event, BuildWarning)]
+    assert quiet.image == first.image
+    with pytest.raises(DockerfileError):
+        workshop.build(f"# check=error=true\n{text}", no_cache=True)
+    assert not [event for event in workshop.events if isinstance(event, StepStarted) and event.instruction]
