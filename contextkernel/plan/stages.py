@@ -306,10 +306,20 @@ class _Maker:
                 origins = (self._origin(source, stage, span),)
             case Run(mounts=mounts):
                 named = [mount.source_stage for mount in mounts]
-                origins = tuple(self._origin(name, stage, span) for name in named if name is not None)
+                origins = tuple(self._mounted(name, stage, span) for name in named if name is not None)
             case _:
                 pass
         return Command(instruction=instruction, span=span, trigger=trigger, origins=origins)
+
+    def _mounted(self, text: str, stage: Stage, span: Span) -> Base:
+        """The origin of a mount: as for COPY, but that stages go by their names only (``detectRunMount``)."""
+        if text.isascii() and text.isdigit():
+            raise self._problem(
+                f"RUN --mount=from={text}: stages have no numbers here",
+                span,
+                hint="give the stage a name with FROM ... AS NAME, and mount from that",
+            )
+        return self._origin(text, stage, span)
 
     def _stage_named(self, text: str) -> Stage | None:
         for stage in reversed(self._dockerfile.stages):

@@ -255,7 +255,7 @@ class _SetUp:
                 flags=mounts.MS_NODEV * step.nodev,
             )
         root = os.open(step.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._points = MountPoints(root, upper)
+        self._points = MountPoints(root, upper, keep_own=step.keep_own)
 
     def _point(self, target: str, *, directory: bool = True) -> int:
         """Descriptor of a mount point."""

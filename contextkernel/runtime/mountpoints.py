@@ -20,10 +20,12 @@ class MountPoints:
     Args:
         root: descriptor of the container's root, mounted.
         upper: descriptor of its writable directory, to tell what was there before.
+        keep_own: what has to be made of :data:`OWN` is no stub.
     """
 
-    def __init__(self, root: int, upper: int) -> None:
+    def __init__(self, root: int, upper: int, *, keep_own: bool = False) -> None:
         self.root = root
+        self._keep_own = keep_own
         self._upper = upper
         self._prefix = os.readlink(f"/proc/self/fd/{root}").rstrip("/")
         self._root_device = os.fstat(root).st_dev
@@ -59,6 +61,10 @@ class MountPoints:
                 ) from failure
             if failure.number != errno.ENOENT:
                 raise
+        if self._keep_own:
+            name = path.lstrip("/")
+            os.mkdir(name, 0o755, dir_fd=self.root)
+            return openat2(self.root, name, os.O_PATH | os.O_DIRECTORY, resolve=limits)
         return self.directory(path)
 
     def wanted(self, path: str, *, directory: bool) -> int:

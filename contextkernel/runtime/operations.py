@@ -27,6 +27,8 @@ class MountOverlay(_Operation, frozen=True):
         volatile: nothing is synced; for changes that are thrown away, or committed right after. The kernel refuses to
             use the work directory for another mount after that.
         nodev: device nodes on it cannot be opened.
+        keep_own: where the image lacks /proc, /sys or /dev, the directories that are made stay in ``upper``, as they do
+            with BuildKit.
     """
 
     lowers: tuple[str, ...]
@@ -35,13 +37,15 @@ class MountOverlay(_Operation, frozen=True):
     userxattr: bool
     volatile: bool
     nodev: bool = True
+    keep_own: bool = False
 
 
 class BindRoot(_Operation, frozen=True):
-    """Use a directory as the container's root: an image without layers; ``nodev`` as for the overlay."""
+    """Use a directory as the container's root: an image without layers; the rest is as for the overlay."""
 
     upper: str
     nodev: bool = True
+    keep_own: bool = False
 
 
 class MountProc(_Operation, frozen=True):

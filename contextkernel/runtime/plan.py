@@ -154,7 +154,7 @@ def fresh_sysfs(request: LaunchRequest, facts: HostFacts) -> bool:
 
 def _root(request: LaunchRequest, facts: HostFacts) -> Operation:
     if not request.lowers:
-        return op.BindRoot(request.upper, nodev=not request.insecure)
+        return op.BindRoot(request.upper, nodev=not request.insecure, keep_own=request.sandbox)
     return op.MountOverlay(
         lowers=request.lowers,
         upper=request.upper,
@@ -162,6 +162,7 @@ def _root(request: LaunchRequest, facts: HostFacts) -> Operation:
         userxattr=facts.user_namespace,
         volatile=request.state_dir is None or bool(request.remove),
         nodev=not request.insecure,
+        keep_own=request.sandbox,
     )
 
 
