@@ -120,13 +120,16 @@ class Builder:
         self._resolve_layout = resolve_layout or _no_layouts
         self._fetch_limit = fetch_limit
 
-    def fetching(self, request: BuildRequest, keep: Callable[[Digest], bool], stack: ExitStack) -> Fetching:
+    def fetching(
+        self, request: BuildRequest, keep: Callable[[Digest], bool], stack: ExitStack, stopped: Callable[[], bool]
+    ) -> Fetching:
         """What makes layers of what ``request`` needs fetched.
 
         Args:
             request: of the build.
             keep: keeps a cached layer until the build ends.
             stack: closed when the build ends.
+            stopped: whether it is to stop.
         """
         return Fetching(
             self._store,
@@ -136,6 +139,7 @@ class Builder:
             keep=keep,
             limit=self._fetch_limit,
             fresh=request.no_cache,
+            stopped=stopped,
             now=self._now,
         )
 
@@ -172,7 +176,7 @@ class _Build:
         self._platform = request.platform or builder._platform
         self._configs: dict[ImageOrigin, ImageConfig] = {}
         self._contexts: dict[Origin, DirectoryContext] = {}
-        self._fetching = builder.fetching(request, self._keep, stack)
+        self._fetching = builder.fetching(request, self._keep, stack, lambda: self._board.canceled)
         self._stack.callback(lambda: self._store.release(self._fetching.added) if self._fetching.added else None)
         self._layers = OriginLayers(self._fetching, self._contexts)
         self._layers[ScratchOrigin()] = ()
@@ -433,6 +437,7 @@ class _Build:
                 base=self._layers_of,
                 fetched=self._pulled,
                 unfetched=self._layers.unfetched,
+                fetch=self._layers.fetch,
                 now=builder._now,
             )
             self._stack.callback(mounts.close, tools)

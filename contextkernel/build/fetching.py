@@ -48,6 +48,7 @@ class Fetching:
         limit: the most bytes of an archive when unpacked.
         fresh: look nothing up in the cache.
         now: nanoseconds since the epoch.
+        stopped: whether the build is to stop.
 
     Attributes:
         added: layers that were made; the store keeps them for this session until they are released.
@@ -64,6 +65,7 @@ class Fetching:
         now: Callable[[], int],
         limit: int | None = None,
         fresh: bool = False,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -73,6 +75,7 @@ class Fetching:
         self._now = now
         self._limit = limit
         self._fresh = fresh
+        self._stopped = stopped
         self._guard = threading.Lock()
         self._made: Credentials | None = None
         self.added: list[Digest] = []
@@ -203,7 +206,9 @@ class Fetching:
         header = len(_file_header(origin.name, 0, 0))
         path = self._store.temporary_path()
         try:
-            got = self._port.download(origin.url, path, self._shown(), offset=header, known=seen, report=report)
+            got = self._port.download(
+                origin.url, path, self._shown(), offset=header, known=seen, report=report, stopped=self._stopped
+            )
             if found:
                 return found[0]
             if origin.checksum and got.digest != origin.checksum:
@@ -231,7 +236,7 @@ class Fetching:
     def _git(self, origin: GitOrigin, report: Reporter) -> StackLayer:
         source = GitSource(**msgspec.structs.asdict(origin))
         credentials = self._shown()
-        found = self._port.resolve(source, credentials)
+        found = self._port.resolve(source, credentials, stopped=self._stopped)
         # the object counts only where it is seen: with .git an annotated tag is there
         identity = [found.object, found.ref, redacted(origin.remote)] if origin.keep_git_dir else [found.commit]
         key = keys.fetched_key("git", *identity, origin.subdir, origin.submodules, origin.commit_time)
@@ -240,7 +245,7 @@ class Fetching:
             return known
         path = self._store.temporary_path()
         try:
-            self._port.export(source, found, path, credentials, report=report)
+            self._port.export(source, found, path, credentials, report=report, stopped=self._stopped)
             layer = self._layer(lambda directory: self._worker.unpack(path, directory, limit=self._limit))
         finally:
             with suppress(FileNotFoundError):
@@ -295,6 +300,10 @@ class OriginLayers(dict[Origin, tuple[StackLayer, ...]]):
         self._locks: dict[Origin, threading.Lock] = {}
 
     def __missing__(self, origin: Origin) -> tuple[StackLayer, ...]:
+        return self.fetch(origin, _silent)
+
+    def fetch(self, origin: Origin, report: Reporter) -> tuple[StackLayer, ...]:
+        """The layers of an origin, which are made if they are not here; ``report`` receives the transfer's events."""
         if not isinstance(origin, HttpOrigin | GitOrigin | ContextOrigin):
             raise KeyError(origin)
         with self._guard:
@@ -307,7 +316,7 @@ class OriginLayers(dict[Origin, tuple[StackLayer, ...]]):
                     if isinstance(origin, ContextOrigin):
                         made = self._fetching.directory(origin, self._directories[origin])
                     else:
-                        made = self._fetching.fetch(origin, _silent)
+                        made = self._fetching.fetch(origin, report)
                 except ContextKernelError as problem:
                     self._broken[origin] = problem
                     raise

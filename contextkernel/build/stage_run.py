@@ -159,6 +159,9 @@ class StageRun:
             if isinstance(step, CopyStep) and step.link:
                 # it may be in the cache whatever lies below, which has to be known before it goes on top
                 tools.committer.gather(stack, wait=True)
+            for origin in origins_of(step):
+                if tools.unfetched(origin):
+                    tools.fetch(origin, report.nested)
             found = self._found or self._look(step, stack)
             layer = found.layer
             below = stack.pending[-1].step if stack.pending else board.definition(stack.identity)

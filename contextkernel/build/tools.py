@@ -17,7 +17,7 @@ from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport
 from contextkernel.build.run_mounts import RunMounts
 from contextkernel.errors import ContextKernelError, FetchFailed, InvalidInput, LaunchFailed, NotFound
-from contextkernel.model.ports import Runtime
+from contextkernel.model.ports import Reporter, Runtime
 from contextkernel.plan.steps import Base, CopyStep, LayerStep, Origin
 
 
@@ -35,6 +35,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
         base: layers of what a stage starts from, base first; of a stage that has come to its end.
         fetched: images that had to be fetched for this build.
         unfetched: whether an origin is remote and not here yet.
+        fetch: brings it here.
         scope: context and Dockerfile, as one text.
         now: nanoseconds since the epoch.
     """
@@ -56,6 +57,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     base: Callable[[Base], tuple[StackLayer, ...]]
     fetched: Container[Base]
     unfetched: Callable[[Origin], bool]
+    fetch: Callable[[Origin, Reporter], object]
     scope: str = ""
     now: Callable[[], int] = time.time_ns
 

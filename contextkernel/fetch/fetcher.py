@@ -17,6 +17,10 @@ def _silent(_event: object) -> None:
     return
 
 
+def _never() -> bool:
+    return False
+
+
 class NetworkFetcher:
     """See :class:`contextkernel.model.fetching.Fetcher`.
 
@@ -36,17 +40,22 @@ class NetworkFetcher:
         offset: int = 0,
         known: Callable[[str], bool] = _unknown,
         report: Reporter = _silent,
+        stopped: Callable[[], bool] = _never,
     ) -> Downloaded:
         """See the port."""
         from contextkernel.fetch import http  # urllib3 takes a while to import
 
-        return http.download(url, path, credentials, self._limits, offset=offset, known=known, report=report)
+        return http.download(
+            url, path, credentials, self._limits, offset=offset, known=known, report=report, stopped=stopped
+        )
 
-    def resolve(self, source: GitSource, credentials: Credentials) -> GitCommit:
+    def resolve(
+        self, source: GitSource, credentials: Credentials, *, stopped: Callable[[], bool] = _never
+    ) -> GitCommit:
         """See the port."""
         from contextkernel.fetch import git
 
-        return git.resolve(source, credentials, self._limits)
+        return git.resolve(source, credentials, self._limits, stopped)
 
     def export(
         self,
@@ -56,8 +65,9 @@ class NetworkFetcher:
         credentials: Credentials,
         *,
         report: Reporter = _silent,
+        stopped: Callable[[], bool] = _never,
     ) -> None:
         """See the port."""
         from contextkernel.fetch import git
 
-        git.export(source, found, path, credentials, self._limits, report)
+        git.export(source, found, path, credentials, self._limits, report, stopped)

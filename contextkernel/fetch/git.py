@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -33,12 +33,13 @@ _ENVIRONMENT = {"PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_
     name for proxy in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (proxy, proxy.upper())
 }
 _MAX_LINE = 1 << 20
+_GLANCE = 0.2  # seconds between looks at whether to go on
 
 
-def resolve(source: GitSource, credentials: Credentials, limits: Limits) -> GitCommit:
+def resolve(source: GitSource, credentials: Credentials, limits: Limits, stopped: Callable[[], bool]) -> GitCommit:
     """See :class:`contextkernel.model.fetching.Fetcher`."""
     job = _job(source, credentials, limits)
-    match _run(job, limits, lambda _event: None):
+    match _run(job, limits, lambda _event: None, stopped):
         case Found(commit=commit):
             return commit
         case other:
@@ -46,12 +47,18 @@ def resolve(source: GitSource, credentials: Credentials, limits: Limits) -> GitC
 
 
 def export(
-    source: GitSource, found: GitCommit, path: str, credentials: Credentials, limits: Limits, report: Reporter
+    source: GitSource,
+    found: GitCommit,
+    path: str,
+    credentials: Credentials,
+    limits: Limits,
+    report: Reporter,
+    stopped: Callable[[], bool],
 ) -> None:
     """See :class:`contextkernel.model.fetching.Fetcher`."""
     with _workshop(os.path.dirname(path)) as directory:
         job = msgspec.structs.replace(_job(source, credentials, limits), found=found, directory=directory, target=path)
-        answer = _run(job, limits, report)
+        answer = _run(job, limits, report, stopped)
         if not isinstance(answer, Exported):
             raise FetchFailed(f"the Git helper answered {type(answer).__name__}, not Exported")
 
@@ -102,7 +109,7 @@ def _basic(pair: str) -> str:
     return f"Basic {base64.b64encode(pair.encode('utf-8', 'surrogateescape')).decode()}"
 
 
-def _run(job: Job, limits: Limits, report: Reporter) -> Answer:
+def _run(job: Job, limits: Limits, report: Reporter, stopped: Callable[[], bool]) -> Answer:
     """Start the helper, hand it the job, and wait for its last word.
 
     Raises:
@@ -135,7 +142,7 @@ def _run(job: Job, limits: Limits, report: Reporter) -> Answer:
         with suppress(BrokenPipeError):
             process.stdin.write(msgspec.json.encode(job))
             process.stdin.close()
-        for answer in _answers(process.stdout.fileno(), name, limits):
+        for answer in _answers(process.stdout.fileno(), name, limits, stopped):
             match answer:
                 case Progress(received=received):
                     report(StepProgress(0, name, received, 0))
@@ -157,17 +164,24 @@ def _run(job: Job, limits: Limits, report: Reporter) -> Answer:
                     pipe.close()
 
 
-def _answers(descriptor: int, name: str, limits: Limits) -> Iterator[Answer]:
+def _answers(descriptor: int, name: str, limits: Limits, stopped: Callable[[], bool]) -> Iterator[Answer]:
     """The helper's lines, until it ends; an error as soon as it is silent, or at it for too long."""
-    end = time.monotonic() + limits.total
+    due, end = time.monotonic() + limits.quiet, time.monotonic() + limits.total
     pending = b""
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            if not selector.select(min(limits.quiet, max(0.0, end - time.monotonic()))):
-                slow = time.monotonic() >= end
-                text = f"it took longer than {limits.total:g} seconds" if slow else "the server has fallen silent"
-                raise FetchFailed(f"cannot fetch {name}: {text}")
+            ready = selector.select(_GLANCE)
+            now = time.monotonic()
+            if stopped():
+                raise FetchFailed(f"cannot fetch {name}: it was stopped")
+            if now > end:
+                raise FetchFailed(f"cannot fetch {name}: it took longer than {limits.total:g} seconds")
+            if not ready:
+                if now > due:
+                    raise FetchFailed(f"cannot fetch {name}: the server has fallen silent")
+                continue
+            due = now + limits.quiet
             block = os.read(descriptor, 1 << 16)
             if not block:
                 return

@@ -28,6 +28,7 @@ from contextkernel.model.fetching import Credentials, Downloaded
 from contextkernel.model.ports import Reporter
 
 _CHUNK = 1 << 16
+_GLANCE = 0.2  # seconds between looks at a transfer
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_TEXT = 200
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -71,9 +72,10 @@ def download(
     offset: int = 0,
     known: Callable[[str], bool] = lambda _etag: False,
     report: Reporter = lambda _event: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Downloaded:
     """See :class:`contextkernel.model.fetching.Fetcher`."""
-    watch = _Watch(limits)
+    watch = _Watch(limits, stopped)
     try:
         with watch, _opened(url, credentials, limits, watch) as response:
             etag = response.headers.get("ETag", "").strip().removeprefix("W/")[:_MAX_TEXT]
@@ -273,8 +275,9 @@ class _Watch:
         verdict: why the socket was closed; empty as long as it was not.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, stopped: Callable[[], bool]) -> None:
         self._limits = limits
+        self._stopped = stopped
         self._sockets: list[socket.socket] = []
         self._end = time.monotonic() + limits.total
         self._over = threading.Event()
@@ -300,14 +303,19 @@ class _Watch:
         return sock
 
     def _look(self) -> None:
-        seen = 0
-        while not self._over.wait(self._limits.quiet):
-            if self.received - seen < self._limits.slow:
-                self.verdict = f"the server sent too little in {self._limits.quiet:g} seconds"
-            elif time.monotonic() > self._end:
+        seen, due = 0, time.monotonic() + self._limits.quiet
+        while not self._over.wait(min(_GLANCE, self._limits.quiet)):
+            now = time.monotonic()
+            if self._stopped():
+                self.verdict = "it was stopped"
+            elif now > self._end:
                 self.verdict = f"it took longer than {self._limits.total:g} seconds"
+            elif now < due:
+                continue
+            elif self.received - seen < self._limits.slow:
+                self.verdict = f"the server sent too little in {self._limits.quiet:g} seconds"
             else:
-                seen = self.received
+                seen, due = self.received, now + self._limits.quiet
                 continue
             for sock in self._sockets:
                 with suppress(OSError):

@@ -86,6 +86,7 @@ class Fetcher(Protocol):
         offset: int = 0,
         known: Callable[[str], bool] = lambda _etag: False,
         report: Reporter = lambda _event: None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Downloaded:
         """Fetch a file into ``path``, which is made.
 
@@ -96,13 +97,16 @@ class Fetcher(Protocol):
             offset: bytes to leave free at the start of the file.
             known: asked once with the entity tag that the server names; true leaves the content where it is.
             report: receives ``StepProgress``.
+            stopped: asked now and then, by another thread; true ends the transfer.
 
         Raises:
             FetchFailed: whatever the server, or the way to it, did.
         """
         ...
 
-    def resolve(self, source: GitSource, credentials: Credentials) -> GitCommit:
+    def resolve(
+        self, source: GitSource, credentials: Credentials, *, stopped: Callable[[], bool] = lambda: False
+    ) -> GitCommit:
         """Ask the remote what the reference leads to; a full commit id is not asked for.
 
         Raises:
@@ -118,6 +122,7 @@ class Fetcher(Protocol):
         credentials: Credentials,
         *,
         report: Reporter = lambda _event: None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """Fetch a commit and write its files as a tar archive to ``path``, which is made.
 

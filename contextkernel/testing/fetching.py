@@ -10,8 +10,10 @@ from collections.abc import Callable
 import msgspec
 
 from contextkernel.errors import FetchFailed
+from contextkernel.model.events import StepProgress
 from contextkernel.model.fetching import Credentials, Downloaded, GitCommit, GitSource
 from contextkernel.model.ports import Reporter
+from contextkernel.plan.remote import redacted
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +51,11 @@ class MemoryFetcher:
         offset: int = 0,
         known: Callable[[str], bool] = lambda _etag: False,
         report: Reporter = lambda _event: None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Downloaded:
         """See the port."""
-        del report
+        del stopped
+        report(StepProgress(0, redacted(url), 0, 0))
         self.credentials = credentials
         page = self.pages.get(url)
         if page is None:
@@ -67,8 +71,11 @@ class MemoryFetcher:
         digest = f"sha256:{hashlib.sha256(page.content).hexdigest()}"
         return Downloaded(digest=digest, size=len(page.content), etag=page.etag, modified=page.modified)
 
-    def resolve(self, source: GitSource, credentials: Credentials) -> GitCommit:
+    def resolve(
+        self, source: GitSource, credentials: Credentials, *, stopped: Callable[[], bool] = lambda: False
+    ) -> GitCommit:
         """See the port."""
+        del stopped
         self.credentials = credentials
         self.asked.append("resolve")
         commit = self.references.get((source.remote, source.ref))
@@ -84,9 +91,10 @@ class MemoryFetcher:
         credentials: Credentials,
         *,
         report: Reporter = lambda _event: None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """See the port; of what ``source`` asks for only the subdirectory counts."""
-        del credentials, report
+        del credentials, report, stopped
         self.asked.append(f"export {found.commit}")
         top = f"{source.subdir}/" if source.subdir else ""
         with tarfile.open(path, "x") as tar:

@@ -16,6 +16,7 @@ from contextkernel.build.opening import checked_files, is_archive
 from contextkernel.build.request import ArchiveContext, FilesContext, RemoteContext
 from contextkernel.errors import FetchFailed, HostUnsupported, InvalidArchive, InvalidInput, SourceNotFound
 from contextkernel.model.build_inputs import SecretValue, StepOptions
+from contextkernel.model.events import StepProgress, StepStarted
 from contextkernel.testing.fetching import Page
 
 URL = "http://h/data.txt"
@@ -349,3 +350,10 @@ def test_damaged_archives_leave_nothing(bench: Any, monkeypatch: pytest.MonkeyPa
     with pytest.raises(InvalidArchive):
         bench.build(None, context=None, source=RemoteContext("http://h/c"))
     assert nothing_left(bench)
+
+
+def test_transfers_are_told_as_part_of_their_step(bench: Any) -> None:
+    bench.fetcher.pages[URL] = Page(content=b"hello")
+    bench.build(f"FROM base\nADD {URL} /x\n")
+    number = next(event.step for event in bench.events if isinstance(event, StepStarted) and "ADD" in event.name)
+    assert [event for event in bench.events if isinstance(event, StepProgress)] == [StepProgress(number, URL, 0, 0)]

@@ -367,3 +367,16 @@ def test_a_checksum_may_be_of_the_tag_or_of_the_commit() -> None:
         assert pick(GitSource(remote="r", ref="x", checksum=checksum), refs, {}).object == TWO
     with pytest.raises(Refused):
         pick(GitSource(remote="r", ref="x", checksum="23"), refs, {})
+
+
+def test_a_transfer_is_stopped(wire: Any) -> None:
+    asked = threading.Event()
+
+    def talk(_connection: socket.socket, over: threading.Event) -> None:
+        asked.set()
+        over.wait()
+
+    limits = msgspec.structs.replace(LIMITS, quiet=300.0)
+    source = GitSource(remote=f"git://127.0.0.1:{wire(talk).port}/r.git")
+    with pytest.raises(FetchFailed, match="it was stopped"):
+        NetworkFetcher(limits).resolve(source, NOBODY, stopped=asked.is_set)

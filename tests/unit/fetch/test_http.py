@@ -280,3 +280,10 @@ def test_a_limit_that_is_none(monkeypatch: pytest.MonkeyPatch, text: str) -> Non
     monkeypatch.setenv("CONTEXTKERNEL_FETCH_LIMIT", text)
     with pytest.raises(InvalidInput, match="is not a size"):
         Limits.from_environment()
+
+
+def test_a_transfer_is_stopped(wire: Any, target: Path) -> None:
+    server = wire(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\nx", 0.05))
+    limits = msgspec.structs.replace(SHORT, quiet=300.0, total=600.0)
+    with pytest.raises(FetchFailed, match="it was stopped"):
+        download(f"http://127.0.0.1:{server.port}/", str(target), Credentials(), limits, stopped=target.exists)
