@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from contextkernel.build.attestations import build_facts, make_statements
 from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.cache import BuildCache
 from contextkernel.build.checking import Checker
@@ -27,6 +28,7 @@ from contextkernel.build.finished import Finished
 from contextkernel.build.opening import credentials_of, named_directory, open_source
 from contextkernel.build.outputs import check_outputs
 from contextkernel.build.ports import BaseResolver, BuildStore, LayoutResolver, OwnerKeepingWorker
+from contextkernel.build.provenance import metadata_provenance
 from contextkernel.build.reporting import BuildReport, bytes_text
 from contextkernel.build.request import BuildRequest
 from contextkernel.build.run_mounts import MountFacts, RunMounts
@@ -187,6 +189,8 @@ class _Build:
         self._jobs = default_jobs() if request.jobs is None else request.jobs
         self._board = Board(self._jobs)
         self._epoch: int | None = None
+        self._asked = request
+        self._began = time.time()
         self._ignore: tuple[str, ...] = ()
         self._images: dict[ImageOrigin, Digest] = {}
 
@@ -196,10 +200,6 @@ class _Build:
                 f"network {self._request.network!r} is not supported for a build", hint="one of default, none, host"
             )
         check_outputs(self._request)
-        if self._request.attests:
-            raise InvalidInput(
-                "attestations are not possible in this version", hint="leave --provenance and --sbom out"
-            )
         if self._request.steps.cgroup_parent:
             self._report.warn("--cgroup-parent has no effect: steps have no cgroup of their own")
         check_secrets(self._request.steps.secrets)
@@ -225,7 +225,7 @@ class _Build:
         finally:
             explainer.flush()
         self._warn_unconsumed(dockerfile)
-        result = self._export(graph, plans[graph.target])
+        result = self._export(graph, plans, dockerfile.source)
         self._store.forget_failed(self._scope)
         return msgspec.structs.replace(result, explanation=explainer.rows(self._report.steps))
 
@@ -474,25 +474,48 @@ class _Build:
         if names:
             self._report.warn(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
 
-    def _export(self, graph: StageGraph, plan: StagePlan) -> BuildResult:
-        finished = Finished(
-            state=plan.state,
-            base=self._bottom(graph, plan),
-            layers=self._board.layers(graph.target),
+    def _export(self, graph: StageGraph, plans: Mapping[int, StagePlan], source: str) -> BuildResult:
+        plan, worker = plans[graph.target], self._builder._worker
+        facts = build_facts(
+            self._asked,
+            tuple(plans.values()),
+            self._images,
+            text=source,
+            builder=self._builder._platform,
             platform=self._platform,
+            began=self._began,
         )
+        name = self._request.tags[0].familiar if self._request.tags else "image"
         exporter = Exporter(
             self._store,
-            self._builder._worker,
+            worker,
             self._report,
             self._request,
             epoch=self._epoch,
             keep=self._keep,
             stack=self._stack,
-            statements=lambda _: (),
-            metadata={},
+            statements=lambda finished: make_statements(
+                self._request.attests,
+                finished,
+                facts,
+                self._store,
+                worker,
+                name=name,
+                epoch=self._epoch,
+                warn=self._report.warn,
+            ),
+            metadata={"buildx.build.provenance": metadata_provenance(facts)},
         )
-        return exporter.export([finished])
+        return exporter.export(
+            [
+                Finished(
+                    state=plan.state,
+                    base=self._bottom(graph, plan),
+                    layers=self._board.layers(graph.target),
+                    platform=self._platform,
+                )
+            ]
+        )
 
     def _bottom(self, graph: StageGraph, plan: StagePlan) -> ImageConfig | None:
         """The configuration of the image at the bottom of the target; ``None`` for scratch."""

@@ -173,6 +173,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
         mtime: nanoseconds that every entry gets as its time; ``None`` keeps the layers' own.
         extras: further files.
         delete: of a directory: remove what is there and not in the layers.
+        only: the files to write, without their directories; empty for everything.
     """
 
     layers: tuple[str, ...]
@@ -180,3 +181,4 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     mtime: int | None = None
     extras: tuple[ExtraFile, ...] = ()
     delete: bool = False
+    only: tuple[str, ...] = ()

@@ -67,6 +67,9 @@ def _rows(request: ExportRequest) -> Iterator[tuple[Entry, _Place | ExtraFile | 
         for entry, place in merge_located(index_of(f"{layer}/diff") for layer in request.layers)
         if entry.path != "."
     ]
+    if request.only:
+        wanted = frozenset(request.only)
+        rows = [row for row in rows if row[0].path in wanted]
     extras = {extra.path: extra for extra in request.extras}
     if extras:  # a file of the result under such a name gives way
         rows = [row for row in rows if row[0].path not in extras]
