@@ -434,6 +434,7 @@ class _Build:
                 lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers_of(step.origin)),
                 mounts=mounts,
                 scope=self._scope,
+                record=request.record,
                 base=self._layers_of,
                 fetched=self._pulled,
                 unfetched=self._layers.unfetched,

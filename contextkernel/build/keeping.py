@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from contextkernel.build.tools import Tools
 
 
+_SHOWN = 12  # letters of an id are enough to find it
+
+
 def keep_failed(step: RunStep, problem: StepFailed, stack: Stack, directory: str, tools: Tools) -> None:
     """Keep what the step came to, and say so in its error.
 
@@ -45,7 +48,7 @@ def keep_failed(step: RunStep, problem: StepFailed, stack: Stack, directory: str
             layers = tuple(layer.diff_id for layer in tools.base(mount.origin))
             binds.append(KeptMount(target=mount.path, layers=layers, source=mount.source, read_only=mount.read_only))
     kept = FailedStep(
-        id=secrets.token_hex(6),
+        id=tools.record or secrets.token_hex(6),
         scope=tools.scope,
         title=step.title,
         argv=step.argv,
@@ -84,4 +87,4 @@ def keep_failed(step: RunStep, problem: StepFailed, stack: Stack, directory: str
         ),
     )
     tools.store.keep_failed(kept, directory)
-    problem.kept = kept.id
+    problem.kept = kept.id[:_SHOWN]

@@ -246,7 +246,7 @@ def recorded(builder: Builder, request: BuildRequest, report: Reporter, store: R
     """
     recorder = Recorder(store, request, report)
     try:
-        return recorder.finish(builder.build(request, recorder))
+        return recorder.finish(builder.build(msgspec.structs.replace(request, record=recorder.row.id), recorder))
     except BaseException as problem:
         recorder.fail(problem)
         raise

@@ -50,6 +50,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         labels: added to the image; they win over LABEL.
         network: for every RUN that does not choose: ``default``, ``none`` or ``host``.
         steps: what RUN instructions are given.
+        record: id under which the build is recorded; empty if it is not.
         platform: to build for; default the host's.
         source: where the build context comes from, if it is not the directory ``context``.
         contexts: named contexts (``--build-context``): name to directory, URL or ``docker-image://...``.
@@ -75,6 +76,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     network: str = "default"
     steps: StepOptions = StepOptions()
+    record: str = ""
     platform: Platform | None = None
     source: ContextSource | None = None
     contexts: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -37,6 +37,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
         unfetched: whether an origin is remote and not here yet.
         fetch: brings it here.
         scope: context and Dockerfile, as one text.
+        record: id under which the build is recorded, or empty.
         now: nanoseconds since the epoch.
     """
 
@@ -59,6 +60,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     unfetched: Callable[[Origin], bool]
     fetch: Callable[[Origin, Reporter], object]
     scope: str = ""
+    record: str = ""
     now: Callable[[], int] = time.time_ns
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from contextkernel.model.failed import FailedStep
 
 _ENGINE_FAILED = 125
-_ID = re.compile(r"[0-9a-f]{6,12}\Z")
+_ID = re.compile(r"[0-9a-z]{25}\Z")  # of a recorded build
+_LEAST = 4  # letters that are taken for the start of an id
 
 
 def debug(call: Call) -> Outcome:
@@ -23,7 +24,7 @@ def debug(call: Call) -> Outcome:
     words = list(parsed.arguments)
     kept = [step.id for step in call.engine.failed_steps()]
     build = None
-    if words and (any(one.startswith(words[0]) for one in kept if len(words[0]) > 3) or _ID.match(words[0])):
+    if words and (any(one.startswith(words[0]) for one in kept if len(words[0]) >= _LEAST) or _ID.match(words[0])):
         build = words.pop(0)
     if not words and face.stdin is None:
         return Outcome(value=Text(_told(call.engine.failed_steps(), build)))

@@ -38,6 +38,7 @@ from contextkernel.model.results import (
     RunResult,
 )
 from contextkernel.testing.fake_checks import FakeChecks
+from contextkernel.testing.fake_debug import FakeDebugging
 from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.samples import (
     BOZO,
@@ -69,7 +70,7 @@ def _same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-class FakeEngine(FakeChecks, FakeRecords):
+class FakeEngine(FakeChecks, FakeDebugging, FakeRecords):
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
     Attributes:

@@ -15,7 +15,7 @@ import pytest
 
 from contextkernel import Engine
 from contextkernel.build.hostfiles import write_root
-from contextkernel.errors import NotFound, StepFailed
+from contextkernel.errors import NotFound, SourceNotFound, StepFailed
 from contextkernel.layer.index import unpack_index
 from contextkernel.layer.merge import merge
 from contextkernel.model.build_inputs import AgentKeys, AgentSocket, SecretValue, StepOptions
@@ -101,6 +101,31 @@ def test_binds_show_files_of_context_stage_and_image(site: Site) -> None:
     assert "from the stage" in said
     assert "root:x:0:0" in said
     assert site.files() == set()  # no mount point stays
+
+
+@pytest.mark.parametrize("link", ["/etc/ck-host-secret", "../../../../../../../../etc/ck-host-secret"])
+def test_links_in_a_source_do_not_lead_to_the_host(site: Site, link: str) -> None:
+    (site.context / "out").unlink(missing_ok=True)
+    (site.context / "out").symlink_to("/etc/hostname")
+    with pytest.raises(SourceNotFound):
+        site.build("RUN --mount=source=out,target=/m cat /m\n")
+    (site.context / "out").unlink()
+    with pytest.raises(SourceNotFound):
+        site.build(f"RUN ln -s {link} /out\nFROM base\nRUN --mount=from=one,source=/out,target=/m cat /m\n")
+    said = site.build(
+        f"RUN ln -s {link} /out && echo inside > /etc/ck-host-secret\n"
+        "FROM base\nRUN --mount=from=one,source=/out,target=/m cat /m\n"
+    )
+    assert said == "inside\n"
+
+
+def test_a_target_behind_a_hostile_link_stays_inside(site: Site) -> None:
+    said = site.build(
+        "RUN ln -s ../../../../../../../../tmp/ck-escape /t\n"
+        "RUN --mount=type=tmpfs,target=/t touch /tmp/ck-escape/x && ls /tmp/ck-escape\n"
+    )
+    assert said == "x\n"
+    assert not os.path.exists("/tmp/ck-escape")
 
 
 def test_writes_to_a_bind_are_thrown_away(site: Site) -> None:

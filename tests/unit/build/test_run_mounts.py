@@ -266,10 +266,12 @@ def test_a_failed_step_is_kept_with_its_mounts_and_without_its_secrets(bench: An
             " --mount=type=tmpfs,target=/t,size=1m --mount=type=secret,id=t,env=T frobnicate\n",
             steps=StepOptions(secrets={"t": SecretValue(TOKEN.encode())}),
             build_args={"HTTP_PROXY": "http://me:password@proxy"},
+            record="a1b2c3d4e5f6g7h8i9j0k1l2m",
         )
     ((step, directory),) = bench.store.failed
-    assert caught.value.kept == step.id
-    assert f"debug {step.id}" in str(caught.value)
+    assert step.id == "a1b2c3d4e5f6g7h8i9j0k1l2m"
+    assert caught.value.kept == "a1b2c3d4e5f6"
+    assert "debug a1b2c3d4e5f6" in str(caught.value)
     assert (step.status, step.line, step.user, step.cwd) == (127, 5, "app", "/w")
     assert "A=1" in step.env
     assert "password" not in repr(step)
