@@ -134,10 +134,6 @@ class Fetching:
         finally:
             self._discard(directory)
 
-    def download(self, url: str, path: str, report: Reporter) -> None:
-        """A file, which is not made a layer."""
-        self._port.download(url, path, self._shown(), report=report)
-
     def directory(self, origin: ContextOrigin, tree: DirectoryContext) -> StackLayer:
         """What is in a directory, as the first layer of a stage."""
         step = CopyStep(
@@ -164,10 +160,6 @@ class Fetching:
             return self._worker.commit(directory)
 
         return self._remember(key, self._layer(copy))
-
-    def temporary_path(self) -> str:
-        """A path for a file that goes when this session ends, however it ends."""
-        return self._store.temporary_path()
 
     def new_directory(self, stack: ExitStack) -> str:
         """A new directory, which goes when ``stack`` is closed, or this session ends."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 import msgspec
 
@@ -25,10 +25,11 @@ from contextkernel.errors import InvalidInput, SourceNotFound
 from contextkernel.layer import merge as merging
 from contextkernel.layer.index import unpack_index
 from contextkernel.model.fetching import Credentials
-from contextkernel.plan.remote import parse_git, redacted
+from contextkernel.plan.remote import HttpOrigin, parse_git, redacted
 
 MAX_DOCKERFILE = 16 << 20
 _DEFAULT = "Dockerfile"
+_FILE = "context"  # what BuildKit calls the file behind the URL of a context
 _STARTS = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _USTAR = 257
 _FOR_SERVERS = ("HTTP_AUTH_HEADER_", "HTTP_AUTH_TOKEN_", "GIT_AUTH_HEADER", "GIT_AUTH_TOKEN")
@@ -125,34 +126,24 @@ def open_source(
                     layer = fetching.fetch(git, step.nested)
             else:
                 with report.step("[internal] load remote build context") as step:
-                    found = _download(url, fetching, step)
-                if isinstance(found, bytes):
-                    # the file is the Dockerfile, and the only file of the context
-                    text = found if request.dockerfile is None else request.dockerfile
-                    return msgspec.structs.replace(request, dockerfile=text, context=None, source=None), None
-                layer = found
+                    layer, text = _download(url, fetching, step)
+                if text is not None and request.dockerfile is None:
+                    request = msgspec.structs.replace(request, dockerfile=text)
     if request.dockerfile is None:
         text, name = _dockerfile_of_layer(layer, request.dockerfile_name, fetching)
         request = msgspec.structs.replace(request, dockerfile=text, dockerfile_name=name)
     return msgspec.structs.replace(request, context=None, source=None), layer
 
 
-def _download(url: str, fetching: Fetching, step: StepReport) -> StackLayer | bytes:
-    """The archive behind a URL as a layer, or the Dockerfile behind it."""
-    path = fetching.temporary_path()
-    try:
-        fetching.download(url, path, step.nested)
-        with open(path, "rb") as file:
-            head = file.read(_HEAD)
-            if not is_archive(head):
-                text = head + file.read(MAX_DOCKERFILE)
-                if len(text) > MAX_DOCKERFILE:
-                    raise InvalidInput(f"{redacted(url)} is neither a tar archive nor a Dockerfile")
-                return text
-        return fetching.archive(path)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+def _download(url: str, fetching: Fetching, step: StepReport) -> tuple[StackLayer, bytes | None]:
+    """The archive behind a URL, unpacked; or the file behind it, alone in a context and a Dockerfile."""
+    layer = fetching.fetch(HttpOrigin(url=url, name=_FILE), step.nested)
+    text = fetching.read(layer, _FILE, MAX_DOCKERFILE + 1)
+    if is_archive(text[:_HEAD]):
+        return fetching.archive(f"{layer.directory}/diff/{_FILE}"), None
+    if len(text) > MAX_DOCKERFILE:
+        raise InvalidInput(f"{redacted(url)} is neither a tar archive nor a Dockerfile")
+    return layer, text
 
 
 def _dockerfile_of_layer(layer: StackLayer, name: str, fetching: Fetching) -> tuple[bytes, str]:

@@ -85,6 +85,7 @@ def _job(source: GitSource, credentials: Credentials, limits: Limits) -> Job:
         source=msgspec.structs.replace(source, remote=remote),
         authorization=authorization,
         ssh=credentials.ssh,
+        known_hosts=os.path.expanduser("~/.ssh/known_hosts"),
         size=limits.size,
         memory=limits.memory,
         quiet=limits.quiet,

@@ -17,6 +17,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         target: path of the tar archive to write.
         authorization: value of the Authorization header for the remote's own host; empty for none.
         ssh: socket of an SSH agent.
+        known_hosts: the caller's file of host keys; a key that differs from one in it is refused.
         size, memory, quiet, connect: see ``Limits``.
     """
 
@@ -26,6 +27,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     target: str = ""
     authorization: str = ""
     ssh: str = ""
+    known_hosts: str = ""
     size: int
     memory: int
     quiet: float

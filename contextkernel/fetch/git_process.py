@@ -160,6 +160,7 @@ def _origin(remote: str) -> tuple[str, str, int | None]:
 
 def _ssh(host: str, port: int | None, user: str | None, job: Job, meter: Meter) -> GitClient:
     import os
+    import shlex
     import shutil
 
     from dulwich.client import SSHGitClient, SubprocessSSHVendor
@@ -171,6 +172,8 @@ def _ssh(host: str, port: int | None, user: str | None, job: Job, meter: Meter) 
     os.environ["SSH_AUTH_SOCK"] = job.ssh
     wait = max(1, int(job.connect))
     command = f"ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout={wait}"
+    if job.known_hosts:
+        command += f" -o {shlex.quote('UserKnownHostsFile=' + job.known_hosts)}"
     return SSHGitClient(
         host,
         port,

@@ -203,5 +203,10 @@ def _query_problem(text: str, problem: str) -> InvalidInput:
 
 
 def redacted(text: str) -> str:
-    """A URL, or a text with URLs in it, without passwords and user names."""
-    return re.sub(r"(?<=://)[^/?#@\s]*@", "xxxxx:xxxxx@", text)
+    """A URL, or a text with URLs in it, without passwords, and without names that may be tokens (ssh has none)."""
+
+    def hidden(match: re.Match[str]) -> str:
+        scheme, user = match[1], match[2]
+        return match[0] if scheme.lower() == "ssh" and ":" not in user else f"{scheme}://xxxxx:xxxxx@"
+
+    return re.sub(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/?#@\s]*)@", hidden, text)

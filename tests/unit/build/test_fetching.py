@@ -215,10 +215,14 @@ def test_an_archive_is_a_build_context(bench: Any, tmp_path: Path) -> None:
 
 def test_a_url_of_an_archive_and_of_a_dockerfile(bench: Any) -> None:
     bench.fetcher.pages["http://h/c"] = Page(content=tar({"Dockerfile": b"FROM base\nCOPY a /a\n", "a": b"A"}))
-    bench.fetcher.pages["http://h/d"] = Page(content=b"FROM base\nRUN echo\n")
+    bench.fetcher.pages["http://h/d"] = Page(content=b"FROM base\nRUN echo\n", etag='"1"')
     assert files(bench, bench.build(None, context=None, source=RemoteContext("http://h/c"))) == {"a": "A"}
     result = bench.build(None, context=None, source=RemoteContext("http://h/d"))
     assert image(bench, result)["history"][-1]["created_by"] == "RUN /bin/sh -c echo # buildkit"
+    text = "FROM base\nCOPY context /the/file\n"
+    result = bench.build(text, context=None, source=RemoteContext("http://h/d"))
+    assert files(bench, result) == {"the/file": "FROM base\nRUN echo\n"}
+    assert bench.fetcher.asked == ["get http://h/c", "get http://h/d", "have http://h/d"]
     assert nothing_left(bench)
 
 

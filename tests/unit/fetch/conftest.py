@@ -82,9 +82,10 @@ def other() -> Iterator[Site]:
 
 
 class Wire:
-    """A server that sends what it likes: ``talk`` gets the connection once the request's head has been read."""
+    """Sends what it likes: ``talk`` gets the connection, after the request's head if it is to ``greet``."""
 
-    def __init__(self, talk: Callable[[socket.socket, threading.Event], None]) -> None:
+    def __init__(self, talk: Callable[[socket.socket, threading.Event], None], *, greet: bool = True) -> None:
+        self._greet = greet
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.05)
         self._over = threading.Event()
@@ -105,7 +106,8 @@ class Wire:
             with connection:
                 connection.settimeout(5)
                 try:
-                    connection.recv(65536)
+                    if self._greet:
+                        connection.recv(65536)
                     self._talk(connection, self._over)
                 except OSError:
                     continue
@@ -117,11 +119,11 @@ class Wire:
 
 
 @pytest.fixture
-def wire() -> Iterator[Callable[[Callable[[socket.socket, threading.Event], None]], Wire]]:
+def wire() -> Iterator[Callable[..., Wire]]:
     made: list[Wire] = []
 
-    def make(talk: Callable[[socket.socket, threading.Event], None]) -> Wire:
-        made.append(Wire(talk))
+    def make(talk: Callable[[socket.socket, threading.Event], None], *, greet: bool = True) -> Wire:
+        made.append(Wire(talk, greet=greet))
         return made[-1]
 
     yield make

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import socket
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,33 @@ def test_a_transfer_is_stopped(wire: Any, target: Path) -> None:
     limits = msgspec.structs.replace(SHORT, quiet=300.0, total=600.0)
     with pytest.raises(FetchFailed, match="it was stopped"):
         download(f"http://127.0.0.1:{server.port}/", str(target), Credentials(), limits, stopped=target.exists)
+
+
+# ---- TLS; localhost.pem is a key that nobody trusts, made for these tests
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+
+
+@pytest.fixture
+def secure(wire: Any) -> str:
+    def talk(connection: socket.socket, _over: threading.Event) -> None:
+        with context.wrap_socket(connection, server_side=True) as encrypted:
+            encrypted.recv(65536)
+            encrypted.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return f"https://127.0.0.1:{wire(talk, greet=False).port}/x"
+
+
+def test_a_certificate_that_nobody_trusts(secure: str, target: Path) -> None:
+    with pytest.raises(FetchFailed, match="certificate") as problem:
+        fetch(secure, target)
+    assert problem.value.hint is not None
+    assert "SSL_CERT_FILE" in problem.value.hint
+    assert not target.exists()
+
+
+def test_a_certificate_that_is_trusted(secure: str, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    assert fetch(secure, target).size == 2

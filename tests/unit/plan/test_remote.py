@@ -92,8 +92,8 @@ def test_the_name_comes_from_the_url(url: str, name: str) -> None:
 
 
 def test_passwords_are_taken_out() -> None:
-    assert redacted("ADD https://u:p@h/x ssh://git@h/y git@h:z /") == (
-        "ADD https://xxxxx:xxxxx@h/x ssh://xxxxx:xxxxx@h/y git@h:z /"
+    assert redacted("ADD https://u:p@h/x https://token@h ssh://git@h/y ssh://git:p@h/y git@h:z /") == (
+        "ADD https://xxxxx:xxxxx@h/x https://xxxxx:xxxxx@h ssh://git@h/y ssh://xxxxx:xxxxx@h/y git@h:z /"
     )
     assert parse_remote("http://u:p@h/x") == HttpOrigin(url="http://u:p@h/x", name="x")
 
