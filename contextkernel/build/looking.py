@@ -15,6 +15,7 @@ from contextkernel.model.oci import ImageConfig
 from contextkernel.model.reference import ImageRef
 from contextkernel.plan.arguments import global_scope, platform_arguments
 from contextkernel.plan.checks import Subject, check, outline
+from contextkernel.plan.named import parse_contexts
 from contextkernel.plan.stage import Facts, StagePlan, StageState, from_image, from_scratch, from_stage, plan_stage
 from contextkernel.plan.stages import StageGraph, StageNode, build_graph
 from contextkernel.plan.steps import ImageOrigin, StageOrigin
@@ -25,24 +26,27 @@ Find = Callable[[ImageRef], ImageConfig | None]
 _UNDEFINED = "UndefinedVar"
 
 
-def check_file(reading: Reading, subject: Subject, find: Find) -> CheckReport:
+def check_file(
+    reading: Reading, subject: Subject, find: Find, contexts: Mapping[str, str] | None = None
+) -> CheckReport:
     """Check a Dockerfile, and see whether it could be built.
 
     Args:
         reading: the Dockerfile, as far as it could be read.
         subject: how it would be built; without a target all stages are looked into.
         find: looks base images up.
+        contexts: named contexts; the instructions of a stage that one of them stands for do not count.
 
     Raises:
-        InvalidInput: there is no such target, or the build argument with the options is malformed.
+        InvalidInput: there is no such target, or a context or the build argument with the options is malformed.
     """
     problem, unknown, needed = None, tuple[str, ...](), None
     plan: _Plan | None = None
     if reading.problem is None:
         try:
-            plan = _Plan(assemble(reading), subject, find)
+            plan = _Plan(assemble(reading), subject, find, contexts or {})
             subject = msgspec.structs.replace(subject, bases=plan.bases)
-            needed = plan.graph.needed if subject.target else None
+            needed = plan.stages(all_of_them=not subject.target)
             unknown = plan.unknown(needed)
         except DockerfileError as error:
             problem = error
@@ -76,7 +80,7 @@ def outline_file(reading: Reading, subject: Subject, find: Find) -> Outline:
         DockerfileError: it cannot be built. InvalidInput: there is no such target.
     """
     dockerfile = assemble(reading)
-    bases = _Plan(dockerfile, subject, find).bases
+    bases = _Plan(dockerfile, subject, find, {}).bases
     return outline(dockerfile, msgspec.structs.replace(subject, bases=bases))
 
 
@@ -87,12 +91,13 @@ class _Plan:
         DockerfileError: a FROM or ``--from`` that leads nowhere.
     """
 
-    def __init__(self, dockerfile: Dockerfile, subject: Subject, find: Find) -> None:
+    def __init__(self, dockerfile: Dockerfile, subject: Subject, find: Find, contexts: Mapping[str, str]) -> None:
         start = platform_arguments(
             subject.build_platform, subject.platform, subject.target or dockerfile.stages[-1].name, subject.build_args
         )
         scope = global_scope(dockerfile, subject.build_args, start)
-        graph = build_graph(dockerfile, scope=scope, target=subject.target)
+        named = parse_contexts(contexts, subject.platform).origins
+        graph = build_graph(dockerfile, scope=scope, target=subject.target, contexts=named)
         images: dict[ImageOrigin, ImageConfig] = {}
         for node in graph.stages:
             if isinstance(node.base, ImageOrigin):
@@ -101,7 +106,18 @@ class _Plan:
                     images[node.base] = config
         self._images = images
         self._facts = Facts(dockerfile=dockerfile, scope=scope, build_args=subject.build_args)
-        self.graph: StageGraph = build_graph(dockerfile, scope=scope, target=subject.target, images=images)
+        self.graph: StageGraph = build_graph(
+            dockerfile, scope=scope, target=subject.target, images=images, contexts=named
+        )
+
+    def stages(self, *, all_of_them: bool) -> tuple[int, ...]:
+        """The stages to look into, without those that a named context stands for."""
+        own = self._facts.dockerfile.stages
+        return tuple(
+            node.index
+            for node in self.graph.stages
+            if (all_of_them or node.index in self.graph.needed) and (node.commands or not own[node.index].instructions)
+        )
 
     @property
     def bases(self) -> Mapping[int, ImageConfig]:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
+from contextkernel.commands.build_context import parse_build_contexts
 from contextkernel.commands.humanize import display_width
 from contextkernel.commands.outcome import Looked, Outcome
 from contextkernel.commands.values import parse_build_args
@@ -79,7 +80,13 @@ def look(call: Call, context: BuildContext, dockerfile: str | None, text: str | 
                 return Outcome(value=Looked(found, as_json))
             case _:
                 report = call.engine.check(
-                    context, dockerfile=dockerfile, text=text, build_args=arguments, target=target, platform=platform
+                    context,
+                    dockerfile=dockerfile,
+                    text=text,
+                    build_args=arguments,
+                    target=target,
+                    platform=platform,
+                    contexts=parse_build_contexts(parsed.texts("build-context")),
                 )
     except ContextKernelError as problem:
         problem.exit_code = 1  # docker build: whatever failed

@@ -30,6 +30,7 @@ class Checks(Composition):
         build_args: Mapping[str, str | None] | None = None,
         target: str | None = None,
         platform: str | None = None,
+        contexts: Mapping[str, str] | None = None,
     ) -> CheckReport:
         """Look a Dockerfile through for what is likely a mistake.
 
@@ -41,6 +42,7 @@ class Checks(Composition):
             build_args: values for ARG; ``None`` takes the caller's environment variable.
             target: look into this stage and what it needs; default all stages.
             platform: to build for, e.g. ``linux/arm64``; default the host's.
+            contexts: named contexts, as for :meth:`build`; only their names and images are looked at.
 
         Returns:
             The findings, and why the file cannot be built, if it cannot.
@@ -51,7 +53,7 @@ class Checks(Composition):
         from contextkernel.build.looking import check_file
 
         reading, subject = subject_of(context, dockerfile, text, build_args, target, platform)
-        return check_file(reading, subject, self._known_config)
+        return check_file(reading, subject, self._known_config, contexts)
 
     def outline(
         self,

@@ -25,6 +25,7 @@ class FakeChecks:
         build_args: Mapping[str, str | None] | None = None,
         target: str | None = None,
         platform: str | None = None,
+        contexts: Mapping[str, str] | None = None,
     ) -> CheckReport:
         """The real check."""
         from contextkernel.build.looking import check_file
@@ -32,7 +33,7 @@ class FakeChecks:
 
         self._note("check", context=context, dockerfile=dockerfile, text=text, target=target, platform=platform)
         reading, subject = subject_of(context, dockerfile, text, build_args, target, platform)
-        return check_file(reading, subject, lambda _ref: None)
+        return check_file(reading, subject, lambda _ref: None, contexts)
 
     def outline(
         self,

@@ -128,8 +128,8 @@ def _check_stages(dockerfile: Dockerfile, subject: Subject, found: Collector) ->
         parent = _parent(dockerfile, stage, names[index])
         if parent is not None and parent.index in ends:
             inherited = ends[parent.index]
-        else:
-            inherited = inherited_by(subject.bases.get(index))
+        else:  # of a parent that is not looked into its base may be known
+            inherited = inherited_by(subject.bases.get(index if parent is None else parent.index))
         walk = StageWalk(inherited, facts, found)
         for trigger in triggers_of(parent, subject.bases.get(index)):
             walk.visit(trigger, stage.base.span)

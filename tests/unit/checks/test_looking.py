@@ -22,10 +22,14 @@ def find_in(images: Mapping[str, ImageConfig]) -> Any:
     return lambda ref: known.get(str(ref))
 
 
-def checked(text: str, images: Mapping[str, ImageConfig] | None = None, **subject: Any) -> CheckReport:
-    return check_file(
-        read_instructions(text), Subject(build_platform=AMD64, platform=AMD64, **subject), find_in(images or {})
-    )
+def checked(
+    text: str,
+    images: Mapping[str, ImageConfig] | None = None,
+    contexts: Mapping[str, str] | None = None,
+    **subject: Any,
+) -> CheckReport:
+    given = Subject(build_platform=AMD64, platform=AMD64, **subject)
+    return check_file(read_instructions(text), given, find_in(images or {}), contexts)
 
 
 def rules(report: CheckReport) -> list[str]:
@@ -48,6 +52,18 @@ def test_bases_that_are_here_are_known() -> None:
     )
     # without such a finding there is nothing to be unsure of
     assert checked("FROM golang\nRUN true\n").notes == ()
+
+
+def test_named_contexts_stand_for_stages_and_images() -> None:
+    text = "FROM golang AS go\nUSER $NOBODY\nFROM go\nENV SRC=$GOPATH/src\n"
+    known = {"mine:1": image(env=("GOPATH=/go",)), "golang": image(env=("NOBODY=1",))}
+    assert checked(text, known, {"go": "docker-image://mine:1"}).clean
+    assert checked(text, known, {"golang": "docker-image://mine:1"}).findings[0].span.line == 2
+    report = checked(text, known, {"go": "/some/directory"})
+    assert [finding.span.line for finding in report.findings] == [4]
+    assert report.notes == ()
+    with pytest.raises(InvalidInput, match="build context"):
+        checked(text, known, {"go": "nonsense://x"})
 
 
 def test_the_platform_of_a_base_and_its_triggers() -> None:
