@@ -19,6 +19,7 @@ from dulwich.objects import Blob, Commit, Tag, Tree
 from contextkernel.fetch.git_messages import Job
 from contextkernel.fetch.git_process import Meter, Refused, fetch
 from contextkernel.model.fetching import GitCommit
+from contextkernel.plan.remote import redacted
 
 if TYPE_CHECKING:
     from dulwich.repo import Repo
@@ -140,7 +141,7 @@ class _Export:
             self._directory(f".git{name}")
         config = (
             "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n"
-            f'[remote "origin"]\n\turl = {self._job.source.remote}\n'
+            f'[remote "origin"]\n\turl = {redacted(self._job.source.remote)}\n'
             "\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
         )
         identity = _text(commit.id)

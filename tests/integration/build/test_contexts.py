@@ -26,8 +26,10 @@ from contextkernel.engine import Engine
 from contextkernel.errors import FetchFailed, ImageNotFound, InvalidArchive, InvalidInput
 from contextkernel.layer.index import unpack_index
 from contextkernel.layer.merge import merge
+from contextkernel.model.build_inputs import SecretValue, StepOptions
 from contextkernel.model.layers import Entry
 
+TOKEN = "tok-s3cret-7f31"
 COPY_ALL = b"FROM base\nCOPY . /c/\n"
 
 
@@ -43,6 +45,12 @@ class House:
         self.site.mkdir()
 
         class Quiet(SimpleHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path.startswith("/private") and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+                    self.send_error(401)
+                else:
+                    super().do_GET()
+
             def log_message(self, *_: Any) -> None:
                 return
 
@@ -168,6 +176,28 @@ def test_add_of_a_url_and_of_a_repository(house: House) -> None:
     assert found["u/packed"].uid == 77
     assert {found[f"m/{name}"].uid for name in ("own", "f.txt", "in")} == {3}
     assert {found[f"m/{name}"].mode for name in ("own", "f.txt", "in")} == {0o711}
+
+
+def test_no_secret_is_kept_anywhere(house: House) -> None:
+    (house.site / "private").write_bytes(b"behind a login")
+    url = f"{house.web}/private"
+    events: list[object] = []
+    text = f"FROM base\nADD {url} /c/x\nRUN cat /c/x; env; ls /run\n"
+    with pytest.raises(FetchFailed, match="answered 401"):
+        house.build(None, text)
+    name = "HTTP_AUTH_TOKEN_127.0.0.1"
+    steps = StepOptions(secrets={name: SecretValue(TOKEN.encode())})
+    assert "x" in house.build(None, text, steps=steps, report=events.append)
+    wrong = StepOptions(secrets={name: SecretValue(b"wrong-" + TOKEN.encode())})
+    with pytest.raises(FetchFailed) as raised:
+        house.build(None, text, steps=wrong, no_cache=True, report=events.append)
+    assert TOKEN not in str(raised.value)
+    assert TOKEN not in repr(events)
+    assert TOKEN not in repr(steps)
+    house.engine.close()  # everything is written down
+    kept = [path for path in (house.root / "store").rglob("*") if path.is_file() and os.access(path, os.R_OK)]
+    assert len(kept) > 10
+    assert [path for path in kept if TOKEN.encode() in path.read_bytes()] == []
 
 
 def test_named_contexts_everywhere(house: House, tmp_path: Path) -> None:

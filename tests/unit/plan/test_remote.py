@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contextkernel.dockerfile.parse import parse
 from contextkernel.errors import DockerfileError, InvalidInput
@@ -235,3 +237,30 @@ def test_a_context_takes_the_place_of_the_stage_of_its_name() -> None:
 def test_an_earlier_stage_comes_before_a_context() -> None:
     graph, _ = plan("FROM scratch AS a\nFROM a\n", scratch="docker-image://x")
     assert [stage.base for stage in graph.stages] == [ScratchOrigin(), StageOrigin(0)]
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.builds(
+            "{}{}{}{}".format,
+            st.sampled_from(["http://", "https://", "git://", "ssh://", "git@", "github.com/", "://", ""]),
+            st.text(max_size=20),
+            st.sampled_from([".git", "", ":", "#", "?", ".git#a:b", ".git?ref=", "[", "]"]),
+            st.text(max_size=20),
+        ),
+    )
+)
+def test_any_text_is_a_remote_or_a_path_or_refused(text: str) -> None:
+    try:
+        found = parse_remote(text), parse_git(text, context=True)
+    except InvalidInput:
+        return
+    for remote in found:
+        if isinstance(remote, GitOrigin):
+            assert not remote.ref.startswith("-")
+            assert ".." not in remote.subdir.split("/")
+            assert not remote.subdir.startswith("/")
+        elif isinstance(remote, HttpOrigin):
+            assert "/" not in remote.name
+            assert remote.name not in {"", ".", ".."}
