@@ -17,7 +17,13 @@ from typing import NamedTuple, NoReturn, assert_never
 
 from contextkernel.errors import ContextKernelError, LaunchFailed, SyscallFailed
 from contextkernel.linux import mount as mounts
-from contextkernel.linux.caps import limit_bounding, set_capabilities
+from contextkernel.linux.caps import (
+    CapabilitySets,
+    apply_capabilities,
+    keep_capabilities,
+    limit_bounding,
+    set_capabilities,
+)
 from contextkernel.linux.descriptors import close_from
 from contextkernel.linux.libc import AT_FDCWD
 from contextkernel.linux.namespaces import (
@@ -200,8 +206,8 @@ class _SetUp:
                 step_mounts.bind_secret(step, self._tree, self._dev)
             case op.BindSocket():
                 step_mounts.bind_socket(step, self._tree)
-            case op.MakeDirectory(target):
-                self._make_directory(target)
+            case op.MakeDirectory(target, owner):
+                self._make_directory(target, owner)
             case op.SetHostname(name):
                 set_hostname(name)
             case op.LoopbackUp():
@@ -229,6 +235,9 @@ class _SetUp:
             case op.DropCapabilities(capabilities):
                 own = frozenset(capabilities) & self._permitted if self._identity.uid == 0 else frozenset[str]()
                 set_capabilities(own, own)
+            case op.GrantCapabilities(capabilities):
+                all_of_them = frozenset(capabilities) & self._permitted
+                apply_capabilities(CapabilitySets(*[all_of_them] * 5))
             case op.Chdir(target):
                 _change_directory(target)
             case op.StartInit():
@@ -329,14 +338,24 @@ class _SetUp:
             os.close(point)
         os.unlink(_name_in_dev(_GENERATED), dir_fd=self._dev)
 
-    def _make_directory(self, target: str) -> None:
+    def _make_directory(self, target: str, owner: str) -> None:
         try:
-            descriptor, _ = make_dirs_in_root(self._tree.root, target)
+            descriptor, made = make_dirs_in_root(self._tree.root, target)
         except SyscallFailed as failure:
             raise SyscallFailed(
                 "mkdir", failure.number, target, "the working directory must be, or be possible to make, a directory"
             ) from failure
         os.close(descriptor)
+        if not made or not owner:
+            return
+        root = self._tree.root
+        identity = resolve(owner, _read("/etc/passwd", root), _read("/etc/group", root))
+        for name in made:
+            here = open_in_root(root, name, os.O_PATH | os.O_DIRECTORY)
+            try:
+                os.chown(f"/proc/self/fd/{here}", identity.uid, identity.gid)
+            finally:
+                os.close(here)
 
     def _pivot(self) -> None:
         """Swap the roots and detach the old one (pivot_root(2), "pivot_root(".", ".")"); tell the monitor."""
@@ -372,6 +391,7 @@ class _SetUp:
         try:
             if step.groups:
                 os.setgroups(list(dict.fromkeys((gid, *groups))))
+            keep_capabilities(step.keep)
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
         except OSError as problem:
@@ -438,10 +458,19 @@ def _read_only(target: str) -> None:
             raise
 
 
-def _read(path: str) -> str:
-    """Content of one of the image's small files, empty if there is none; nothing but a plain file is read."""
+def _read(path: str, root: int = -1) -> str:
+    """Content of one of the image's small files, empty if there is none; nothing but a plain file is read.
+
+    Args:
+        path: absolute.
+        root: descriptor of what counts as ``/`` for it; -1 for the process's own.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK
     try:
-        descriptor = openat2(AT_FDCWD, path, os.O_RDONLY | os.O_NONBLOCK, resolve=RESOLVE_NO_MAGICLINKS)
+        if root >= 0:
+            descriptor = open_in_root(root, path, flags)
+        else:
+            descriptor = openat2(AT_FDCWD, path, flags, resolve=RESOLVE_NO_MAGICLINKS)
     except SyscallFailed:
         return ""
     try:

@@ -202,9 +202,14 @@ class BindSocket(_Operation, frozen=True):
 
 
 class MakeDirectory(_Operation, frozen=True):
-    """Create a directory and its parents if they are missing, mode 0755, owned by root: the working directory."""
+    """Create a directory and its parents if they are missing, mode 0755: the working directory.
+
+    Attributes:
+        owner: ``user[:group]`` of the image, for what is made; empty is root.
+    """
 
     target: str
+    owner: str = ""
 
 
 class SetHostname(_Operation, frozen=True):
@@ -280,15 +285,23 @@ class SetUser(_Operation, frozen=True):
     Attributes:
         change: ``False``: look it up only, because a single id is mapped and the program stays root.
         groups: set the supplementary groups too; not allowed in a single-id namespace.
+        keep: capabilities stay permitted, for :class:`GrantCapabilities`.
     """
 
     user: str
     change: bool = True
     groups: bool = True
+    keep: bool = False
 
 
 class DropCapabilities(_Operation, frozen=True):
     """Keep exactly these capabilities for root, none for another user."""
+
+    capabilities: tuple[str, ...]
+
+
+class GrantCapabilities(_Operation, frozen=True):
+    """Give the program these capabilities, as far as this engine has them, whatever user it runs as."""
 
     capabilities: tuple[str, ...]
 
@@ -347,6 +360,7 @@ Operation = (
     | InstallFakeIds
     | SetUser
     | DropCapabilities
+    | GrantCapabilities
     | Chdir
     | StartInit
     | Exec

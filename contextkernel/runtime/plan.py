@@ -124,7 +124,8 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         *_sys(request, facts),
         *_generated_files(request, facts, {mount.target for mount in wanted}),
         *wanted,
-        op.MakeDirectory(request.working_dir),
+        # BuildKit gives it to the step's user (executor/runcexecutor)
+        op.MakeDirectory(request.working_dir, request.user if request.sandbox and not request.fake_ids else ""),
         op.SetHostname(request.hostname),
         *_network(request),
         op.PivotRoot(),
@@ -294,6 +295,9 @@ def _identity(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
         # and exec gives root what the bounding set holds
         yield op.SetUser(request.user, change=False, groups=False)
         yield op.InstallFakeIds()
+    elif request.insecure:
+        yield op.SetUser(request.user, groups=facts.setgroups, keep=True)
+        yield op.GrantCapabilities(capabilities)
     else:
         yield op.SetUser(request.user, groups=facts.setgroups)
         yield op.DropCapabilities(capabilities)

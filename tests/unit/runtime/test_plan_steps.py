@@ -124,9 +124,10 @@ def test_a_request_survives_the_trip() -> None:
 def test_an_insecure_step_has_everything() -> None:
     steps = planned(insecure=True)
     assert kinds(steps, op.MaskPath, op.ReadonlyPath, op.InstallSeccomp) == []
-    assert kinds(steps, op.LimitCapabilities, op.DropCapabilities) == [
+    assert kinds(steps, op.LimitCapabilities, op.SetUser, op.GrantCapabilities, op.DropCapabilities) == [
         op.LimitCapabilities(ALL),
-        op.DropCapabilities(ALL),
+        op.SetUser("", keep=True),
+        op.GrantCapabilities(ALL),
     ]
     assert op.MountSysfs(read_only=False) in steps
     assert op.MakeDevice("/dev/fuse") in steps
@@ -147,6 +148,12 @@ def test_limits_come_while_they_can_still_be_raised() -> None:
     steps = planned(limits=(Limit("nofile", 1, 2),))
     limit = steps.index(op.SetLimit("nofile", 1, 2))
     assert steps.index(op.PivotRoot()) < limit < steps.index(op.LimitCapabilities(CAPABILITIES))
+
+
+def test_a_working_directory_that_has_to_be_made_is_the_user_s() -> None:
+    assert op.MakeDirectory("/w", "bob") in planned(user="bob", working_dir="/w")
+    assert op.MakeDirectory("/w") in planned(user="bob", working_dir="/w", sandbox=False)
+    assert op.MakeDirectory("/w") in planned(user="bob", working_dir="/w", fake_ids=True)
 
 
 def test_a_size_for_shared_memory() -> None:
