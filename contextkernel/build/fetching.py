@@ -22,6 +22,7 @@ from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import resolve_copy
 from contextkernel.build.ports import BuildStore
 from contextkernel.errors import ContextKernelError, FetchFailed, HostUnsupported, InvalidArchive, Span, StoreProblem
+from contextkernel.layer.index import unpack_index
 from contextkernel.model.digest import Digest
 from contextkernel.model.fetching import Credentials, Fetcher, GitSource
 from contextkernel.model.layers import CopyItem, CopyRequest, LayerFacts
@@ -201,13 +202,14 @@ class Fetching:
             got = self._port.download(
                 origin.url, path, self._shown(), offset=header, known=seen, report=report, stopped=self._stopped
             )
-            if found:
-                return found[0]
-            if origin.checksum and got.digest != origin.checksum:
+            digest = got.digest or _digest_of_file(found[0], origin.name)
+            if origin.checksum and digest != origin.checksum:
                 raise FetchFailed(
-                    f"{redacted(origin.url)} has the digest {got.digest}, not {origin.checksum}",
+                    f"{redacted(origin.url)} has the digest {digest}, not {origin.checksum}",
                     hint="the file behind the URL has changed, or the checksum is wrong",
                 )
+            if found:
+                return self._with_checksum(origin, found[0])
             with open(path, "r+b") as file:  # room was left for the header of a tar archive
                 file.write(_file_header(origin.name, got.size, got.modified))
                 file.seek(0, os.SEEK_END)
@@ -217,11 +219,15 @@ class Fetching:
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(path)
-        if origin.checksum:
-            self._remember(keys.fetched_key("http", "checksum", origin.name, origin.checksum), layer)
         if got.etag:
             self._remember(_etag_key(origin, got.etag), layer)
-        return layer
+        return self._with_checksum(origin, layer)
+
+    def _with_checksum(self, origin: HttpOrigin, layer: StackLayer) -> StackLayer:
+        """Find ``layer`` by its checksum alone from now on."""
+        if not origin.checksum:
+            return layer
+        return self._remember(keys.fetched_key("http", "checksum", origin.name, origin.checksum), layer)
 
     # -- repositories -----------------------------------------------------------------------------
 
@@ -327,6 +333,13 @@ def _silent(_event: object) -> None:
 def _etag_key(origin: HttpOrigin, etag: str) -> Digest:
     # the key is kept: a password in the URL, or a token in its query, goes in as part of a digest only
     return keys.fetched_key("http", "etag", origin.name, str(Digest.of(origin.url.encode("utf-8", "replace"))), etag)
+
+
+def _digest_of_file(layer: StackLayer, name: str) -> str:
+    """``sha256:...`` of a file at the root of a layer."""
+    with open(f"{layer.directory}/index", "rb") as stream:
+        found = {entry.path: entry.digest for entry in unpack_index(stream.read())}
+    return f"sha256:{found.get(name, '')}"
 
 
 def _file_header(name: str, size: int, modified: int) -> bytes:

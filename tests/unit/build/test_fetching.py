@@ -117,6 +117,18 @@ def test_a_wrong_checksum_fails_the_step(bench: Any) -> None:
     assert nothing_left(bench)
 
 
+def test_a_checksum_is_held_against_what_is_here_already(bench: Any) -> None:
+    bench.fetcher.pages[URL] = Page(content=b"v1", etag='"1"')
+    bench.build(f"FROM base\nADD {URL} /x\n")
+    with pytest.raises(FetchFailed, match="has the digest sha256:3bfc2695"):
+        bench.build(f"FROM base\nADD --checksum=sha256:{'0' * 64} {URL} /x\n")
+    right = f"FROM base\nADD --checksum=sha256:{hashlib.sha256(b'v1').hexdigest()} {URL} /x\n"
+    bench.build(right)
+    bench.fetcher.pages.clear()
+    bench.build(right)
+    assert bench.fetcher.asked == [f"get {URL}", f"have {URL}", f"have {URL}"]
+
+
 def test_no_cache_fetches_again(bench: Any) -> None:
     bench.fetcher.pages[URL] = Page(content=b"v1", etag='"1"')
     bench.build(f"FROM base\nADD {URL} /x\n")
