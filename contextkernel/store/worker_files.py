@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextkernel.errors import InvalidInput, SyscallFailed
 
 _CHUNK = 1 << 30
+_SHARED = 1 << 22  # below it, sharing blocks costs more than it saves
 _SKIPPED_XATTRS = ("trusted.overlay.", "user.overlay.", "security.selinux")
 #: copy_file_range(2) cannot do it between these two files: another way has to
 _NOT_HERE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EIO}
@@ -70,7 +71,7 @@ def copy_bytes(source: int, target: int, info: os.stat_result) -> None:
 
 def _send(source: int, target: int, start: int, count: int) -> None:
     at, end = start, start + count
-    while at < end:
+    while count >= _SHARED and at < end:
         try:
             sent = os.copy_file_range(source, target, min(end - at, _CHUNK), at, at)
         except OSError as problem:
