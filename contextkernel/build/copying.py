@@ -162,8 +162,12 @@ class _Search:
         self._rows += [(number, *row) for row in found]
         self._groups.append(("" if resolved == "." else resolved, found))
         if pattern is not None and not (wild or _has_wildcards(pattern)):
+            if not pattern:
+                raise SourceNotFound(
+                    f"COPY --parents takes nothing of {path!r} itself", hint="name what is in it: * for everything"
+                )
             if len(found) == 1:
-                raise _not_found(step, tree, _join(path, pattern) if pattern else path)
+                raise _not_found(step, tree, _join(path, pattern))
             start = tree.get(path)
             if start is not None and start.kind == "symlink":
                 # BuildKit finds nothing there, although it would copy it

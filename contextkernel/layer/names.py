@@ -48,7 +48,7 @@ def contained(name: str, what: str = "entry") -> str:
 
     Args, returns and errors are those of :func:`clean`; nothing leaves.
     """
-    return clean(posixpath.normpath("/" + name), what)
+    return clean(posixpath.normpath("/" + name).lstrip("/") or ".", what)
 
 
 def split(path: str) -> tuple[str, str]:

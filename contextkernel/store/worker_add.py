@@ -77,8 +77,8 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
                 if stat.S_ISDIR(existing.st_mode):
                     directories.remove(entry.path)
             member.entry = entry
-            if entry.kind == "hardlink" and tree.lstat(link) is None:
-                raise InvalidArchive(f"hard link {entry.path!r} names {link!r}, which does not exist")
+            if entry.kind == "hardlink":
+                _check_link(entry.path, link, tree.lstat(link))
             extractor.write(member)
             if entry.kind == "dir":
                 directories.add(entry)
@@ -88,6 +88,12 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
                 stage.remember(names.join(target, link), owner or (entry.uid, entry.gid))
             stage.remember(names.join(target, entry.path), owner or (entry.uid, entry.gid))
         extractor.finish(directories.left())
+
+
+def _check_link(path: str, target: str, info: os.stat_result | None) -> None:
+    if info is None or stat.S_ISDIR(info.st_mode):
+        what = "does not exist" if info is None else "is a directory"
+        raise InvalidArchive(f"hard link {path!r} names {target!r}, which {what}")
 
 
 class _Directories:

@@ -135,6 +135,11 @@ def open_source_root(request: CopyRequest, ids: Ids) -> Iterator[int]:
             root = os.open(request.source_lowers[0], DIRECTORY | os.O_CLOEXEC)
         else:
             root = _overlay(request.source_lowers, "", os.path.dirname(request.upper), ids)
+    elif any(item.data is None for item in request.items):
+        place = f"{os.path.dirname(request.upper)}/nothing-{os.urandom(6).hex()}"  # scratch, which is empty
+        os.mkdir(place, 0o755)
+        root = os.open(place, DIRECTORY | os.O_CLOEXEC)
+        os.rmdir(place)
     else:
         yield -1
         return

@@ -130,8 +130,11 @@ def _make(path: Path, what: dict[str, Any], *, is_dir: bool) -> None:
     elif "fifo" in what:
         os.mkfifo(path)
     elif "socket" in what:
+        # by its directory's descriptor: the path of a socket may not be long
+        folder = os.open(path.parent, os.O_PATH)
         with socket.socket(socket.AF_UNIX) as bound:
-            bound.bind(str(path))
+            bound.bind(f"/proc/self/fd/{folder}/{path.name}")
+        os.close(folder)
     elif "at" in what:
         with path.open("wb") as file:
             for offset, text in what["at"].items():

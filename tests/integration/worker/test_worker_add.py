@@ -88,6 +88,11 @@ def test_attack_hard_link_through_a_link(bench: Bench) -> None:
         add(bench, Archive().symlink("l", "/etc").hardlink("h", "l/passwd").bytes(), base)
 
 
+def test_a_hard_link_to_a_directory(bench: Bench) -> None:
+    with pytest.raises(InvalidArchive, match="hard link 'h' names 'p', which is a directory"):
+        add(bench, Archive().dir("p").hardlink("h", "p").bytes())
+
+
 def test_a_hard_link_to_a_file_that_was_there(bench: Bench) -> None:
     base = bench.base(d=0o755, **{"d/old": b"old"})
     rows = add(bench, Archive().hardlink("h", "old").bytes(), base)

@@ -310,6 +310,11 @@ def test_a_socket_becomes_an_empty_file(bench: Bench) -> None:
     assert (row.kind, row.size) == ("file", 0)
 
 
+def test_from_scratch_comes_nothing(bench: Bench) -> None:
+    rows = bench.rows(bench.copy(".", to="/x", source_root=None, source_lowers=()))
+    assert kinds(rows) == {"x": "dir"}
+
+
 def test_names_of_any_bytes(bench: Bench) -> None:
     odd = ["with space", "new\nline", "-dash", "n\udcffx", "a" * 255, "back\\slash"]
     for name in odd:

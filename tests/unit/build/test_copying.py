@@ -290,6 +290,11 @@ def test_parents_without_wildcards_must_be_there(root: Path) -> None:
     assert paths(with_parents(root, "", "nothing*")) == ["."]
 
 
+def test_parents_of_nothing_but_the_source(root: Path) -> None:
+    with pytest.raises(SourceNotFound, match="takes nothing of 'sub' itself"):
+        with_parents(root, "sub", "")
+
+
 def test_parents_does_not_start_from_a_link(root: Path) -> None:
     with pytest.raises(SourceNotFound, match="'linkdir' is a link to 'sub'") as caught:
         with_parents(root, "linkdir", "deep")
