@@ -122,6 +122,8 @@ def open_source(
             if git is not None:
                 if request.given_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "").lower() in {"1", "t", "true"}:
                     git = msgspec.structs.replace(git, keep_git_dir=True)
+                if request.given_args.get("SOURCE_DATE_EPOCH"):  # the time of the build must not count then
+                    git = msgspec.structs.replace(git, commit_time=True)
                 with report.step(f"[internal] load git source {redacted(url)}") as step:
                     layer = fetching.fetch(git, step.nested)
             else:

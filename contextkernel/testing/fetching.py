@@ -31,7 +31,8 @@ class MemoryFetcher:
         pages: by URL.
         commits: files of commits, by id.
         references: commit ids by remote and reference; the reference of HEAD is empty.
-        asked: what was asked for, in order: ``get URL``, ``have URL`` (known already), ``resolve``, ``export COMMIT``.
+        asked: what was asked for, in order: ``get URL``, ``have URL`` (known already), ``resolve``,
+            ``export COMMIT`` (`` with its time``).
         credentials: what came with the last call.
     """
 
@@ -95,7 +96,7 @@ class MemoryFetcher:
     ) -> None:
         """See the port; of what ``source`` asks for only the subdirectory counts."""
         del credentials, report, stopped
-        self.asked.append(f"export {found.commit}")
+        self.asked.append(f"export {found.commit}{' with its time' if source.commit_time else ''}")
         top = f"{source.subdir}/" if source.subdir else ""
         with tarfile.open(path, "x") as tar:
             for name, content in self.commits[found.commit].items():

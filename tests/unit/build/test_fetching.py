@@ -209,6 +209,13 @@ def test_a_repository_is_a_build_context(bench: Any) -> None:
     assert bench.states()[0] == (f"[internal] load git source {REMOTE}", "done")
 
 
+def test_files_of_a_repository_have_the_commit_s_time_in_a_reproducible_build(bench: Any) -> None:
+    bench.fetcher.references[REMOTE, ""] = ONE
+    bench.fetcher.commits[ONE] = {"Dockerfile": b"FROM base\nCOPY . /c/\n"}
+    bench.build(None, context=None, source=RemoteContext(REMOTE), build_args={"SOURCE_DATE_EPOCH": "1"})
+    assert bench.fetcher.asked == ["resolve", f"export {ONE} with its time"]
+
+
 # ---- archives, URLs, files in memory
 
 
