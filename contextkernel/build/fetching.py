@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tarfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -23,6 +22,7 @@ from contextkernel.build.copying import resolve_copy
 from contextkernel.build.ports import BuildStore
 from contextkernel.errors import ContextKernelError, FetchFailed, HostUnsupported, InvalidArchive, Span, StoreProblem
 from contextkernel.layer.index import unpack_index
+from contextkernel.layer.tar import BLOCK
 from contextkernel.model.digest import Digest
 from contextkernel.model.fetching import Credentials, Fetcher, GitSource
 from contextkernel.model.layers import CopyItem, CopyRequest, LayerFacts
@@ -213,7 +213,7 @@ class Fetching:
             with open(path, "r+b") as file:  # room was left for the header of a tar archive
                 file.write(_file_header(origin.name, got.size, got.modified))
                 file.seek(0, os.SEEK_END)
-                file.write(bytes(-got.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE))
+                file.write(bytes(-got.size % BLOCK + 2 * BLOCK))
             # the limit is on what is fetched; the archive has a few blocks more
             layer = self._layer(lambda directory: self._worker.unpack(path, directory))
         finally:
@@ -344,6 +344,8 @@ def _digest_of_file(layer: StackLayer, name: str) -> str:
 
 def _file_header(name: str, size: int, modified: int) -> bytes:
     """The archive's header for the one file: its length depends on the name only."""
+    import tarfile  # slow to import
+
     info = tarfile.TarInfo(name)
     info.mode, info.size, info.mtime = 0o600, size, modified
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
