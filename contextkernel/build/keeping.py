@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from contextkernel.build.tools import Tools
 
 
+_PLENTY = 1 << 30  # bytes
 _SHOWN = 12  # letters of an id are enough to find it
 
 
-def keep_failed(step: RunStep, problem: StepFailed, stack: Stack, directory: str, tools: Tools) -> None:
+def keep_failed(step: RunStep, problem: StepFailed, stack: Stack, directory: str, tools: Tools) -> bool:
     """Keep what the step came to, and say so in its error.
 
     Args:
@@ -30,9 +31,15 @@ def keep_failed(step: RunStep, problem: StepFailed, stack: Stack, directory: str
         directory: with its changes; belongs to what is kept from now on.
         tools: of the build.
 
+    Returns:
+        Whether it is kept; not where the disk is nearly full: the room is needed for cleaning up, and what the step
+        wrote may be what filled it.
+
     Raises:
         Canceled, ContextKernelError: it cannot be kept; the directory is the caller's still.
     """
+    if not _has_room(directory):
+        return False
     tools.committer.gather(stack, wait=True)
     if os.path.isdir(f"{directory}/rooms"):
         tools.worker.remove([f"{directory}/rooms"])
@@ -88,3 +95,10 @@ def keep_failed(step: RunStep, problem: StepFailed, stack: Stack, directory: str
     )
     tools.store.keep_failed(kept, directory)
     problem.kept = kept.id[:_SHOWN]
+    return True
+
+
+def _has_room(directory: str) -> bool:
+    """A tenth of the file system, or a gibibyte."""
+    state = os.statvfs(directory)
+    return not state.f_blocks or state.f_bavail * 10 >= state.f_blocks or state.f_bavail * state.f_frsize >= _PLENTY

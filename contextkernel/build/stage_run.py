@@ -188,10 +188,9 @@ class StageRun:
         if not isinstance(step, RunStep) or not isinstance(problem, StepFailed) or self._tools.board.canceled:
             return False  # a program that was killed because of another's failure fails as well
         try:
-            keep_failed(step, problem, stack, directory, self._tools)
+            return keep_failed(step, problem, stack, directory, self._tools)
         except Exception:
             return False
-        return True
 
     def _resolved(self, step: LayerStep) -> ResolvedCopy | None:
         if not isinstance(step, CopyStep):

@@ -132,7 +132,7 @@ def test_multi_stage_onto_scratch(workshop: Workshop) -> None:
 def test_a_run_sees_what_came_before_and_its_environment(workshop: Workshop) -> None:
     workshop.build(
         "FROM base\nARG SAID=word\nENV KEPT=value\nRUN echo one > /one\nWORKDIR /here\n"
-        "RUN cat /one; pwd; echo $SAID $KEPT; cat /etc/hostname; echo problem >&2\n"
+        "RUN cat /one; pwd; echo $SAID $KEPT; hostname; echo problem >&2\n"
     )
     # the two streams have no order between them
     assert sorted(workshop.output().splitlines()) == sorted(

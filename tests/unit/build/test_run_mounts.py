@@ -294,3 +294,15 @@ def test_the_next_success_lets_it_go(bench: Any) -> None:
     bench.programs(leave_trace)
     bench.build("FROM base\nRUN y\n")
     assert bench.store.failed == []
+
+
+def test_nothing_is_kept_on_a_disk_that_is_nearly_full(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.statvfs_result((4096, 4096, 1000, 50, 50, 0, 0, 0, 0, 255))
+    bench.programs(fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "statvfs", lambda _path: full)
+        with pytest.raises(StepFailed) as caught:
+            bench.build("FROM base\nRUN x\n")
+    assert caught.value.kept == ""
+    assert bench.store.failed == []
+    assert len(bench.store.discarded) == 1
