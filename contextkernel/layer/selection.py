@@ -32,8 +32,8 @@ class Selection:
         return self._include is not None or bool(self._exclude)
 
     def takes(self, below: str) -> bool:
-        """Whether an entry is copied by itself; ``below`` is its path in the source, empty for the source."""
-        if not below:
+        """Whether an entry is copied by itself; ``below`` is its path in the source, empty or ``.`` for the source."""
+        if below in {"", "."}:
             return True
         if self._include is not None and not self._include.excludes(below):
             return False

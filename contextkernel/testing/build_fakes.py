@@ -18,6 +18,7 @@ from typing import IO
 
 from contextkernel.errors import ImageNotFound, SourceNotFound, StoreProblem
 from contextkernel.layer.index import pack_index, unpack_index
+from contextkernel.layer.selection import Selection
 from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.container import LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
@@ -325,11 +326,21 @@ class TreeWorker:
             raise SourceNotFound(f"{item.source!r} is not there")
         if item.contents:
             excluded = {os.path.normpath(os.path.join(roots[0], path)) for path in request.excludes}
+            selection = Selection(item.include, request.exclude)
+
+            def left_out(path: str) -> bool:
+                below = os.path.relpath(path, source)
+                is_directory = os.path.isdir(path) and not os.path.islink(path)
+                return not (selection.enters(below) if is_directory else selection.takes(below))
 
             def ignore(directory: str, names: list[str]) -> list[str]:
-                return [name for name in names if os.path.normpath(os.path.join(directory, name)) in excluded]
+                paths = {name: os.path.normpath(os.path.join(directory, name)) for name in names}
+                return [name for name, path in paths.items() if path in excluded or left_out(path)]
 
             shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, ignore=ignore)
+            for directory, _, _ in os.walk(target, topdown=False):  # those that nothing was copied to
+                if not selection.takes(os.path.relpath(directory, target)) and not os.listdir(directory):
+                    os.rmdir(directory)
             return
         path = os.path.join(target, item.name) if into else target
         extract = item.extract and tarfile.is_tarfile(source)
