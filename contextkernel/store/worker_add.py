@@ -32,7 +32,7 @@ def is_archive(descriptor: int) -> bool:
             stream.seek(0)
 
 
-def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | None, check: Check) -> None:
+def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | None, check: Check) -> tuple[str, ...]:
     """Unpack an archive.
 
     Names, links in the archive, and links that are already there, lead nowhere but below ``target``, as if it were
@@ -45,6 +45,9 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
         target: a directory in it, clean.
         owner: for everything, ``None`` for what the archive says.
         check: raises when the client has given up.
+
+    Returns:
+        What its user should know: device nodes that a user namespace cannot have are left out, as with docker.
 
     Raises:
         InvalidArchive: its content is refused.
@@ -88,6 +91,10 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
                 stage.remember(names.join(target, link), owner or (entry.uid, entry.gid))
             stage.remember(names.join(target, entry.path), owner or (entry.uid, entry.gid))
         extractor.finish(directories.left())
+    if not extractor.unmade:
+        return ()
+    more = f" and {len(extractor.unmade) - 1} more" if len(extractor.unmade) > 1 else ""
+    return (f"device {extractor.unmade[0]!r}{more} left out: devices cannot be made in a user namespace",)
 
 
 def _check_link(path: str, target: str, info: os.stat_result | None) -> None:

@@ -55,7 +55,7 @@ def copy(request: CopyRequest, ids: Ids, check: Check) -> tuple[str, ...]:
         for item in request.items:
             job.item(item)
         stage.finish(request.lowers)
-    return notes.texts
+    return notes.texts + job.notes
 
 
 class _Made:
@@ -110,6 +110,7 @@ class _Copy:
         self._selection = Selection(None, ())
         self._change = parse_mode(request.chmod) if request.chmod else None
         self._links: dict[tuple[int, int], str] = {}
+        self.notes: tuple[str, ...] = ()
 
     def item(self, item: CopyItem) -> None:
         """Copy one source."""
@@ -129,7 +130,7 @@ class _Copy:
             if item.extract and stat.S_ISREG(info.st_mode) and is_archive(descriptor):
                 stage.make_dirs(target, 0o755, made_owner)
                 owner = self._owner if request.chown else None
-                extract_archive(descriptor, stage, target, owner, self._check)
+                self.notes += extract_archive(descriptor, stage, target, owner, self._check)
                 return
             directory = stat.S_ISDIR(info.st_mode)
             stage.make_dirs(target if request.directory else names.split(target)[0], made_mode, made_owner)

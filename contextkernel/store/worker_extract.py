@@ -86,12 +86,16 @@ class Extractor:
         tree: where.
         ids: what owners the host can store.
         owner: an owner for everything instead of the archive's.
+
+    Attributes:
+        unmade: paths of device nodes that this host does not let be made.
     """
 
     def __init__(self, tree: Tree, ids: Ids, owner: tuple[int, int] | None = None) -> None:
         self._tree = tree
         self._ids = ids
         self._owner = owner
+        self.unmade: list[str] = []
 
     def write(self, member: Member) -> tuple[int, str] | None:
         """Write one entry, whose parent exists; what was in its place is replaced, unless both are directories.
@@ -177,6 +181,7 @@ class Extractor:
                 os.mknod(name, kind | 0o600, os.makedev(entry.major, entry.minor), dir_fd=directory)
             except PermissionError:
                 # device nodes cannot be made in a user namespace: the index keeps them, the disk does without
+                self.unmade.append(entry.path)
                 return
         uid, gid = self._owner or (entry.uid, entry.gid)
         self._ids.chown(name, uid, gid, entry.path, dir_fd=directory)

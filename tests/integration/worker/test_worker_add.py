@@ -104,6 +104,17 @@ def test_a_device_that_stands_for_a_removed_file(bench: Bench) -> None:
         add(bench, Archive().add("n", tarfile.CHRTYPE).bytes())
 
 
+def test_devices_are_made_or_said_to_be_left_out(bench: Bench) -> None:
+    archive = Archive().add("null", tarfile.CHRTYPE, devmajor=1, devminor=3)
+    archive.add("zero", tarfile.CHRTYPE, devmajor=1, devminor=5)
+    found = kinds(add(bench, archive.bytes()))
+    if bench.ids == "identity":
+        assert (found, bench.notes) == ({"d": "dir", "d/null": "char", "d/zero": "char"}, ())
+    else:
+        assert found == {"d": "dir"}
+        assert bench.notes == ("device 'null' and 1 more left out: devices cannot be made in a user namespace",)
+
+
 def test_whiteouts_mean_nothing(bench: Bench) -> None:
     base = bench.base(d=0o755, **{"d/old": b"old"})
     rows = add(bench, Archive().add(".wh.old", data=b"x").add("p/.wh..wh..opq").bytes(), base)
