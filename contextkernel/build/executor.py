@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -27,8 +27,9 @@ from contextkernel.build.fetching import Fetching, OriginLayers
 from contextkernel.build.finished import Finished
 from contextkernel.build.opening import credentials_of, named_directory, open_source
 from contextkernel.build.outputs import check_outputs
+from contextkernel.build.platforms import CannotRun, admit, bottom_config, for_target
 from contextkernel.build.ports import BaseResolver, BuildStore, LayoutResolver, OwnerKeepingWorker
-from contextkernel.build.provenance import metadata_provenance
+from contextkernel.build.provenance import BuildFacts, metadata_provenance
 from contextkernel.build.reporting import BuildReport, bytes_text
 from contextkernel.build.request import BuildRequest
 from contextkernel.build.run_mounts import MountFacts, RunMounts
@@ -44,8 +45,10 @@ from contextkernel.dockerfile.instructions import Dockerfile
 from contextkernel.dockerfile.parse import assemble, read_instructions
 from contextkernel.dockerfile.suggest import nearest
 from contextkernel.errors import ContextKernelError, HostUnsupported, ImageNotFound, InvalidInput, StoreProblem
+from contextkernel.host.emulation import cannot_run
 from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.digest import Digest
+from contextkernel.model.explanation import StepExplanation
 from contextkernel.model.fetching import Fetcher
 from contextkernel.model.layers import Entry
 from contextkernel.model.oci import ImageConfig
@@ -93,6 +96,7 @@ class Builder:
         fetcher: fetches URLs and Git repositories; ``None`` where nothing may be fetched.
         resolve_layout: finds images in directories in OCI image layout.
         fetch_limit: the most bytes that an archive may have when unpacked.
+        cannot_run: says which platforms' programs do not run here.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class Builder:
         fetcher: Fetcher | None = None,
         resolve_layout: LayoutResolver | None = None,
         fetch_limit: int | None = None,
+        cannot_run: CannotRun = cannot_run,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -121,6 +126,7 @@ class Builder:
         self._fetcher = fetcher
         self._resolve_layout = resolve_layout or _no_layouts
         self._fetch_limit = fetch_limit
+        self._cannot_run = cannot_run
 
     def fetching(
         self, request: BuildRequest, keep: Callable[[Digest], bool], stack: ExitStack, stopped: Callable[[], bool]
@@ -193,18 +199,40 @@ class _Build:
         self._began = time.time()
         self._ignore: tuple[str, ...] = ()
         self._images: dict[ImageOrigin, Digest] = {}
+        self._prefix = ""
+        self._facts: BuildFacts | None = None
 
     def run(self) -> BuildResult:
         if self._request.network not in _NETWORKS:
             raise InvalidInput(
                 f"network {self._request.network!r} is not supported for a build", hint="one of default, none, host"
             )
-        check_outputs(self._request)
+        platforms = self._request.platforms
+        check_outputs(self._request, max(1, len(platforms)))
         if self._request.steps.cgroup_parent:
             self._report.warn("--cgroup-parent has no effect: steps have no cgroup of their own")
         check_secrets(self._request.steps.secrets)
         check_agents(self._request.steps.agents)
         self._request, given = open_source(self._request, self._fetching, self._report, self._stack)
+        builds = [self] if not platforms else [self._for(platform) for platform in platforms]
+        made = [build.make(given) for build in builds]
+        result = builds[0]._export(builds, [finished for finished, _ in made])
+        self._store.forget_failed(self._scope)
+        return msgspec.structs.replace(result, explanation=tuple(row for _, rows in made for row in rows))
+
+    def _for(self, platform: Platform) -> _Build:
+        """The same for one of several platforms."""
+        request = msgspec.structs.replace(self._request, platform=platform, platforms=())
+        build = _Build(self._builder, request, self._report, self._stack)
+        build._prefix = f"{platform} "
+        return build
+
+    def make(self, given: StackLayer | None) -> tuple[Finished, tuple[StepExplanation, ...]]:
+        """Everything but the export.
+
+        Args:
+            given: the context, where it had to be fetched or unpacked.
+        """
         if given is not None:
             self._layers[ContextOrigin()] = (given,)
         dockerfile, checks = self._load_dockerfile()
@@ -218,16 +246,29 @@ class _Build:
         plans = self._plan(dockerfile, graph, scope)
         mounts = self._mounts(plans)
         copies = self._find_copies(mounts, plans, dockerfile.source)
-        scope_of = (self._request.context or "", self._request.dockerfile_name)
+        scope_of = (self._request.context or "", self._request.dockerfile_name, *filter(None, (self._prefix,)))
         explainer = Explainer(self._store, scope_of, plans, self._images)
         try:
             self._execute(plans, copies, mounts, dockerfile.source, explainer)
         finally:
             explainer.flush()
         self._warn_unconsumed(dockerfile)
-        result = self._export(graph, plans, dockerfile.source)
-        self._store.forget_failed(self._scope)
-        return msgspec.structs.replace(result, explanation=explainer.rows(self._report.steps))
+        self._facts = build_facts(
+            self._asked,
+            tuple(plans.values()),
+            self._images,
+            text=dockerfile.source,
+            builder=self._builder._platform,
+            platform=self._platform,
+            began=self._began,
+        )
+        finished = Finished(
+            state=plans[graph.target].state,
+            base=for_target(bottom_config(plans, graph.target, self._configs), self._request.platform),
+            layers=self._board.layers(graph.target),
+            platform=self._platform,
+        )
+        return finished, explainer.rows(self._report.steps)
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -343,6 +384,7 @@ class _Build:
         plans: dict[int, StagePlan] = {}
         for index in graph.needed:
             node = graph.stages[index]
+            node = msgspec.structs.replace(node, shown=f"{self._prefix}{node.shown}".rstrip())
             match node.base:
                 case ScratchOrigin():
                     start = from_scratch()
@@ -442,7 +484,19 @@ class _Build:
                 now=builder._now,
             )
             self._stack.callback(mounts.close, tools)
-            run_stages([StageRun(plan, tools) for plan in plans.values()], tools, jobs=self._jobs)
+            run_stages(
+                [StageRun(plan, tools) for plan in plans.values()],
+                tools,
+                jobs=self._jobs,
+                admit=lambda stage: admit(
+                    stage,
+                    bottom_config(plans, stage.index, self._configs),
+                    target=self._platform,
+                    host=builder._platform,
+                    cannot_run=builder._cannot_run,
+                    source=source,
+                ),
+            )
 
     def _layers_of(self, origin: Origin) -> tuple[StackLayer, ...]:
         """The layers of an image, or of a stage that has come to its end."""
@@ -475,17 +529,9 @@ class _Build:
         if names:
             self._report.warn(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
 
-    def _export(self, graph: StageGraph, plans: Mapping[int, StagePlan], source: str) -> BuildResult:
-        plan, worker = plans[graph.target], self._builder._worker
-        facts = build_facts(
-            self._asked,
-            tuple(plans.values()),
-            self._images,
-            text=source,
-            builder=self._builder._platform,
-            platform=self._platform,
-            began=self._began,
-        )
+    def _export(self, builds: Sequence[_Build], finished: Sequence[Finished]) -> BuildResult:
+        worker = self._builder._worker
+        facts = {build._platform: build._facts for build in builds if build._facts is not None}
         name = self._request.tags[0].familiar if self._request.tags else "image"
         exporter = Exporter(
             self._store,
@@ -498,32 +544,16 @@ class _Build:
             statements=lambda finished: make_statements(
                 self._request.attests,
                 finished,
-                facts,
+                facts[finished.platform],
                 self._store,
                 worker,
                 name=name,
                 epoch=self._epoch,
                 warn=self._report.warn,
             ),
-            metadata={"buildx.build.provenance": metadata_provenance(facts)},
+            metadata={"buildx.build.provenance": metadata_provenance(facts[builds[0]._platform])},
         )
-        return exporter.export(
-            [
-                Finished(
-                    state=plan.state,
-                    base=self._bottom(graph, plan),
-                    layers=self._board.layers(graph.target),
-                    platform=self._platform,
-                )
-            ]
-        )
-
-    def _bottom(self, graph: StageGraph, plan: StagePlan) -> ImageConfig | None:
-        """The configuration of the image at the bottom of the target; ``None`` for scratch."""
-        base = plan.node.base
-        while isinstance(base, StageOrigin):
-            base = graph.stages[base.index].base
-        return self._configs[base] if isinstance(base, ImageOrigin) else None
+        return exporter.export(finished)
 
 
 def _without_cache(plans: Mapping[int, StagePlan], request: BuildRequest) -> Container[int]:

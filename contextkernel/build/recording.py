@@ -226,7 +226,7 @@ def _row(request: BuildRequest, created: datetime) -> BuildRow:
         dockerfile=_plain(request.dockerfile_name) or "Dockerfile",
         dockerfile_digest=None if content is None else Digest.of(content),
         target=target,
-        platform=str(request.platform or ""),
+        platform=",".join(map(str, request.platforms or filter(None, (request.platform,)))),
         build_args=tuple(_plain(one) or "" for one in shown),
         secrets=tuple(sorted({*request.steps.secrets, *request.steps.agents})),
     )

@@ -52,6 +52,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         steps: what RUN instructions are given.
         record: id under which the build is recorded; empty if it is not.
         platform: to build for; default the host's.
+        platforms: several to build for, one after the other; then ``platform`` is ``None``.
         source: where the build context comes from, if it is not the directory ``context``.
         contexts: named contexts (``--build-context``): name to directory, URL or ``docker-image://...``.
         jobs: how many steps may run at the same time; ``None`` for :func:`contextkernel.build.schedule.default_jobs`.
@@ -78,6 +79,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     steps: StepOptions = StepOptions()
     record: str = ""
     platform: Platform | None = None
+    platforms: tuple[Platform, ...] = ()
     source: ContextSource | None = None
     contexts: Mapping[str, str] = msgspec.field(default_factory=dict)
     jobs: int | None = None

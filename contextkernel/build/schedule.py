@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,14 @@ def default_jobs() -> int:
     return max(_LEAST_JOBS, len(os.sched_getaffinity(0)))
 
 
-def run_stages(stages: Sequence[StageRun], tools: Tools, *, jobs: int) -> None:
+def run_stages(stages: Sequence[StageRun], tools: Tools, *, jobs: int, admit: Callable[[StageRun], None]) -> None:
     """Execute stages.
 
     Args:
         stages: in an order in which each comes after those it needs.
         tools: to do it with.
         jobs: how many steps may run at the same time; with 1, or where nothing can overlap, no thread is started.
+        admit: gets each stage that is not in the cache in full, before anything runs; raises if it cannot be done.
 
     Raises:
         StepFailed, anything else: what the first stage to fail raised; the others have been stopped.
@@ -36,13 +37,15 @@ def run_stages(stages: Sequence[StageRun], tools: Tools, *, jobs: int) -> None:
     for stage in stages:
         stage.take_cached()
     left = [stage for stage in stages if not stage.finished]
+    for stage in left:
+        admit(stage)
     if jobs <= 1 or not _overlap(left):
         for stage in left:
             stage.run()
         return
     from contextkernel.build.crew import together
 
-    if any(stage.has_programs for stage in left):
+    if any(stage.program for stage in left):
         tools.runtime.warm()  # while there is one thread: a command line forks its launcher
     together([stage.run for stage in left], tools.board, tools.report)
 

@@ -68,9 +68,9 @@ class StageRun:
         return tuple(one.index for one in needed if self._lacking(one) and isinstance(one, StageOrigin))
 
     @property
-    def has_programs(self) -> bool:
-        """Whether there is still something to RUN."""
-        return any(isinstance(step, RunStep) for step in self._todo)
+    def program(self) -> RunStep | None:
+        """The first RUN that is still to be done."""
+        return next((step for step in self._todo if isinstance(step, RunStep)), None)
 
     def take_cached(self) -> None:
         """Go on as long as steps are in the cache and what they need is there; runs nothing and never waits."""

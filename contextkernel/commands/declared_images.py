@@ -68,6 +68,12 @@ _BUILD_OPTIONS = (
         help="Run every step of these stages again: NAME[,NAME...]",
     ),
     Option(
+        name="platform",
+        kind="list",
+        metavar="stringArray",
+        help="Platform to build for, e.g. linux/arm64; several (with -o) give an index",
+    ),
+    Option(
         name="progress",
         kind="string",
         metavar="string",

@@ -52,6 +52,7 @@ def build(call: Call) -> Outcome:
                 labels=labels,
                 network=parsed.text("network"),
                 steps=steps,
+                platform=parsed.texts("platform") or None,
                 jobs=_jobs(parsed.number("jobs")),
                 contexts=parse_build_contexts(parsed.texts("build-context")),
                 report=report,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from contextkernel.engine.caches import Caches, cache_limit
 from contextkernel.engine.composition import silent
 from contextkernel.errors import ImageNotFound
+from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from contextkernel.model.build_inputs import StepOptions
     from contextkernel.model.digest import Digest
     from contextkernel.model.outputs import Annotation, Attest, Output
-    from contextkernel.model.platform import Platform
     from contextkernel.model.ports import Reporter
     from contextkernel.model.results import BaseRow, BuildResult
 
@@ -39,6 +39,7 @@ class Builds(Caches):
         labels: Mapping[str, str] | None = None,
         network: str = "default",
         steps: StepOptions | None = None,
+        platform: str | Sequence[str] | None = None,
         jobs: int | None = None,
         contexts: Mapping[str, str] | None = None,
         report: Reporter | None = None,
@@ -64,6 +65,8 @@ class Builds(Caches):
             labels: added to the image.
             network: for RUN: ``default``, ``none`` or ``host``.
             steps: secrets, agents, hosts, limits and entitlements for RUN.
+            platform: to build for, e.g. ``linux/arm64``, ``local`` for this machine's; several give an index, which
+                only outputs outside of the store can hold.
             jobs: how many steps may run at the same time; by default one for each CPU, and four at least.
             contexts: further contexts by name, for FROM, ``COPY --from`` and ``RUN --mount``: a directory, a URL,
                 ``docker-image://REF``, ``oci-layout://DIRECTORY[:TAG|@DIGEST]``.
@@ -91,6 +94,7 @@ class Builds(Caches):
         # as buildx does: one variable for all tools that make reproducible things
         if arguments.get("SOURCE_DATE_EPOCH") is None and os.environ.get("SOURCE_DATE_EPOCH"):
             arguments["SOURCE_DATE_EPOCH"] = os.environ["SOURCE_DATE_EPOCH"]
+        platforms = _platforms(platform)
         self._sweep()
         limit = cache_limit(self._store.root)
         request = BuildRequest(
@@ -105,6 +109,8 @@ class Builds(Caches):
             network=network,
             steps=steps or StepOptions(),
             jobs=jobs,
+            platform=platforms[0] if len(platforms) == 1 else None,
+            platforms=platforms if len(platforms) > 1 else (),
             outputs=tuple(parse_output(one) if isinstance(one, str) else one for one in outputs) or (ImageOutput(),),
             annotations=tuple(
                 found for one in annotations for found in (parse_annotation(one) if isinstance(one, str) else (one,))
@@ -136,27 +142,50 @@ class Builds(Caches):
     def _resolve_base(
         self, ref: ImageRef, *, pull: bool, platform: Platform | None = None, report: Reporter | None = None
     ) -> Digest:
-        """The image for a FROM or ``run``: the store's, else pulled."""
+        """The image for a FROM or ``run``: the store's, if it is for the platform; else pulled.
+
+        An image of another platform than this machine's gets no tag, so that ``run`` does not come upon it.
+        """
+        host = Platform.host()
+        wanted, local = platform or host, None
         if not pull:
             try:
-                return self._store.resolve(str(ref))
-            except ImageNotFound:
-                pass
+                return self._store.for_platform(ref, wanted)
+            except ImageNotFound as problem:
+                local = problem
         from contextkernel.errors import RegistryProblem
         from contextkernel.registry import pull_image
 
+        foreign = (wanted.os, wanted.architecture) != (host.os, host.architecture)
         try:
-            return pull_image(self._store, self._worker(), ref, platform=platform, report=report or silent)
+            found = pull_image(
+                self._store, self._worker(), ref, platform=wanted, report=report or silent, named=not foreign
+            )
+            self._note_platform(ref, wanted, found)
+            return found
         except ImageNotFound as problem:
             problem.hint = problem.hint or self._instead(ref)
             raise
         except RegistryProblem as problem:
             if pull:
                 raise
+            if local is not None and "in the store is for" in local.problem:
+                raise ImageNotFound(
+                    f"{local.problem}, and cannot be pulled: {problem.problem}", hint=local.hint
+                ) from problem
             raise ImageNotFound(
                 f"image {ref.familiar!r} is not in the store and cannot be pulled: {problem.problem}",
                 hint=self._instead(ref),
             ) from problem
+
+    def _note_platform(self, ref: ImageRef, wanted: Platform, image: Digest) -> None:
+        """Find an image again that is not what its tag stands for, or not what was asked for."""
+        try:
+            known = self._store.for_platform(ref, wanted)
+        except ImageNotFound:
+            known = None
+        if known != image:
+            self._store.remember_platform(ref, wanted, image)
 
     def _resolve_layout(
         self, layout: str, *, platform: Platform | None = None, report: Reporter | None = None
@@ -203,3 +232,10 @@ class Builds(Caches):
             idmap=self._idmap,
             report=report or silent,
         )
+
+
+def _platforms(given: str | Sequence[str] | None) -> tuple[Platform, ...]:
+    """Each platform once, in order."""
+    texts = [given] if isinstance(given, str) else given or ()
+    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    return tuple(dict.fromkeys(Platform.host() if word == "local" else Platform.parse(word) for word in words))

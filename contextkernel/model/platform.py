@@ -18,7 +18,17 @@ _MACHINES = {
     "s390x": ("s390x", None),
     "riscv64": ("riscv64", None),
 }
-_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
+_ALIASES = {
+    "x86_64": ("amd64", None),
+    "x86-64": ("amd64", None),
+    "aarch64": ("arm64", None),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "i386": ("386", None),
+}
+# variants that say nothing, and the one that is meant without (containerd, platforms/database.go)
+_IDLE = {("arm64", "v8"), ("amd64", "v1")}
+_MEANT = {"arm": "v7"}
 
 
 class Platform(msgspec.Struct, frozen=True, order=True):
@@ -42,9 +52,9 @@ class Platform(msgspec.Struct, frozen=True, order=True):
             raise InvalidInput(
                 f"not a platform: {text!r}", hint="a platform is os/architecture[/variant], e.g. linux/arm64"
             )
-        variant = parts[2] if len(parts) == 3 else None
-        architecture = _ALIASES.get(parts[1], parts[1])
-        if architecture == "arm64" and variant == "v8":
+        architecture, usual = _ALIASES.get(parts[1], (parts[1], None))
+        variant = parts[2] if len(parts) == 3 else usual or _MEANT.get(architecture)
+        if (architecture, variant) in _IDLE:
             variant = None
         return cls(parts[0], architecture, variant)
 
@@ -54,6 +64,28 @@ class Platform(msgspec.Struct, frozen=True, order=True):
         machine = os.uname().machine
         architecture, variant = _MACHINES.get(machine, (machine, None))
         return cls("linux", architecture, variant)
+
+    @classmethod
+    def of(cls, os: str, architecture: str, variant: str | None) -> Platform:
+        """The platform that an image's configuration, or an entry of an index, names; empty parts are linux, amd64."""
+        return cls.parse("/".join(filter(None, (os or "linux", architecture or "amd64", variant))))
+
+    def acceptable(self) -> tuple[Platform, ...]:
+        """Platforms whose images will do, best first: itself, lower variants, what its processors run as well.
+
+        Source: containerd, platforms/compare.go (``platformVector``).
+        """
+        found = [self]
+        number = int(self.variant[1:]) if self.variant and self.variant[1:].isdigit() else 0
+        match self.architecture:
+            case "amd64":
+                lower = [Platform(self.os, "amd64", f"v{one}" if one > 1 else None) for one in range(number - 1, 0, -1)]
+                found += [*lower, Platform(self.os, "386")]
+            case "arm":
+                found += [Platform(self.os, "arm", f"v{one}") for one in range(number - 1, 4, -1)]
+            case "arm64":
+                found += [Platform(self.os, "arm", f"v{one}") for one in (8, 7, 6, 5)]
+        return tuple(found)
 
     def __str__(self) -> str:
         return f"{self.os}/{self.architecture}" + (f"/{self.variant}" if self.variant else "")

@@ -39,6 +39,7 @@ def pull_image(
     platform: Platform | None = None,
     report: Reporter = lambda _event: None,
     step: int = 1,
+    named: bool = True,
 ) -> Digest:
     """Fetch ``ref`` into ``store`` and tag it.
 
@@ -48,6 +49,8 @@ def pull_image(
         ref: tag or digest.
         platform: which image of an index; default this host's.
         report: receives :class:`StepProgress` per layer, for step ``step``.
+        step: number in the events.
+        named: tag it; without, the image gets no name.
 
     Returns:
         The image id.
@@ -60,7 +63,7 @@ def pull_image(
     for endpoint in endpoints(ref.registry):
         repository = Repository(endpoint, ref.registry, ref.repository)
         try:
-            return _pull_from(repository, store, worker, ref, platform or Platform.host(), report, step)
+            return _pull_from(repository, store, worker, ref, platform or Platform.host(), report, step, named=named)
         except (RegistryUnreachable, RegistryRefused) as problem:
             last = problem
         except ImageNotFound:
@@ -78,6 +81,8 @@ def _pull_from(
     platform: Platform,
     report: Reporter,
     step: int,
+    *,
+    named: bool,
 ) -> Digest:
     manifest = _manifest(repository, str(ref.digest or ref.tag), platform)
     leased: list[Digest] = [manifest.config.digest]
@@ -94,7 +99,8 @@ def _pull_from(
                 if not _held(store, diff_id, stack):
                     leased += [layer.digest, diff_id]
                     _fetch_layer(repository, store, worker, layer, diff_id, report, step)
-            return store.add_image(config, origin="pull", names=[ref] if ref.tag else [])
+            names = [ref] if ref.tag and named else []
+            return store.add_image(config, origin="pull", names=names)
         except BaseException:
             store.release(leased)
             raise
@@ -130,16 +136,19 @@ def _verify(data: bytes, reference: str) -> None:
 
 
 def _choose(index: oci.Index, platform: Platform) -> oci.Descriptor:
-    offered = []
-    for entry in index.manifests:
-        if entry.platform is None:
-            continue
-        has = Platform.parse(
-            "/".join(filter(None, (entry.platform.os, entry.platform.architecture, entry.platform.variant)))
-        )
-        if has == platform or (has.os, has.architecture) == (platform.os, platform.architecture):
+    entries = [
+        (Platform.of(entry.platform.os, entry.platform.architecture, entry.platform.variant), entry)
+        for entry in index.manifests
+        if entry.platform is not None
+    ]
+    for wanted in platform.acceptable():
+        for has, entry in entries:
+            if has == wanted:
+                return entry
+    for has, entry in entries:  # a variant that nobody has ordered is better than none
+        if (has.os, has.architecture) == (platform.os, platform.architecture):
             return entry
-        offered.append(str(has))
+    offered = [str(has) for has, _ in entries if has.os != "unknown"]
     raise ImageNotFound(f"no image for {platform}", hint=f"the registry offers {', '.join(offered) or 'none'}")
 
 

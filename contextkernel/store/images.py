@@ -15,6 +15,7 @@ from contextkernel.model.codec import from_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Layer
 from contextkernel.model.oci import ImageConfig
+from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import CompareRow, HistoryRow, ImageRow
 from contextkernel.store import leases
@@ -90,6 +91,32 @@ class Images:
         """See ``Store.tags_of``."""
         rows = self._database.all("SELECT registry, repository, tag FROM tags WHERE image = ?", (str(image),))
         return tuple(sorted(ImageRef(*row) for row in rows))
+
+    def remember_platform(self, ref: ImageRef, platform: Platform, image: Digest) -> None:
+        """See ``Store.remember_platform``."""
+        with self._database.transaction() as sql:
+            self._require(sql, image)
+            sql.execute(
+                "INSERT OR REPLACE INTO platform_images (reference, platform, image) VALUES (?, ?, ?)",
+                (str(ref), str(platform), str(image)),
+            )
+
+    def for_platform(self, ref: ImageRef, platform: Platform) -> Digest:
+        """See ``Store.for_platform``."""
+        row = self._database.one(
+            "SELECT image FROM platform_images WHERE reference = ? AND platform = ?", (str(ref), str(platform))
+        )
+        if row is not None:
+            return Digest(row[0])
+        image = self.resolve(str(ref))
+        config = self.config(image)
+        has = Platform.of(config.os, config.architecture, config.variant)
+        if has in platform.acceptable() or (has.os, has.architecture) == (platform.os, platform.architecture):
+            return image
+        raise ImageNotFound(
+            f"image {ref.familiar!r} in the store is for {has}, not for {platform}",
+            hint=f"FROM --platform={has} takes it as it is",
+        )
 
     # ---- reading
 

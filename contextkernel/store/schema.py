@@ -171,6 +171,16 @@ SCRIPTS: tuple[tuple[str, ...], ...] = (
             document BLOB NOT NULL
         ) WITHOUT ROWID""",
     ),
+    (
+        # images of other platforms than the tag's, beside it; platform: that was asked for
+        """CREATE TABLE platform_images (
+            reference TEXT NOT NULL,
+            platform TEXT NOT NULL,
+            image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+            PRIMARY KEY (reference, platform)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX platform_images_by_image ON platform_images (image)",
+    ),
 )
 
 #: The version this package writes.

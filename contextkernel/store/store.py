@@ -17,6 +17,7 @@ from contextkernel.model.digest import Digest
 from contextkernel.model.failed import FailedStep
 from contextkernel.model.layers import Layer, LayerFacts
 from contextkernel.model.oci import ImageConfig
+from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import CheckFinding, CompareRow, HistoryRow, ImageRow
 from contextkernel.store.blobs import Blobs, Readable
@@ -250,6 +251,22 @@ class Store:
             InvalidInput: more than one id starts so.
         """
         return self._images.resolve(text)
+
+    def for_platform(self, ref: ImageRef, platform: Platform) -> Digest:
+        """The image that ``ref`` names, if it is for ``platform``; else the one of this platform beside it.
+
+        Raises:
+            ImageNotFound: there is none, or it is for another platform; the message says for which.
+        """
+        return self._images.for_platform(ref, platform)
+
+    def remember_platform(self, ref: ImageRef, platform: Platform, image: Digest) -> None:
+        """Let ``ref`` stand for ``image`` where ``platform`` is asked for; the tag stays what it is.
+
+        Raises:
+            ImageNotFound: no such image.
+        """
+        self._images.remember_platform(ref, platform, image)
 
     def layers_of(self, image: Digest) -> tuple[Layer, ...]:
         """The layers of an image, base first; also of one that was removed by force from under a container.
