@@ -107,8 +107,6 @@ class Exporter:
         names = tuple(tag.familiar for tag in self._request.tags) if stored else ()
         seconds = self._report.seconds
         self._report.emit(BuildFinished(image, names, seconds))
-        if self._request.ref:
-            self._metadata["buildx.build.ref"] = self._request.ref
         return BuildResult(
             image=image,
             names=names,

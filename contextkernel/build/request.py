@@ -62,7 +62,6 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         stdout: descriptor for outputs that go to standard output (``-``), if there is one.
         context_epoch: when the context was made, in seconds since 1970, where it tells (a git commit's time, a
             server's Last-Modified): what ``SOURCE_DATE_EPOCH=context`` means.
-        ref: name of this build's record, for the metadata; empty for none.
     """
 
     context: str | None = None
@@ -88,7 +87,6 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     attests: tuple[Attest, ...] = ()
     stdout: int | None = None
     context_epoch: int | None = None
-    ref: str = ""
 
     @property
     def given_args(self) -> dict[str, str]:

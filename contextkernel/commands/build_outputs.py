@@ -74,7 +74,10 @@ class ResultOptions:
         if self._iidfile is not None:
             _write(self._iidfile, str(image))
         if self._metadata is not None:
-            _write(self._metadata, json.dumps(result.metadata, indent=2, ensure_ascii=False))
+            # docker names the build's record by builder, node and id
+            ref = {"buildx.build.ref": f"contextkernel/local/{result.record}"} if result.record else {}
+            document = dict(sorted({**result.metadata, **ref}.items()))
+            _write(self._metadata, json.dumps(document, indent=2, ensure_ascii=False))
         if self._to_stdout:
             return Outcome(value=Nothing())
         if quiet and not result.stored:

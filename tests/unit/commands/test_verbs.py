@@ -1,6 +1,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import os
 import tarfile
@@ -628,3 +629,17 @@ def test_version_info_doctor(do):
     assert "Root Dir: /var/lib/contextkernel\n" in do("system info").value.text
     assert isinstance(do("doctor").value, Host)
     assert json.loads(do("doctor --json").value.text)["tier"] == "rootless"
+
+
+def test_the_metadata_of_a_build_goes_to_a_file(do, tmp_path):
+    path = tmp_path / "metadata.json"
+    do(f"build --metadata-file {path} {tmp_path}")
+    found = json.loads(path.read_text())
+    assert found["containerimage.config.digest"].startswith("sha256:")
+    assert list(found) == sorted(found)
+
+
+def test_a_push_is_refused_before_anything_runs(do, engine, tmp_path):
+    with pytest.raises(InvalidInput, match="cannot be pushed"):
+        do(f"build --push {tmp_path}")
+    assert not asked(engine, "build")
