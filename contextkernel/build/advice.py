@@ -208,8 +208,10 @@ def _not_executable(failure: Failure) -> str:
     return f"check the mode of {name} and of the directories above it"
 
 
-def _unlocated(_: Failure, found: re.Match[str]) -> str:
+def _unlocated(failure: Failure, found: re.Match[str]) -> str:
     name = (found[1] or "").rstrip(".")
+    if re.search(r"\bapt(?:-get)?\s+(?:-\S+\s+)*update\b", " ".join(failure.argv)):
+        return f"the release that the image is of has no package {name}: check the spelling, or enable its repository"
     return (
         f"the list of packages is not in the image: RUN apt-get update && apt-get install -y {name}"
         " (in one RUN; if that fails too, the name is wrong)"

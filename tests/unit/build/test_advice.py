@@ -25,6 +25,12 @@ def failure(status: int, output: str, **more: object) -> Failure:
     ("failed", "said"),
     [
         (failure(100, "E: Unable to locate package curl"), "RUN apt-get update && apt-get install -y curl"),
+        (
+            failure(
+                100, "E: Unable to locate package crul", argv=("sh", "-c", "apt-get -q update && apt-get install crul")
+            ),
+            "has no package crul: check the spelling",
+        ),
         (failure(100, "E: Package 'vim' has no installation candidate"), "apt-get install -y vim"),
         (
             failure(1, "WARNING: opening x: No such file\nERROR: unable to select packages:\n  gcc (no such package):"),
