@@ -94,23 +94,24 @@ class Notes:
         self._strict = strict
         self.texts: tuple[str, ...] = ()
 
-    def unknown(self, problem: str, hint: str) -> None:
-        """A name that the image does not have stands for root, as with BuildKit, which does not even say so.
+    def unknown(self, problem: str, instead: str, hint: str) -> None:
+        """A name that the image does not have stands for something else, as with BuildKit, which does not say so.
 
         Raises:
             InvalidInput: strict.
         """
         if self._strict:
             raise InvalidInput(problem, hint=hint)
-        self.texts = (*self.texts, f"{problem}: root is taken; {hint}")
+        self.texts = (*self.texts, f"{problem}: {instead} is taken; {hint}")
 
 
 def resolve_owner(text: str, root: int, notes: Notes) -> Owner:
     """The ids that ``user[:group]`` means in an image.
 
     A number stands for itself, and without a group it is the group too; a name without a group brings its own. What
-    is left empty beside a colon is root, and so is a name that the image does not have (BuildKit,
-    ``solver/llbsolver/ops/fileoptypes``: only where there is no image at all a name is an error).
+    is left empty beside a colon is root, and so is a user that the image does not have; for such a group it stays
+    with the user's own (BuildKit, ``solver/llbsolver/ops/user_linux.go``; only where there is no image at all a name
+    is an error).
 
     Args:
         text: not empty.
@@ -123,7 +124,7 @@ def resolve_owner(text: str, root: int, notes: Notes) -> Owner:
     user, colon, group = text.partition(":")
     uid, gid = _user(user, root, notes) if user else (0, 0)
     if colon:
-        gid = _group(group, root, notes) if group else 0
+        gid = _group(group, root, gid, notes) if group else 0
     return uid, gid
 
 
@@ -145,12 +146,12 @@ def _user(name: str, root: int, notes: Notes) -> Owner:
     known: list[str] = []
     found = _look_up(root, "etc/passwd", name, lambda fields: (_id(fields[2]), _id(fields[3])), known)
     if found is None:
-        notes.unknown(f"the image has no user {name!r}", _near(name, known, "/etc/passwd"))
+        notes.unknown(f"the image has no user {name!r}", "root", _near(name, known, "/etc/passwd"))
         return 0, 0
     return found
 
 
-def _group(name: str, root: int, notes: Notes) -> int:
+def _group(name: str, root: int, instead: int, notes: Notes) -> int:
     number = _number(name)
     if number is not None:
         return number
@@ -159,8 +160,8 @@ def _group(name: str, root: int, notes: Notes) -> int:
     known: list[str] = []
     found = _look_up(root, "etc/group", name, lambda fields: (_id(fields[2]), 0), known)
     if found is None:
-        notes.unknown(f"the image has no group {name!r}", _near(name, known, "/etc/group"))
-        return 0
+        notes.unknown(f"the image has no group {name!r}", f"group {instead}", _near(name, known, "/etc/group"))
+        return instead
     return found[0]
 
 
