@@ -5,12 +5,13 @@ What counts is in :mod:`contextkernel.plan.keys`; what was found before is in th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import assert_never
 
 import msgspec
 
 from contextkernel.build.board import StackLayer
+from contextkernel.build.cache_transfer import ForeignCache
 from contextkernel.build.commits import KeyMaker, Stack
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.explaining import Explainer, StageAccount, StepAccount
@@ -47,6 +48,7 @@ class BuildCache:
         keep: keeps a layer from being removed until the build ends; false if it is gone already.
         without: positions of stages for which nothing is looked up (``--no-cache``, ``--no-cache-filter``);
             what they come to is recorded all the same.
+        foreign: caches from elsewhere, asked in order for what the store does not have.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class BuildCache:
         keep: Callable[[Digest], bool],
         *,
         without: Container[int] = frozenset(),
+        foreign: Sequence[ForeignCache] = (),
     ) -> None:
         self._store = store
         self._explainer = explainer
         self._keep = keep
         self._without = without
+        self._foreign = foreign
 
     def stage(self, index: int) -> StageCache:
         """The cache for the stage at a position."""
@@ -69,6 +73,8 @@ class BuildCache:
     def look_up(self, key: Digest) -> StackLayer | None:
         """The layer that ``key`` led to before, if it is still there; it stays until the build ends."""
         record = self._store.step(key)
+        if record is None and any(cache.bring(key) for cache in self._foreign):
+            record = self._store.step(key)
         if record is None or not self._keep(record.diff_id):
             return None
         directory = self._store.layer(record.diff_id).directory

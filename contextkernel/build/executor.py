@@ -14,6 +14,8 @@ import msgspec
 from contextkernel.build.attestations import build_facts, make_statements
 from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.cache import BuildCache
+from contextkernel.build.cache_exchange import CacheExchange
+from contextkernel.build.cache_transfer import ForeignCache
 from contextkernel.build.checking import Checker
 from contextkernel.build.commits import Committer, Stack
 from contextkernel.build.context import DirectoryContext
@@ -201,6 +203,7 @@ class _Build:
         self._images: dict[ImageOrigin, Digest] = {}
         self._prefix = ""
         self._facts: BuildFacts | None = None
+        self._foreign: tuple[ForeignCache, ...] = ()
 
     def run(self) -> BuildResult:
         if self._request.network not in _NETWORKS:
@@ -248,6 +251,9 @@ class _Build:
         copies = self._find_copies(mounts, plans, dockerfile.source)
         scope_of = (self._request.context or "", self._request.dockerfile_name, *filter(None, (self._prefix,)))
         explainer = Explainer(self._store, scope_of, plans, self._images)
+        worker, resolve = self._builder._worker, self._builder._resolve_base
+        exchange = CacheExchange(self._store, worker, self._request, self._report, resolve)
+        self._foreign = exchange.open(self._stack)
         try:
             self._execute(plans, copies, mounts, dockerfile.source, explainer)
         finally:
@@ -262,11 +268,13 @@ class _Build:
             platform=self._platform,
             began=self._began,
         )
+        inline = exchange.write(explainer.asked(), [layer.diff_id for layer in self._board.layers(graph.target)])
         finished = Finished(
             state=plans[graph.target].state,
             base=for_target(bottom_config(plans, graph.target, self._configs), self._request.platform),
             layers=self._board.layers(graph.target),
             platform=self._platform,
+            inline_cache=inline,
         )
         return finished, explainer.rows(self._report.steps)
 
@@ -465,7 +473,9 @@ class _Build:
                 worker=worker,
                 runtime=builder._runtime,
                 committer=committer,
-                cache=BuildCache(store, explainer, self._keep, without=_without_cache(plans, request)),
+                cache=BuildCache(
+                    store, explainer, self._keep, without=_without_cache(plans, request), foreign=self._foreign
+                ),
                 board=board,
                 report=self._report,
                 fake_ids=builder._fake_ids,

@@ -40,6 +40,14 @@ class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
     earlier: str = ""
 
 
+class AskedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of this build and the key that its result is found under."""
+
+    stage: int
+    position: int
+    key: str
+
+
 class Explainer:
     """The account of one build; its stages may be executed side by side.
 
@@ -64,6 +72,7 @@ class Explainer:
         self._lock = threading.Lock()
         self._notes: dict[tuple[str, int], StepNote] = {}
         self._verdicts: dict[str, _Verdict] = {}
+        self._asked: dict[tuple[int, int], str] = {}
 
     def stage(self, index: int) -> StageAccount:
         """The account of the stage at a position."""
@@ -87,6 +96,19 @@ class Explainer:
         """Keep a note for the store."""
         with self._lock:
             self._notes[note.place.scope, note.place.position] = note
+
+    def asked(self) -> tuple[AskedStep, ...]:
+        """The steps of the build, stage by stage, each with its last key."""
+        with self._lock:
+            return tuple(
+                AskedStep(stage=stage, position=position, key=key)
+                for (stage, position), key in sorted(self._asked.items())
+            )
+
+    def keyed(self, stage: int, position: int, key: Digest) -> None:
+        """Keep the key of a step."""
+        with self._lock:
+            self._asked[stage, position] = str(key)
 
     def flush(self) -> None:
         """Hand the notes to the store; explanations are not worth failing a build for."""
@@ -222,6 +244,7 @@ class StageAccount:
 
     def asked(self, account: StepAccount, key: Digest, parent: Digest) -> None:
         """Its result is, or is going to be, recorded under ``key``, on top of ``parent``."""
+        self._explainer.keyed(self._plan.node.index, account.place.position, key)
 
         def make(stored: Callable[[str], bool]) -> StepDocument:
             inputs = msgspec.structs.replace(account.inputs(), parent=str(parent))

@@ -31,12 +31,14 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
         base: configuration of the image at its bottom; ``None`` for scratch.
         layers: base first; those that this build made have ``made``.
         platform: that it is for.
+        inline_cache: the build's cache, to stand in the configuration.
     """
 
     state: StageState
     base: ImageConfig | None
     layers: tuple[StackLayer, ...]
     platform: Platform
+    inline_cache: str | None = None
 
     def document(self, labels: dict[str, str], epoch: int | None) -> bytes:
         """The configuration document.
@@ -45,16 +47,15 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
             labels: added to the image.
             epoch: SOURCE_DATE_EPOCH in seconds, if there is one.
         """
-        return to_json(
-            image_config(
-                self.state,
-                base=self.base,
-                made=[layer.made for layer in self.layers if layer.made is not None],
-                labels=labels,
-                platform=self.platform,
-                epoch=epoch,
-            )
+        config = image_config(
+            self.state,
+            base=self.base,
+            made=[layer.made for layer in self.layers if layer.made is not None],
+            labels=labels,
+            platform=self.platform,
+            epoch=epoch,
         )
+        return to_json(msgspec.structs.replace(config, inline_cache=self.inline_cache))
 
 
 def rewritten(

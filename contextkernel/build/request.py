@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from contextkernel.model.build_inputs import StepOptions
+from contextkernel.model.cache_transport import CacheSource, CacheTarget
 from contextkernel.model.outputs import Annotation, Attest, ImageOutput, Output
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
@@ -55,6 +56,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         platforms: several to build for, one after the other; then ``platform`` is ``None``.
         source: where the build context comes from, if it is not the directory ``context``.
         contexts: named contexts (``--build-context``): name to directory, URL or ``docker-image://...``.
+        cache_from: caches to ask besides the store's own.
+        cache_to: where to write the cache of this build.
         jobs: how many steps may run at the same time; ``None`` for :func:`contextkernel.build.schedule.default_jobs`.
         outputs: what the result is turned into; by default an image in the store.
         annotations: for every output that is an image.
@@ -81,6 +84,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     platforms: tuple[Platform, ...] = ()
     source: ContextSource | None = None
     contexts: Mapping[str, str] = msgspec.field(default_factory=dict)
+    cache_from: tuple[CacheSource, ...] = ()
+    cache_to: tuple[CacheTarget, ...] = ()
     jobs: int | None = None
     outputs: tuple[Output, ...] = (ImageOutput(),)
     annotations: tuple[Annotation, ...] = ()

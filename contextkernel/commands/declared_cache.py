@@ -23,6 +23,18 @@ _FILTERS = (
     "`description=`, `shared`, `private`, `mutable`, `immutable`, `inuse`."
 )
 EXPLAIN_OPTIONS = (
+    Option(
+        name="cache-from",
+        kind="list",
+        metavar="stringArray",
+        help="Cache to ask besides the store's own: type=local,src=DIR, or an image with a cache in it",
+    ),
+    Option(
+        name="cache-to",
+        kind="list",
+        metavar="stringArray",
+        help="Where to write the cache of this build: type=local,dest=DIR, or type=inline",
+    ),
     Option(name="explain", help="Show what the cache had for each step, and why not"),
     Option(
         name="format",

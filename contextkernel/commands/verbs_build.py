@@ -55,6 +55,8 @@ def build(call: Call) -> Outcome:
                 platform=parsed.texts("platform") or None,
                 jobs=_jobs(parsed.number("jobs")),
                 contexts=parse_build_contexts(parsed.texts("build-context")),
+                cache_from=parsed.texts("cache-from"),
+                cache_to=parsed.texts("cache-to"),
                 report=report,
                 outputs=options.outputs,
                 annotations=options.annotations,

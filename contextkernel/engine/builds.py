@@ -42,6 +42,8 @@ class Builds(Caches):
         platform: str | Sequence[str] | None = None,
         jobs: int | None = None,
         contexts: Mapping[str, str] | None = None,
+        cache_from: Sequence[str] = (),
+        cache_to: Sequence[str] = (),
         report: Reporter | None = None,
         outputs: Sequence[str | Output] = (),
         annotations: Sequence[str | Annotation] = (),
@@ -70,6 +72,8 @@ class Builds(Caches):
             jobs: how many steps may run at the same time; by default one for each CPU, and four at least.
             contexts: further contexts by name, for FROM, ``COPY --from`` and ``RUN --mount``: a directory, a URL,
                 ``docker-image://REF``, ``oci-layout://DIRECTORY[:TAG|@DIGEST]``.
+            cache_from: caches to ask besides the store's own: ``type=local,src=DIR``, or images with a cache in them.
+            cache_to: where to write the cache of this build: ``type=local,dest=DIR[,mode=max]``, ``type=inline``.
             report: receives the build's events.
             outputs: what the result becomes, as values or in the words of ``--output`` (``type=oci,dest=a.tar``); by
                 default an image in the store.
@@ -86,6 +90,7 @@ class Builds(Caches):
         from contextkernel.engine.contexts import given
         from contextkernel.fetch import Limits, NetworkFetcher
         from contextkernel.model.build_inputs import StepOptions
+        from contextkernel.model.cache_transport import parse_cache_source, parse_cache_target
         from contextkernel.model.outputs import ImageOutput, parse_annotation, parse_attests, parse_output
 
         arguments = {
@@ -119,6 +124,8 @@ class Builds(Caches):
                 found for one in attests for found in (parse_attests([one]) if isinstance(one, str) else (one,))
             ),
             stdout=stdout,
+            cache_from=tuple(parse_cache_source(word) for word in cache_from),
+            cache_to=tuple(parse_cache_target(word) for word in cache_to),
         )
         limits = Limits.from_environment()
         fetcher = NetworkFetcher(limits)

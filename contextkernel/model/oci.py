@@ -118,7 +118,10 @@ class RootFS(msgspec.Struct, frozen=True):
 
 
 class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The image configuration document; its digest is the image id."""
+    """The image configuration document; its digest is the image id.
+
+    ``inline_cache``: a build cache for whoever builds the same again (BuildKit's ``moby.buildkit.cache.v0``), base64.
+    """
 
     architecture: str = ""
     os: str = ""
@@ -128,3 +131,4 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str | None = None
     author: str = ""
     variant: str = ""
+    inline_cache: str | None = msgspec.field(default=None, name="moby.buildkit.cache.v0")

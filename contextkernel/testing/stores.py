@@ -117,14 +117,16 @@ class InProcessLayerWorker:
         return LayerFacts(diff_id=diff_id, size=layer_size(entries), entries=len(entries))
 
     def copy(self, request: CopyRequest, *, lowers: Sequence[str] = ()) -> tuple[str, ...]:
-        """Only heredoc files and plain files of a context, written into the new layer."""
+        """Only heredoc files and plain files of a context or of other layers, written into the new layer."""
         del lowers
         target = f"{request.upper}{request.destination}"
         for item in request.items:
             path = f"{target}/{item.name or os.path.basename(item.source)}" if request.directory else target
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if item.data is None:
-                shutil.copyfile(f"{request.source_root}/{item.source}", path)
+                roots = [request.source_root] if request.source_root else list(reversed(request.source_lowers))
+                found = (f"{root}/{item.source}" for root in roots)
+                shutil.copyfile(next(source for source in found if os.path.exists(source)), path)
             else:
                 with open(path, "wb") as sink:
                     sink.write(item.data)

@@ -1,0 +1,125 @@
+"""The foreign caches of one build: opened before its steps, written after them, shown as steps of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, assert_never, cast
+
+from contextkernel.build.cache_transfer import (
+    ForeignCache,
+    ImportedCache,
+    export_local,
+    inline_cache,
+    inline_document,
+    local_cache,
+)
+from contextkernel.build.explaining import AskedStep
+from contextkernel.build.ports import BaseResolver, BuildStore
+from contextkernel.build.reporting import BuildReport
+from contextkernel.build.request import BuildRequest
+from contextkernel.errors import ContextKernelError
+from contextkernel.model.cache_transport import (
+    CacheSource,
+    ImageCacheSource,
+    InlineCacheTarget,
+    LocalCacheSource,
+    LocalCacheTarget,
+)
+from contextkernel.model.digest import Digest
+from contextkernel.model.ports import LayerWorker
+
+if TYPE_CHECKING:
+    from contextkernel.store.store import Store
+
+_INLINE_ARGUMENT = "BUILDKIT_INLINE_CACHE"
+
+
+class CacheExchange:
+    """What ``--cache-from`` and ``--cache-to`` ask for.
+
+    Args:
+        store: of the build.
+        worker: renders and unpacks layers.
+        request: what was asked for.
+        report: of the build.
+        resolve: finds images that have a cache in them.
+    """
+
+    def __init__(
+        self, store: BuildStore, worker: LayerWorker, request: BuildRequest, report: BuildReport, resolve: BaseResolver
+    ) -> None:
+        self._store = cast("Store", store)
+        self._worker = worker
+        self._request = request
+        self._report = report
+        self._resolve = resolve
+
+    @property
+    def inline(self) -> bool:
+        """Whether the image is to have the cache in it."""
+        asked = self._request.given_args.get(_INLINE_ARGUMENT, "")
+        return asked.lower() in ("1", "t", "true") or any(
+            isinstance(target, InlineCacheTarget) for target in self._request.cache_to
+        )
+
+    def open(self, stack: ExitStack) -> tuple[ForeignCache, ...]:
+        """The caches of ``--cache-from``; one that cannot be used is a warning, as with BuildKit.
+
+        Args:
+            stack: what was brought in stays until it is closed.
+        """
+        if self._request.no_cache:
+            return ()
+        found = []
+        for source in self._request.cache_from:
+            with self._report.step(f"importing cache manifest from {_shown(source)}") as step:
+                try:
+                    cache = self._opened(source)
+                except ContextKernelError as problem:
+                    step.note(f"not imported: {problem.problem}")
+                    self._report.warn(f"--cache-from {_shown(source)}: {problem.problem}")
+                    continue
+            stack.callback(cache.close)
+            found.append(cache)
+        return tuple(found)
+
+    def _opened(self, source: CacheSource) -> ImportedCache:
+        match source:
+            case LocalCacheSource():
+                return local_cache(self._store, self._worker, source, self._report.warn)
+            case ImageCacheSource(ref=ref):
+                image = self._resolve(ref, pull=False)
+                return inline_cache(self._store, self._worker, self._store.config(image), self._report.warn)
+            case _ as never:
+                assert_never(never)
+
+    def write(self, asked: Sequence[AskedStep], layers: Sequence[Digest]) -> str | None:
+        """Write the caches of ``--cache-to``.
+
+        Args:
+            asked: the steps of the build.
+            layers: of the result.
+
+        Returns:
+            The cache for the configuration of the image, if it is wanted there.
+
+        Raises:
+            InvalidInput: a directory refuses, and ``ignore-error`` is not set.
+        """
+        for target in self._request.cache_to:
+            if not isinstance(target, LocalCacheTarget):
+                continue
+            try:
+                with self._report.step("exporting cache to client directory") as step:
+                    step.note("preparing build cache for export")
+                    export_local(self._store, self._worker, target, asked, layers, step.note)
+            except ContextKernelError as problem:
+                if not target.ignore_error:
+                    raise
+                self._report.warn(f"--cache-to {target.dest}: {problem.problem}")
+        return inline_document(self._store, asked, layers) if self.inline else None
+
+
+def _shown(source: CacheSource) -> str:
+    return f"local:{source.src}" if isinstance(source, LocalCacheSource) else str(source.ref)
