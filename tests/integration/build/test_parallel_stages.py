@@ -20,7 +20,7 @@ JUDGE = Path(__file__).parents[2] / "conformance" / "judge"
 PATIENCE = 60.0  # seconds until a hang is called one
 PROGRAM = "import sys; from contextkernel.cli import main; sys.exit(main())"
 #: each stage waits until the others run as well: one after the other they would never end
-MEET = "touch /mark; n=0; until [ -e /shared/{other} ]; do touch /shared/{own}; sleep 0.02; done"
+MEET = "touch /shared/{own}; until [ -e /shared/{other} ]; do sleep 0.02; done"
 STAGES = """\
 FROM ck-base AS one
 RUN : {mark}; echo begun-one; {one}
