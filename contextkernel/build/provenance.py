@@ -18,6 +18,7 @@ import msgspec
 from contextkernel.model.digest import Digest
 from contextkernel.model.outputs import Provenance, Statement
 from contextkernel.model.platform import Platform
+from contextkernel.plan.arguments import PROXY_NAMES
 from contextkernel.plan.remote import GitOrigin, HttpOrigin, redacted
 from contextkernel.plan.stage import StagePlan
 from contextkernel.plan.steps import CopyStep, ImageOrigin, RunStep, SeveralOrigins
@@ -146,7 +147,12 @@ def _request(asked: Provenance, facts: BuildFacts) -> dict[str, Any]:
     """What was asked for; the minimum leaves out what may say too much: build arguments, labels, secrets' names."""
     request: dict[str, Any] = {"frontend": _FRONTEND}
     if asked.full:
-        arguments = {f"build-arg:{name}": redacted(value) for name, value in facts.arguments.items()}
+        # a proxy is the builder's own affair, as in the history and in the record, and its address may hold a password
+        arguments = {
+            f"build-arg:{name}": redacted(value)
+            for name, value in facts.arguments.items()
+            if name.lower() not in PROXY_NAMES
+        }
         arguments |= {f"{_LABEL}{name}": redacted(value) for name, value in facts.labels.items()}
         if facts.target:
             arguments["target"] = facts.target

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.outcome import Built, Nothing, Outcome, Text
@@ -86,18 +88,39 @@ class ResultOptions:
 
 
 def _write(path: str, text: str) -> None:
-    temporary = f"{path}.{os.getpid()}.partial"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
+        if _special(path):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            return
+        # nobody can have put a link under a name that nobody can guess
+        temporary = f"{path}.{os.urandom(8).hex()}.partial"
+        try:
+            with open(temporary, "x", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
     except OSError as problem:
         raise InvalidInput(f"cannot write {path}: {(problem.strerror or str(problem)).lower()}") from None
+
+
+def _special(path: str) -> bool:
+    """Whether it is there and neither file nor directory: /dev/stdout, /dev/null, a named pipe. It is not replaced."""
+    try:
+        kind = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)) or os.path.realpath(path).startswith("/dev/")
 
 
 def _check_writable(path: str) -> None:
     """A result nobody can write down is refused before the build; docker also removes an old file first."""
     try:
+        if _special(path):
+            return
         if os.path.exists(path):
             os.remove(path)
         elif not os.path.isdir(os.path.dirname(path) or "."):

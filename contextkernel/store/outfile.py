@@ -34,9 +34,10 @@ def opened(output: str | int) -> Iterator[IO[bytes]]:
         with _open(output, output) as sink:
             yield sink
         return
-    temporary = f"{output}.{os.getpid()}.partial"
+    # a name that nobody can guess, and that must be new: where others may write, they could have put a link there
+    temporary = f"{output}.{os.urandom(8).hex()}.partial"
     try:
-        with _open(temporary, output) as sink:
+        with _open(temporary, output, new=True) as sink:
             yield sink
         try:
             os.replace(temporary, output)
@@ -48,9 +49,9 @@ def opened(output: str | int) -> Iterator[IO[bytes]]:
         raise
 
 
-def _open(path: str, shown: str) -> IO[bytes]:
+def _open(path: str, shown: str, *, new: bool = False) -> IO[bytes]:
     try:
-        return open(path, "wb", buffering=0)
+        return open(path, "xb" if new else "wb", buffering=0)
     except OSError as problem:
         raise unwritable(problem, shown) from problem
 

@@ -1,6 +1,7 @@
 import base64
 import json
 
+import msgspec
 import pytest
 
 from contextkernel.build.epoch import source_date_epoch
@@ -70,6 +71,15 @@ def test_everything_but_credentials(version):
     text = base64.b64decode(source["infos"][0]["data"])
     assert b"example.org/x" in text
     assert b"hidden" not in statement.predicate + text
+
+
+@pytest.mark.parametrize("version", ["v1", "v0.2"])
+def test_attack_password_of_a_proxy_without_scheme(version):
+    proxies = {"http_proxy": "ann:hidden@proxy:3128", "HTTPS_PROXY": "ann:hidden@proxy:3128"}
+    facts = msgspec.structs.replace(FACTS, arguments={**FACTS.arguments, **proxies})
+    statement = provenance(Provenance(full=True, version=version), facts)
+    assert b"hidden" not in statement.predicate
+    assert b"build-arg:A" in statement.predicate
 
 
 def test_the_metadata_has_the_minimum_of_the_older_version():

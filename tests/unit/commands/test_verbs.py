@@ -147,6 +147,28 @@ def test_build_iidfile_of_a_failed_build_is_gone(do, engine, face, tmp_path):
     assert "#3 ERROR: process" in face.err
 
 
+def test_attack_link_under_the_name_of_the_unfinished_iidfile(do, tmp_path):
+    victim, file = tmp_path / "victim", tmp_path / "iid"
+    victim.write_text("mine")
+    os.symlink(victim, f"{file}.{os.getpid()}.partial")
+    do(f"build --iidfile {file} {tmp_path}")
+    assert victim.read_text() == "mine"
+    assert file.read_text() == str(GREET)
+
+
+def test_build_iidfile_that_is_no_file_is_written_to(do, tmp_path):
+    """To replace /dev/null or a pipe, or to remove it first, would break it for all others."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        do(f"build --iidfile {pipe} {tmp_path}")
+        assert os.read(reader, 1000).decode() == str(GREET)
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
 def test_build_iidfile_in_no_directory(do, engine, tmp_path):
     with pytest.raises(InvalidInput, match="no such directory"):
         do(f"build --iidfile {tmp_path}/none/iid {tmp_path}")

@@ -187,6 +187,21 @@ def test_an_output_appears_complete_or_not_at_all(tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_attack_link_under_the_name_of_the_unfinished_output(tmp_path):
+    """In a directory that others may write to, a name that can be foretold is a way to any file of the caller."""
+    victim, path = tmp_path / "victim", tmp_path / "out"
+    victim.write_text("mine")
+    os.symlink(victim, tmp_path / f"out.{os.getpid()}.partial")
+    with opened(str(path)) as sink:
+        (name,) = {one for one in os.listdir(tmp_path) if one.startswith("out.")} - {f"out.{os.getpid()}.partial"}
+        sink.write(b"image")
+    assert victim.read_text() == "mine"
+    assert path.read_text() == "image"
+    with opened(str(path)):  # another one has another name
+        assert not os.path.exists(tmp_path / name)
+        assert sum(one.startswith("out.") for one in os.listdir(tmp_path)) == 2
+
+
 # ---- packing
 
 
