@@ -121,27 +121,32 @@ def _agent(id: str, source: AgentSource) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="ck-ssh-") as folder:
         path = f"{folder}/agent"
-        agent = subprocess.Popen(
-            [_tool(id, "ssh-agent"), "-D", "-a", path],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+        # an agent that is given a command ends with it, and the command ends with this process, however that ends:
+        # else whoever kills a build would leave an agent with unlocked keys behind
+        with subprocess.Popen(
+            [_tool(id, "ssh-agent"), "-a", path, "sh", "-c", 'echo "$SSH_AGENT_PID"; exec cat'],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-        )
-        try:
-            _add_keys(id, source, path)
-            yield path
-        finally:
-            agent.send_signal(signal.SIGTERM)
-            agent.wait()
+        ) as command:
+            assert command.stdin is not None  # noqa: S101 - it is a pipe
+            assert command.stdout is not None  # noqa: S101
+            number = command.stdout.readline().strip()  # it listens by then
+            if not number.isdigit():
+                raise InvalidInput(f"SSH agent {id!r}: ssh-agent does not start", hint="does it work in a shell?")
+            try:
+                _add_keys(id, source, path)
+                yield path
+            finally:
+                # it looks for its command every ten seconds only
+                with suppress(ProcessLookupError):
+                    os.kill(int(number), signal.SIGTERM)
+                command.stdin.close()
 
 
 def _add_keys(id: str, source: AgentKeys, path: str) -> None:
     environment = {**os.environ, "SSH_AUTH_SOCK": path, "SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force"}
-    for _ in range(200):  # until it listens
-        if os.path.exists(path):
-            break
-        threading.Event().wait(0.01)
     for key in source.paths:
         try:
             with open(key, "rb") as stream:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +131,53 @@ def test_what_cannot_be_had_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InvalidInput, match="ssh-agent, which is not installed"):
         check_agents({"default": AgentKeys((str(tmp_path / "key"),))})
+
+
+def agents_of(folder: str) -> list[int]:
+    """Processes that were started with a socket in ``folder``."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"ssh-agent") and any(folder.encode() in word for word in words):
+            found.append(int(entry.parent.name))
+    return found
+
+
+HOLDER = """
+import sys, threading
+from contextkernel.build.ssh_agents import agent_socket
+from contextkernel.model.build_inputs import AgentKeys
+with agent_socket("default", AgentKeys((sys.argv[1],)), sys.argv[2]):
+    print("ready", flush=True)
+    if sys.argv[3] == "wait":
+        threading.Event().wait()
+"""
+
+
+@pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="needs ssh-agent")
+@pytest.mark.parametrize("end", ["kill", "return"])
+def test_attack_agent_with_keys_that_outlives_a_killed_build(tmp_path: Path, end: str) -> None:
+    key, temporary = tmp_path / "key", tmp_path / "tmp"
+    temporary.mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    wanted = "wait" if end == "kill" else "return"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(key), str(tmp_path / "socket"), wanted],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "ready\n"
+        if end == "kill":
+            assert agents_of(str(temporary))
+            holder.kill()
+        assert holder.wait() == (-signal.SIGKILL if end == "kill" else 0)
+    patience = time.monotonic() + 60.0  # it looks every ten seconds whether it is still wanted
+    while agents_of(str(temporary)):
+        assert time.monotonic() < patience, agents_of(str(temporary))
+        time.sleep(0.05)
+    assert not list(temporary.rglob("agent"))
