@@ -6,6 +6,10 @@ thing for Python code. Importing this module is cheap: everything else is loaded
 
 from __future__ import annotations
 
+# Before msgspec can be: its C part takes what it needs of datetime without looking whether that could be imported. An
+# interrupt in the middle of it is lost, and the first decoder that is made ends the process (msgspec 0.22, SIGSEGV).
+import datetime  # noqa: F401, ICN001
+
 TYPE_CHECKING = False  # as typing has it, without the time that importing typing takes
 if TYPE_CHECKING:
     from typing import Any

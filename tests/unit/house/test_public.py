@@ -48,3 +48,24 @@ def test_an_excerpt_marks_the_place() -> None:
         "  3 | CMD z",
         "hint: did you mean COPY?",
     ]
+
+
+def test_an_interrupt_while_datetime_is_imported_does_not_crash_msgspec() -> None:
+    """msgspec does not notice it, and crashes when the first decoder is made."""
+    program = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'datetime':\n"
+        "            sys.meta_path.remove(self)\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.modules.pop('datetime', None)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "try:\n"
+        "    import contextkernel.layer.index\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+        "import contextkernel.layer.index\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
