@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -32,6 +33,7 @@ _KINDS: dict[int, NodeKind] = {
 }
 
 
+_SETTLED_NS = 2_000_000_000  # times of files may be as coarse as this
 _EMPTY = hashlib.sha256().hexdigest()
 
 
@@ -53,13 +55,20 @@ class DirectoryContext:
         matcher: the ignore file.
         store: remembers digests of files that have not changed since.
         label: what it is, for messages.
+        now: nanoseconds since the epoch.
 
     Attributes:
         transferred: bytes of the files that have been looked into.
     """
 
     def __init__(
-        self, root: str | None, matcher: IgnoreMatcher, store: BuildStore, label: str = "the build context"
+        self,
+        root: str | None,
+        matcher: IgnoreMatcher,
+        store: BuildStore,
+        label: str = "the build context",
+        *,
+        now: Callable[[], int] = time.time_ns,
     ) -> None:
         self.root = root
         self.label = label
@@ -67,6 +76,7 @@ class DirectoryContext:
         self.transferred = 0
         self._matcher = matcher
         self._store = store
+        self._now = now
         self._listings: dict[str, _Listing] = {}
         self._digests: dict[str, str] = {}
         self._fresh: list[tuple[str, os.stat_result, str]] = []
@@ -74,7 +84,7 @@ class DirectoryContext:
 
     def again(self) -> DirectoryContext:
         """The same directory, to be looked at afresh."""
-        return DirectoryContext(self.root, self._matcher, self._store, self.label)
+        return DirectoryContext(self.root, self._matcher, self._store, self.label, now=self._now)
 
     def moved(self, paths: Iterable[str]) -> bool:
         """Whether any of these entries is not quite what it was when it was first seen; looks at no content."""
@@ -157,9 +167,12 @@ class DirectoryContext:
         if found is None:
             try:
                 with open(path, "rb") as stream:
+                    # what was read is what is remembered, even if the file was replaced since it was listed; but not
+                    # if it was written to while it was read, or so shortly before that its times need not tell
+                    before, began = os.fstat(stream.fileno()), self._now()
                     found = hashlib.file_digest(stream, "sha256").hexdigest()
-                    # what was read is what is remembered, even if the file was replaced since it was listed
-                    self._fresh.append((path, os.fstat(stream.fileno()), found))
+                    if _settled(before, began) and _marks(before) == _marks(os.fstat(stream.fileno())):
+                        self._fresh.append((path, before, found))
             except OSError as problem:
                 raise _unreadable(node.path, problem) from None
         self._digests[node.path] = found
@@ -254,6 +267,16 @@ class DirectoryContext:
 def _marks(facts: os.stat_result) -> tuple[int, ...]:
     """What changes with every change of an entry."""
     return (facts.st_dev, facts.st_ino, facts.st_mode, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+
+
+def _settled(facts: os.stat_result, now: int) -> bool:
+    """Whether a further change of a file would show in its times: the last one is a while ago.
+
+    Args:
+        facts: of the file.
+        now: when it is read, in nanoseconds since the epoch.
+    """
+    return max(facts.st_mtime_ns, facts.st_ctime_ns) < now - _SETTLED_NS
 
 
 def _join(directory: str, name: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,9 +144,43 @@ def test_sockets_are_empty_files_and_fifos_stay(root: Path) -> None:
     assert node.kind == "fifo"
 
 
+def later() -> int:
+    """A time at which what was just written has not been changed for a while."""
+    return time.time_ns() + 10**10
+
+
+def test_a_file_that_was_written_just_before_it_was_read_is_not_remembered(root: Path) -> None:
+    store = MemoryStore(str(root.parent / "store"))
+    for now, count in ((time.time_ns, 0), (later, 1)):
+        tree = DirectoryContext(str(root), IgnoreMatcher(()), store, now=now)
+        node = tree.get("top")
+        assert node is not None
+        tree.digest(node)
+        tree.remember()
+        assert len(store.files) == count
+
+
+def test_a_file_that_is_written_while_it_is_read_is_not_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore(str(root.parent / "store"))
+    tree = DirectoryContext(str(root), IgnoreMatcher(()), store, now=later)
+    node = tree.get("top")
+    assert node is not None
+    read = hashlib.file_digest
+
+    def slow(stream: Any, name: str) -> Any:
+        found = read(stream, name)
+        (root / "top").write_text("something longer")
+        return found
+
+    monkeypatch.setattr("hashlib.file_digest", slow)
+    tree.digest(node)
+    tree.remember()
+    assert store.files == {}
+
+
 def test_digests_are_remembered_for_files_that_have_not_changed(root: Path) -> None:
     store = MemoryStore(str(root.parent / "store"))
-    tree = DirectoryContext(str(root), IgnoreMatcher(()), store)
+    tree = DirectoryContext(str(root), IgnoreMatcher(()), store, now=later)
     node = tree.get("top")
     assert node is not None
     first = tree.digest(node)

@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,6 +58,51 @@ def test_a_file_that_has_just_changed_is_not_trusted(store, tmp_path):
     path.write_bytes(b"x")
     store.remember_file_digest(str(path), path.stat(), "abc")
     assert store.file_digest(str(path), path.stat()) is None
+
+
+def rewritten(path, content, mtime):
+    """Other content, with the times as they were: what a program can set of them."""
+    before = os.stat(path).st_ctime_ns
+    with open(path, "wb") as sink:
+        sink.write(content)
+    while os.stat(path).st_ctime_ns == before:  # times are as coarse as the system's clock tick
+        os.utime(path, ns=(mtime, mtime))
+    os.utime(path, ns=(mtime, mtime))
+
+
+def test_a_file_of_the_same_size_and_time_is_another_file(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("contextkernel.store.steps._SETTLED_NS", -(10**12))  # even what has just changed
+    path = str(tmp_path / "file")
+    settled(path, b"one")
+    facts = os.stat(path)
+    store.remember_file_digest(path, facts, "abc")
+    assert store.file_digest(path, os.stat(path)) == "abc"
+    rewritten(path, b"two", facts.st_mtime_ns)
+    now = os.stat(path)
+    assert (now.st_size, now.st_mtime_ns, now.st_ino) == (facts.st_size, facts.st_mtime_ns, facts.st_ino)
+    assert store.file_digest(path, now) is None
+
+
+def test_a_file_that_was_put_in_its_place_is_another_file(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("contextkernel.store.steps._SETTLED_NS", -(10**12))
+    path, other = str(tmp_path / "file"), str(tmp_path / "other")
+    settled(path, b"one")
+    settled(other, b"two")
+    facts = os.stat(path)
+    store.remember_file_digest(path, facts, "abc")
+    os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    os.replace(other, path)
+    now = os.stat(path)
+    assert (now.st_size, now.st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+    assert store.file_digest(path, now) is None
+
+
+@pytest.mark.parametrize("field", ["st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"])
+def test_each_fact_of_a_file_counts(field, store):
+    known = {"st_dev": 1, "st_ino": 2, "st_size": 3, "st_mtime_ns": 4, "st_ctime_ns": 5}
+    store.remember_file_digest("/file", SimpleNamespace(**known), "abc")
+    assert store.file_digest("/file", SimpleNamespace(**known)) == "abc"
+    assert store.file_digest("/file", SimpleNamespace(**{**known, field: 9})) is None
 
 
 def test_file_digests_do_not_grow_for_ever(store, tmp_path, monkeypatch):
