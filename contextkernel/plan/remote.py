@@ -209,4 +209,5 @@ def redacted(text: str) -> str:
         scheme, user = match[1], match[2]
         return match[0] if scheme.lower() == "ssh" and ":" not in user else f"{scheme}://xxxxx:xxxxx@"
 
-    return re.sub(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/?#@\s]*)@", hidden, text)
+    # up to the last @ of the host part, as whoever connects reads it: a password may have one
+    return re.sub(r"([a-zA-Z][a-zA-Z0-9+.-]*)://([^/?#\s]*)@", hidden, text)

@@ -264,3 +264,10 @@ def test_any_text_is_a_remote_or_a_path_or_refused(text: str) -> None:
         elif isinstance(remote, HttpOrigin):
             assert "/" not in remote.name
             assert remote.name not in {"", ".", ".."}
+
+
+@pytest.mark.parametrize("url", ["https://ann:p@hidden@h/x", "https://ann:@hidden@h", "git://a@b@hidden@h/r.git#main"])
+def test_attack_at_sign_in_a_password(url: str) -> None:
+    """Who connects takes all up to the last one for the password."""
+    assert "hidden" not in redacted(f"ADD {url} /")
+    assert "@h" in redacted(f"ADD {url} /")
