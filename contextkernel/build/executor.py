@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from contextkernel.build.checking import Checker
 from contextkernel.build.commits import Committer, Stack
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copy_step import execute_copy
-from contextkernel.build.copying import ResolvedCopy, resolve_copy, resolve_several
+from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.crew import together
 from contextkernel.build.epoch import source_date_epoch
 from contextkernel.build.explaining import Explainer
@@ -28,6 +27,7 @@ from contextkernel.build.export import Exporter
 from contextkernel.build.fetching import Fetching, OriginLayers
 from contextkernel.build.finished import Finished
 from contextkernel.build.opening import credentials_of, named_directory, open_source
+from contextkernel.build.origin_files import OriginFiles
 from contextkernel.build.outputs import check_outputs
 from contextkernel.build.platforms import CannotRun, admit, bottom_config, for_target
 from contextkernel.build.ports import BaseResolver, BuildStore, LayoutResolver, OwnerKeepingWorker
@@ -41,7 +41,6 @@ from contextkernel.build.sources import read_ignore
 from contextkernel.build.ssh_agents import check_agents
 from contextkernel.build.stage_run import StageRun
 from contextkernel.build.tools import Tools, placed
-from contextkernel.build.trees import MergedTree, SourceTree
 from contextkernel.dockerfile.ignore import IgnoreMatcher, parse_ignore
 from contextkernel.dockerfile.instructions import Dockerfile
 from contextkernel.dockerfile.parse import assemble, read_instructions
@@ -60,7 +59,7 @@ from contextkernel.model.results import BuildResult
 from contextkernel.plan.arguments import global_scope, platform_arguments, proxy_environment, unconsumed
 from contextkernel.plan.checks import Subject
 from contextkernel.plan.named import parse_contexts
-from contextkernel.plan.remote import GitOrigin, HttpOrigin, redacted
+from contextkernel.plan.remote import GitOrigin, HttpOrigin
 from contextkernel.plan.run_steps import settings_of
 from contextkernel.plan.stage import Facts, StagePlan, from_files, from_image, from_scratch, from_stage, plan_stage
 from contextkernel.plan.stages import StageGraph, build_graph
@@ -191,11 +190,10 @@ class _Build:
         self._layers = OriginLayers(self._fetching, self._contexts)
         self._layers[ScratchOrigin()] = ()
         self._named = parse_contexts(request.contexts, request.platform)
-        self._trees: dict[Origin, MergedTree] = {}
         self._pulled: set[Base] = set()
-        self._merging = threading.Lock()
         self._jobs = default_jobs() if request.jobs is None else request.jobs
         self._board = Board(self._jobs)
+        self._files = OriginFiles(self._contexts, self._layers, self._board, builder._read_index)
         self._epoch: int | None = None
         self._asked = request
         self._began = time.time()
@@ -416,12 +414,12 @@ class _Build:
         reading = [step for step in steps if step.sources]
         for step in steps:
             if not step.sources:
-                found[step] = self._resolve_copy(step, plans)
+                found[step] = self._files.copy(step, plans)
         if reading or mounting:
             with self._report.step("[internal] load build context") as report:
                 for step in reading:
                     with placed(step, source):
-                        found[step] = self._resolve_copy(step, plans)
+                        found[step] = self._files.copy(step, plans)
                 for run in mounting:
                     with placed(run, source):
                         mounts.contents(run, context_only=True)
@@ -439,10 +437,10 @@ class _Build:
             MountFacts(
                 secrets=steps.secrets,
                 agents=steps.agents,
-                tree=lambda origin: self._files(origin, plans),
-                lowers=lambda origin: overlay_lowers(layer.directory for layer in self._layers_of(origin)),
+                tree=lambda origin: self._files.files(origin, plans),
+                lowers=lambda origin: overlay_lowers(layer.directory for layer in self._files.layers_of(origin)),
                 copy=lambda step, directory, tools: execute_copy(
-                    step, self._resolve_copy(step, plans), Stack(()), directory, tools
+                    step, self._files.copy(step, plans), Stack(()), directory, tools
                 ),
             )
         )
@@ -482,12 +480,12 @@ class _Build:
                 source=source,
                 context=self._contexts.get,
                 copies=copies,
-                resolve=lambda step: self._resolve_copy(step, plans),
-                lowers=lambda step: overlay_lowers(layer.directory for layer in self._layers_of(step.origin)),
+                resolve=lambda step: self._files.copy(step, plans),
+                lowers=lambda step: overlay_lowers(layer.directory for layer in self._files.layers_of(step.origin)),
                 mounts=mounts,
                 scope=self._scope,
                 record=request.record,
-                base=self._layers_of,
+                base=self._files.layers_of,
                 fetched=self._pulled,
                 unfetched=self._layers.unfetched,
                 fetch=self._layers.fetch,
@@ -507,32 +505,6 @@ class _Build:
                     source=source,
                 ),
             )
-
-    def _layers_of(self, origin: Origin) -> tuple[StackLayer, ...]:
-        """The layers of an image, or of a stage that has come to its end."""
-        return self._board.layers(origin.index) if isinstance(origin, StageOrigin) else self._layers[origin]
-
-    def _resolve_copy(self, step: CopyStep, plans: Mapping[int, StagePlan]) -> ResolvedCopy:
-        return resolve_several(step, lambda one: resolve_copy(one, self._files(one.origin, plans)))
-
-    def _files(self, origin: Origin, plans: Mapping[int, StagePlan]) -> SourceTree:
-        """The files of any origin: a directory, or layers."""
-        return self._contexts.get(origin) or self._tree(origin, plans)
-
-    def _tree(self, origin: Origin, plans: Mapping[int, StagePlan]) -> MergedTree:
-        """What an image or stage looks like, from the indexes of its layers."""
-        layers = self._layers_of(origin)  # not under the lock: it may have to be fetched
-        with self._merging:
-            found = self._trees.get(origin)
-            if found is None:
-                from contextkernel.layer.merge import merge
-
-                read = self._builder._read_index
-                found = self._trees[origin] = MergedTree(
-                    merge(read(f"{layer.directory}/index") for layer in layers),
-                    _label(origin, plans),
-                )
-            return found
 
     def _warn_unconsumed(self, dockerfile: Dockerfile) -> None:
         names = unconsumed(dockerfile, self._args)
@@ -572,20 +544,6 @@ def _without_cache(plans: Mapping[int, StagePlan], request: BuildRequest) -> Con
         return plans
     names = {name.lower() for name in request.no_cache_stages}
     return {index for index, plan in plans.items() if plan.node.name in names}
-
-
-def _label(origin: Origin, plans: Mapping[int, StagePlan]) -> str:
-    match origin:
-        case StageOrigin(index=index):
-            return f"stage {plans[index].node.name or index}"
-        case ImageOrigin(ref=ref):
-            return f"image {ref.familiar}"
-        case ContextOrigin(name=name):
-            return f"the build context {name!r}" if name else "the build context"
-        case HttpOrigin(url=url) | GitOrigin(remote=url):
-            return redacted(url)
-        case _:
-            return "scratch, which is empty"
 
 
 def _no_layouts(layout: str, *, platform: Platform | None = None, report: Reporter | None = None) -> Digest:
