@@ -152,7 +152,17 @@ class Committer:
             # the disk may be full, of just this; the end of the session does the rest
             self._worker.remove([directory])
 
-    def submit(self, stack: Stack, directory: str, key: KeyMaker, step: Digest, number: int, created: int) -> None:
+    def submit(
+        self,
+        stack: Stack,
+        directory: str,
+        key: KeyMaker,
+        step: Digest,
+        number: int,
+        created: int,
+        *,
+        alone: bool = False,
+    ) -> None:
         """Put a finished layer directory on top of ``stack`` and begin to hash it.
 
         Args:
@@ -162,9 +172,10 @@ class Committer:
             step: as it was claimed on the board.
             number: of the step, for the report.
             created: time of the step, nanoseconds since the epoch.
+            alone: the layer stands on nothing, and has all of its entries (``COPY --link``).
         """
         self._open.append(directory)
-        lowers = stack.lowers
+        lowers = () if alone else stack.lowers
         below = stack.pending[-1].facts if stack.pending else None
 
         def commit() -> LayerFacts:

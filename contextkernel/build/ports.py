@@ -153,8 +153,8 @@ class OwnerKeepingWorker(LayerWorker, Protocol):
 
         Args:
             directory: the layer's directory.
-            lowers: ``diff`` directories below it, base first. Where the host can store one id only, a file that was
-                copied up has the owner that their indexes say.
+            lowers: ``diff`` directories below it, base first: what is the same there is left out. Where the host can
+                store one id only, a file that was copied up has the owner that their indexes say.
         """
         ...
 

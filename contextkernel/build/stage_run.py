@@ -232,4 +232,5 @@ class StageRun:
             if not self._kept(step, problem, stack, directory):
                 tools.committer.give_up(directory)
             raise
-        tools.committer.submit(stack, directory, found.entry.key, claim, report.number, tools.now())
+        alone = isinstance(step, CopyStep) and step.link
+        tools.committer.submit(stack, directory, found.entry.key, claim, report.number, tools.now(), alone=alone)

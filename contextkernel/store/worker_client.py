@@ -42,8 +42,8 @@ class LayerWorkerClient:
 
         Args:
             directory: the layer's directory.
-            lowers: ``diff`` directories of the layers below, base first. Only used where the host can store a single
-                id: a file that was copied up then keeps the owner that the indexes below have for it.
+            lowers: ``diff`` directories of the layers below, base first: what is the same there is left out. Where the
+                host can store a single id, a file that was copied up keeps the owner that their indexes have for it.
         """
         return self._facts(lambda job: messages.Commit(id=job, directory=directory, lowers=tuple(lowers)))
 

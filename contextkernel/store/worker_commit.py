@@ -16,6 +16,7 @@ from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Entry, EntryKind, LayerFacts
 from contextkernel.store.worker_owners import Owner, OwnerTable, index_of, owner_for, true_owners
 from contextkernel.store.worker_tree import Ids, Tree, write_file
+from contextkernel.store.worker_unchanged import without_unchanged
 
 _CHUNK = 1 << 20
 _KINDS: dict[int, EntryKind] = {
@@ -75,13 +76,21 @@ class Sink:
 
 
 def commit(directory: str, ids: Ids, check: Check, lowers: tuple[str, ...] = ()) -> LayerFacts:
-    """See ports.LayerWorker; ``lowers`` are the ``diff`` directories below, asked for owners with a single id."""
+    """See ports.LayerWorker.
+
+    Args:
+        directory: the layer's.
+        ids: of the worker.
+        check: raises when the client has given up.
+        lowers: the ``diff`` directories below, asked for owners with a single id and for what has not changed.
+    """
     sink = Sink()
     owners: tuple[Mapping[str, Owner], ...] | None = None
     if ids.single:
         owners = (OwnerTable(directory).owners, _indexed(directory), true_owners(lowers) if lowers else {})
     with Tree(f"{directory}/diff") as tree:
         scanned = _scan(tree, check, owners)
+        scanned = without_unchanged(scanned, tree, lowers, _xattrs, _CARRIED)
         entries = list(_emit(tree, scanned, sink, check, known=False))
     sink.add(tar.END)
     diff_id = sink.digest()

@@ -32,7 +32,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
 
 
 class Commit(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """ports.LayerWorker.commit; ``lowers`` are asked for owners that the host cannot store."""
+    """ports.LayerWorker.commit; ``lowers`` tell owners that the host cannot store, and what is the same."""
 
     id: int
     directory: str
