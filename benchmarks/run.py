@@ -21,12 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests" / "compare"))
+sys.path.insert(0, str(HERE.parent / "tests" / "conformance" / "judge"))
 
 CLI = [sys.executable, "-m", "contextkernel"]
 DOCKER = os.environ.get("DOCKER") or shutil.which("docker", path="/usr/bin:/bin") or "docker"
-BASE = "ck-base"
-TEN = "FROM ck-base\n" + "".join(f"RUN echo {number} > /file{number}\n" for number in range(10))
+BASE = "bench-base"
+TEN = "FROM bench-base\n" + "".join(f"RUN echo {number} > /file{number}\n" for number in range(10))
 PART4 = (HERE.parent / "notebooks" / "demos" / "docker1" / "Dockerfile").read_text()
 #: the course's C program on the small base: the same seven instructions, so that caching is what is timed
 PART4_SMALL = (
@@ -35,6 +35,12 @@ PART4_SMALL = (
     .replace("apt-get install -y build-essential", "true")
     .replace("gcc -o hello hello.c", "cp hello.c hello")
 )
+STAGES = (
+    "FROM bench-base AS one\nRUN sleep 1; echo > /one\nFROM bench-base AS two\nRUN sleep 1; echo > /two\n"
+    "FROM bench-base\nCOPY --from=one /one /\nCOPY --from=two /two /\n"
+)
+MANY = "FROM bench-base\nCOPY many /many\n"
+MANY_FILES = 2000
 
 Row = tuple[str, Callable[[], object], Callable[[], object] | None]
 
@@ -66,11 +72,16 @@ def prepare(folder: Path, docker: bool) -> None:
     subprocess.run([*CLI, "import", str(folder / "base.tar"), BASE], check=True, stdout=subprocess.DEVNULL)
     if docker:
         subprocess.run([DOCKER, "import", str(folder / "base.tar"), BASE], check=True, stdout=subprocess.DEVNULL)
-    for name, text in (("ten", TEN), ("part4", PART4_SMALL)):
+    for name, text in (("ten", TEN), ("part4", PART4_SMALL), ("stages", STAGES), ("many", MANY)):
         context = folder / name
         (context / "src").mkdir(parents=True)
         (context / "Dockerfile").write_text(text)
         (context / "src" / "hello.c").write_text("int main(void) { return 0; }\n")
+        if name == "many":
+            for number in range(MANY_FILES):
+                file = context / "many" / str(number % 20) / f"{number}.txt"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(f"{number}\n" * 100)
         command([*CLI, "build", "-t", f"bench-{name}", "."], context)()
         if docker:
             command([DOCKER, "build", "-t", f"bench-{name}", "."], context)()
@@ -88,7 +99,7 @@ def rows(folder: Path, docker: bool) -> list[Row]:
         return command([DOCKER, *words], where) if docker else None
 
     run = ["run", "--rm", "--network", "none", BASE, "true"]
-    part4, ten = folder / "part4", folder / "ten"
+    part4, ten, stages, many = (folder / name for name in ("part4", "ten", "stages", "many"))
     return [
         ("run --rm --network none (command line)", command([*CLI, *run]), peer(run)),
         (
@@ -110,6 +121,21 @@ def rows(folder: Path, docker: bool) -> list[Row]:
             "uncached build of 10 small steps (command line)",
             command([*CLI, "build", "--no-cache", "-t", "bench-ten", "."], ten),
             peer(["build", "--no-cache", "-t", "bench-ten", "."], ten),
+        ),
+        (
+            "all-cached rebuild, --explain (docker: without)",
+            command([*CLI, "build", "--explain", "-t", "bench-part4", "."], part4),
+            peer(["build", "-t", "bench-part4", "."], part4),
+        ),
+        (
+            "two stages of a second each, side by side",
+            command([*CLI, "build", "--no-cache", "-t", "bench-stages", "."], stages),
+            peer(["build", "--no-cache", "-t", "bench-stages", "."], stages),
+        ),
+        (
+            f"COPY of {MANY_FILES} small files",
+            command([*CLI, "build", "--no-cache", "-t", "bench-many", "."], many),
+            peer(["build", "--no-cache", "-t", "bench-many", "."], many),
         ),
         ("python -c pass (for scale)", command([sys.executable, "-c", "pass"]), None),
         ("import contextkernel", command([sys.executable, "-c", "import contextkernel"]), None),
