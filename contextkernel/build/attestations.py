@@ -15,7 +15,7 @@ from contextkernel.model.outputs import Attest, Provenance, Statement
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker
 from contextkernel.plan.image import timestamp
-from contextkernel.plan.remote import redacted
+from contextkernel.plan.remote import GitOrigin, HttpOrigin, parse_git, redacted
 from contextkernel.plan.run_mounts import SecretTarget, SshTarget
 from contextkernel.plan.stage import StagePlan
 from contextkernel.plan.steps import ImageOrigin, RunStep
@@ -29,6 +29,7 @@ def build_facts(
     images: Mapping[ImageOrigin, Digest],
     *,
     text: str,
+    fetched: Mapping[GitOrigin | HttpOrigin, str],
     builder: Platform,
     platform: Platform,
     began: float,
@@ -40,6 +41,7 @@ def build_facts(
         plans: the stages that were built.
         images: the images that were used.
         text: the Dockerfile.
+        fetched: commits and digests of what was fetched.
         builder: platform of this host.
         platform: that was built for.
         began: seconds since 1970.
@@ -66,12 +68,28 @@ def build_facts(
         secrets=secrets,
         agents=agents,
         images=images,
+        fetched=dict(fetched),
+        context=_context(request, fetched),
         plans=plans,
         builder=builder,
         platform=platform,
         began=began,
         ended=time.time(),
     )
+
+
+def _context(
+    request: BuildRequest, fetched: Mapping[GitOrigin | HttpOrigin, str]
+) -> tuple[GitOrigin | HttpOrigin, ...]:
+    """What of the things that were fetched is the build context."""
+    if not isinstance(request.source, RemoteContext):
+        return ()
+    url = request.source.url
+    git = parse_git(url, context=True)
+    if git is None:
+        return tuple(one for one in fetched if isinstance(one, HttpOrigin) and one.url == url)
+    wanted = (git.remote, git.ref)
+    return tuple(one for one in fetched if isinstance(one, GitOrigin) and (one.remote, one.ref) == wanted)
 
 
 def make_statements(

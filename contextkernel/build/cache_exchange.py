@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, assert_never, cast
+from typing import TYPE_CHECKING, TypeAlias, assert_never, cast
+
+import msgspec
 
 from contextkernel.build.cache_transfer import (
     ForeignCache,
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 _INLINE_ARGUMENT = "BUILDKIT_INLINE_CACHE"
 
 
+CachePart: TypeAlias = tuple[Sequence[AskedStep], Sequence[Digest]]
+"""What one platform adds to the cache: its steps, and the layers of its result."""
+
+
 class CacheExchange:
     """What ``--cache-from`` and ``--cache-to`` ask for.
 
@@ -44,16 +50,24 @@ class CacheExchange:
         request: what was asked for.
         report: of the build.
         resolve: finds images that have a cache in them.
+        parts: of the platforms that are done, shared by all of them: their cache is one, written after the last.
     """
 
     def __init__(
-        self, store: BuildStore, worker: LayerWorker, request: BuildRequest, report: BuildReport, resolve: BaseResolver
+        self,
+        store: BuildStore,
+        worker: LayerWorker,
+        request: BuildRequest,
+        report: BuildReport,
+        resolve: BaseResolver,
+        parts: list[CachePart],
     ) -> None:
         self._store = cast("Store", store)
         self._worker = worker
         self._request = request
         self._report = report
         self._resolve = resolve
+        self._parts = parts
 
     @property
     def inline(self) -> bool:
@@ -95,7 +109,7 @@ class CacheExchange:
                 assert_never(never)
 
     def write(self, asked: Sequence[AskedStep], layers: Sequence[Digest]) -> str | None:
-        """Write the caches of ``--cache-to``.
+        """Write the caches of ``--cache-to``, if this is the last platform.
 
         Args:
             asked: the steps of the build.
@@ -107,18 +121,31 @@ class CacheExchange:
         Raises:
             InvalidInput: a directory refuses, and ``ignore-error`` is not set.
         """
-        for target in self._request.cache_to:
+        self._parts.append((asked, layers))
+        last = len(self._parts) >= len(self._request.platforms)
+        steps, image = joined(self._parts)
+        for target in self._request.cache_to if last else ():
             if not isinstance(target, LocalCacheTarget):
                 continue
             try:
                 with self._report.step("exporting cache to client directory") as step:
                     step.note("preparing build cache for export")
-                    export_local(self._store, self._worker, target, asked, layers, step.note)
+                    export_local(self._store, self._worker, target, steps, image, step.note)
             except ContextKernelError as problem:
                 if not target.ignore_error:
                     raise
                 self._report.warn(f"--cache-to {target.dest}: {problem.problem}")
         return inline_document(self._store, asked, layers) if self.inline else None
+
+
+def joined(parts: Sequence[CachePart]) -> CachePart:
+    """Several platforms' parts as one; a stage of one is another than that of the same number of the next."""
+    steps: list[AskedStep] = []
+    offset = 0
+    for asked, _ in parts:
+        steps += [msgspec.structs.replace(step, stage=step.stage + offset) for step in asked]
+        offset += max((step.stage for step in asked), default=0) + 1
+    return steps, list(dict.fromkeys(layer for _, layers in parts for layer in layers))
 
 
 def _shown(source: CacheSource) -> str:

@@ -190,12 +190,16 @@ class _Export(msgspec.Struct, frozen=True):
 def _exported(store: Store, asked: Sequence[AskedStep], only: set[Digest] | None) -> list[_Export]:
     out: list[_Export] = []
     place: dict[int, int] = {}
+    known: dict[str, int] = {}  # platforms may have steps in common
     for step in asked:
+        if step.key in known:
+            place[step.stage] = known[step.key]
+            continue
         record = store.step(Digest(step.key))
         if record is None or (only is not None and record.diff_id not in only):
             continue
         below = place.get(step.stage, -1)
-        place[step.stage] = len(out)
+        place[step.stage] = known[step.key] = len(out)
         out.append(_Export(step.key, record.diff_id, record.created, below))
     return out
 

@@ -13,7 +13,7 @@ import msgspec
 from contextkernel.build.attestations import build_facts, make_statements
 from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.cache import BuildCache
-from contextkernel.build.cache_exchange import CacheExchange
+from contextkernel.build.cache_exchange import CacheExchange, CachePart
 from contextkernel.build.cache_transfer import ForeignCache
 from contextkernel.build.checking import Checker
 from contextkernel.build.commits import Committer, Stack
@@ -175,8 +175,7 @@ class _Build:
     """One build."""
 
     def __init__(self, builder: Builder, request: BuildRequest, report: BuildReport, stack: ExitStack) -> None:
-        self._builder = builder
-        self._store = builder._store
+        self._builder, self._store = builder, builder._store
         self._request = request
         self._report = report
         self._stack = stack
@@ -195,13 +194,12 @@ class _Build:
         self._board = Board(self._jobs)
         self._files = OriginFiles(self._contexts, self._layers, self._board, builder._read_index)
         self._epoch: int | None = None
-        self._asked = request
-        self._began = time.time()
+        self._asked, self._began, self._prefix = request, time.time(), ""
         self._ignore: tuple[str, ...] = ()
         self._images: dict[ImageOrigin, Digest] = {}
-        self._prefix = ""
         self._facts: BuildFacts | None = None
         self._foreign: tuple[ForeignCache, ...] = ()
+        self._parts: list[CachePart] = []
 
     def run(self) -> BuildResult:
         if self._request.network not in _NETWORKS:
@@ -225,7 +223,8 @@ class _Build:
         """The same for one of several platforms."""
         request = msgspec.structs.replace(self._request, platform=platform, platforms=())
         build = _Build(self._builder, request, self._report, self._stack)
-        build._prefix = f"{platform} "
+        build._prefix, build._asked, build._parts = f"{platform} ", self._asked, self._parts
+        build._fetching.digests = self._fetching.digests
         return build
 
     def make(self, given: StackLayer | None) -> tuple[Finished, tuple[StepExplanation, ...]]:
@@ -250,7 +249,7 @@ class _Build:
         scope_of = (self._request.context or "", self._request.dockerfile_name, *filter(None, (self._prefix,)))
         explainer = Explainer(self._store, scope_of, plans, self._images)
         worker, resolve = self._builder._worker, self._builder._resolve_base
-        exchange = CacheExchange(self._store, worker, self._request, self._report, resolve)
+        exchange = CacheExchange(self._store, worker, self._asked, self._report, resolve, self._parts)
         self._foreign = exchange.open(self._stack)
         try:
             self._execute(plans, copies, mounts, dockerfile.source, explainer)
@@ -262,6 +261,7 @@ class _Build:
             tuple(plans.values()),
             self._images,
             text=dockerfile.source,
+            fetched=self._fetching.digests,
             builder=self._builder._platform,
             platform=self._platform,
             began=self._began,
@@ -377,7 +377,7 @@ class _Build:
         return True
 
     def _plan(self, dockerfile: Dockerfile, graph: StageGraph, scope: Mapping[str, str]) -> dict[int, StagePlan]:
-        self._epoch = source_date_epoch(self._args, scope, self._request.context_epoch)
+        self._epoch = source_date_epoch(self._args, scope, self._request.context_epoch, self._report.warn)
         facts = Facts(
             dockerfile=dockerfile,
             scope=scope,

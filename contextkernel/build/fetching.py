@@ -53,6 +53,7 @@ class Fetching:
 
     Attributes:
         added: layers that were made; the store keeps them for this session until they are released.
+        digests: what each origin turned out to be: the commit of a repository, ``sha256:...`` of a file.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Fetching:
         self._guard = threading.Lock()
         self._made: Credentials | None = None
         self.added: list[Digest] = []
+        self.digests: dict[HttpOrigin | GitOrigin, str] = {}
 
     def fetch(self, origin: HttpOrigin | GitOrigin, report: Reporter) -> StackLayer:
         """The files of a remote origin as a layer.
@@ -187,6 +189,7 @@ class Fetching:
         if origin.checksum:
             known = self._known(keys.fetched_key("http", "checksum", origin.name, origin.checksum))
             if known is not None:
+                self.digests[origin] = origin.checksum
                 return known
         found: list[StackLayer] = []
 
@@ -208,6 +211,7 @@ class Fetching:
                     f"{redacted(origin.url)} has the digest {digest}, not {origin.checksum}",
                     hint="the file behind the URL has changed, or the checksum is wrong",
                 )
+            self.digests[origin] = digest
             if found:
                 return self._with_checksum(origin, found[0])
             with open(path, "r+b") as file:  # room was left for the header of a tar archive
@@ -235,6 +239,7 @@ class Fetching:
         source = GitSource(**msgspec.structs.asdict(origin))
         credentials = self._shown()
         found = self._port.resolve(source, credentials, stopped=self._stopped)
+        self.digests[origin] = found.commit
         # the object counts only where it is seen: with .git an annotated tag is there
         identity = [found.object, found.ref, redacted(origin.remote)] if origin.keep_git_dir else [found.commit]
         key = keys.fetched_key("git", *identity, origin.subdir, origin.submodules, origin.commit_time)
@@ -328,6 +333,13 @@ class OriginLayers(dict[Origin, tuple[StackLayer, ...]]):
 
 def _silent(_event: object) -> None:
     return
+
+
+def time_of(layer: StackLayer) -> int | None:
+    """The time of the youngest file of a layer, in seconds since 1970; ``None`` if no file has one."""
+    with open(f"{layer.directory}/index", "rb") as stream:
+        times = [entry.mtime for entry in unpack_index(stream.read()) if entry.kind == "file"]
+    return max(times, default=0) // 1_000_000_000 or None
 
 
 def _etag_key(origin: HttpOrigin, etag: str) -> Digest:

@@ -13,7 +13,8 @@ import msgspec
 
 from contextkernel.build.board import StackLayer
 from contextkernel.build.context import DirectoryContext
-from contextkernel.build.fetching import Fetching
+from contextkernel.build.epoch import means_context
+from contextkernel.build.fetching import Fetching, time_of
 from contextkernel.build.ports import BuildStore
 from contextkernel.build.reporting import BuildReport, StepReport
 from contextkernel.build.request import ArchiveContext, BuildRequest, FilesContext, RemoteContext
@@ -105,6 +106,7 @@ def open_source(
     Raises:
         FetchFailed, InvalidArchive, SourceNotFound, InvalidInput: it cannot be had.
     """
+    git = None
     match request.source:
         case None:
             if request.dockerfile is None:
@@ -128,24 +130,34 @@ def open_source(
                     layer = fetching.fetch(git, step.nested)
             else:
                 with report.step("[internal] load remote build context") as step:
-                    layer, text = _download(url, fetching, step)
+                    layer, text, modified = _download(url, fetching, step)
+                request = msgspec.structs.replace(request, context_epoch=modified)
                 if text is not None and request.dockerfile is None:
                     request = msgspec.structs.replace(request, dockerfile=text)
     if request.dockerfile is None:
         text, name = _dockerfile_of_layer(layer, request.dockerfile_name, fetching)
         request = msgspec.structs.replace(request, dockerfile=text, dockerfile_name=name)
+    if means_context(request.given_args, request.dockerfile) and request.context_epoch is None:
+        timed = layer
+        if git is not None and not git.commit_time:
+            timed = fetching.fetch(msgspec.structs.replace(git, commit_time=True), lambda _event: None)
+        request = msgspec.structs.replace(request, context_epoch=time_of(timed))
     return msgspec.structs.replace(request, context=None, source=None), layer
 
 
-def _download(url: str, fetching: Fetching, step: StepReport) -> tuple[StackLayer, bytes | None]:
-    """The archive behind a URL, unpacked; or the file behind it, alone in a context and a Dockerfile."""
+def _download(url: str, fetching: Fetching, step: StepReport) -> tuple[StackLayer, bytes | None, int | None]:
+    """The archive behind a URL, unpacked; or the file behind it, alone in a context and a Dockerfile.
+
+    The last value is the server's Last-Modified, if it sent one.
+    """
     layer = fetching.fetch(HttpOrigin(url=url, name=_FILE), step.nested)
+    modified = time_of(layer)
     text = fetching.read(layer, _FILE, MAX_DOCKERFILE + 1)
     if is_archive(text[:_HEAD]):
-        return fetching.archive(f"{layer.directory}/diff/{_FILE}"), None
+        return fetching.archive(f"{layer.directory}/diff/{_FILE}"), None, modified
     if len(text) > MAX_DOCKERFILE:
         raise InvalidInput(f"{redacted(url)} is neither a tar archive nor a Dockerfile")
-    return layer, text
+    return layer, text, modified
 
 
 def _dockerfile_of_layer(layer: StackLayer, name: str, fetching: Fetching) -> tuple[bytes, str]:

@@ -41,6 +41,8 @@ class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
         arguments, labels, target: as given.
         secrets, agents: ids that RUN mounts ask for, and whether the build goes on without them.
         images: the images that were used, with their ids.
+        fetched: commit, or ``sha256:...``, of what was fetched; the context among it.
+        context: what of it is the context.
         plans: the stages.
         builder: platform of this host.
         began, ended: seconds since 1970.
@@ -55,6 +57,8 @@ class BuildFacts(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, bool] = {}
     agents: Mapping[str, bool] = {}
     images: Mapping[ImageOrigin, Digest] = {}
+    fetched: Mapping[GitOrigin | HttpOrigin, str] = {}
+    context: tuple[GitOrigin | HttpOrigin, ...] = ()
     plans: tuple[StagePlan, ...] = ()
     builder: Platform
     platform: Platform
@@ -83,7 +87,7 @@ def metadata_provenance(facts: BuildFacts) -> dict[str, Any]:
 
 
 def _slsa1(asked: Provenance, facts: BuildFacts) -> dict[str, Any]:
-    source = {"uri": facts.source} if facts.source else {}
+    source = _config_source(facts)
     internal: dict[str, Any] = {"builderPlatform": str(facts.builder)}
     kit: dict[str, Any] = {}
     if asked.full:
@@ -115,7 +119,7 @@ def _slsa1(asked: Provenance, facts: BuildFacts) -> dict[str, Any]:
 
 
 def _slsa02(asked: Provenance, facts: BuildFacts) -> dict[str, Any]:
-    source = {"uri": facts.source} if facts.source else {}
+    source = _config_source(facts)
     found: dict[str, Any] = {
         "builder": {"id": asked.builder_id},
         "buildType": _TYPE_02,
@@ -175,17 +179,35 @@ def _materials(facts: BuildFacts) -> list[dict[str, Any]]:
         if not image.layout
     ]
     found.sort(key=lambda one: str(one["uri"]))
-    for remote in _remotes(facts.plans):
-        if isinstance(remote, GitOrigin):
-            uri, commit = redacted(remote.remote), remote.checksum
-            full = {40: "sha1", 64: "sha256"}.get(len(commit))
-            item = {"uri": uri} | ({"digest": {full: commit}} if full else {})
-        else:
-            algorithm, _, digits = remote.checksum.partition(":")
-            item = {"uri": redacted(remote.url)} | ({"digest": {algorithm: digits}} if digits else {})
+    for remote in dict.fromkeys((*facts.fetched, *_remotes(facts.plans))):
+        digest = _digest(facts.fetched.get(remote) or remote.checksum)
+        item: dict[str, Any] = {"uri": _uri(remote)} | ({"digest": digest} if digest else {})
         if item not in found:
             found.append(item)
     return found
+
+
+def _config_source(facts: BuildFacts) -> dict[str, Any]:
+    """Where the Dockerfile came from, with the digest of what was fetched."""
+    if not facts.source:
+        return {}
+    for remote, digest in facts.fetched.items():
+        if remote in facts.context:
+            return {"uri": facts.source, "digest": _digest(digest)}
+    return {"uri": facts.source}
+
+
+def _uri(remote: GitOrigin | HttpOrigin) -> str:
+    if isinstance(remote, HttpOrigin):
+        return redacted(remote.url)
+    return redacted(remote.remote) + (f"#{remote.ref}" if remote.ref else "")
+
+
+def _digest(text: str) -> dict[str, str]:
+    """A commit or a digest as a set of digests; empty for a part of a commit."""
+    algorithm, _, digits = text.rpartition(":")
+    algorithm = algorithm or {40: "sha1", 64: "sha256"}.get(len(digits), "")
+    return {algorithm: digits} if algorithm and digits else {}
 
 
 def _remotes(plans: Iterable[StagePlan]) -> Iterable[GitOrigin | HttpOrigin]:

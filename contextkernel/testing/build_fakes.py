@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
+import msgspec
+
 from contextkernel.errors import ImageNotFound, SourceNotFound, StoreProblem
 from contextkernel.layer.index import pack_index, unpack_index
 from contextkernel.layer.selection import Selection
@@ -295,8 +297,17 @@ class TreeWorker:
 
     def commit(self, directory: str, *, lowers: Sequence[str] = ()) -> LayerFacts:
         """See ``ports.LayerWorker``; times do not count."""
+        return self._commit(directory, lowers)
+
+    def _commit(self, directory: str, lowers: Sequence[str] = (), *, timed: bool = False) -> LayerFacts:
         self.lowers.append(tuple(lowers))
         entries = sorted(_entries(os.path.join(directory, "diff")), key=lambda entry: entry.path.split("/"))
+        if timed:
+            times = [os.lstat(os.path.join(directory, "diff", entry.path)).st_mtime_ns for entry in entries]
+            entries = [
+                msgspec.structs.replace(entry, mtime=time) if entry.kind == "file" else entry
+                for entry, time in zip(entries, times, strict=True)
+            ]
         with open(os.path.join(directory, "index"), "wb") as stream:
             stream.write(pack_index(entries))
         self.committed.append(directory)
@@ -364,7 +375,7 @@ class TreeWorker:
         """See ``ports.LayerWorker``."""
         del limit
         _extract(source, os.path.join(directory, "diff"))
-        return self.commit(directory)
+        return self._commit(directory, timed=True)
 
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
         """Not what a builder does."""

@@ -31,6 +31,7 @@ class MemoryFetcher:
         pages: by URL.
         commits: files of commits, by id.
         references: commit ids by remote and reference; the reference of HEAD is empty.
+        times: of commits, in seconds since 1970, by id.
         asked: what was asked for, in order: ``get URL``, ``have URL`` (known already), ``resolve``,
             ``export COMMIT`` (`` with its time``).
         credentials: what came with the last call.
@@ -40,6 +41,7 @@ class MemoryFetcher:
         self.pages: dict[str, Page] = {}
         self.commits: dict[str, dict[str, bytes]] = {}
         self.references: dict[tuple[str, str], str] = {}
+        self.times: dict[str, int] = {}
         self.asked: list[str] = []
         self.credentials = Credentials()
 
@@ -103,4 +105,5 @@ class MemoryFetcher:
                 if name.startswith(top):
                     info = tarfile.TarInfo(name.removeprefix(top))
                     info.size, info.mode = len(content), 0o644
+                    info.mtime = self.times.get(found.commit, 0) if source.commit_time else 0
                     tar.addfile(info, io.BytesIO(content))

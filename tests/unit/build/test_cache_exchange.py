@@ -21,6 +21,7 @@ from contextkernel.model.cache_transport import (
     parse_cache_target,
 )
 from contextkernel.model.digest import Digest
+from contextkernel.model.outputs import parse_output
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import BuildResult
@@ -382,3 +383,24 @@ def test_targets_that_are_refused(word: str, text: str) -> None:
 def test_sources_that_are_refused(word: str, text: str) -> None:
     with pytest.raises(InvalidInput, match=text):
         parse_cache_source(word)
+
+
+def test_the_platforms_of_one_build_share_a_cache(machine: Any, tmp_path: Path) -> None:
+    layout, outcome = tmp_path / "cache", tmp_path / "image"
+    text = "FROM scratch\nCOPY file /same\nARG TARGETARCH\nCOPY file /$TARGETARCH\nCOPY file /file\n"
+    amd, arm = Platform("linux", "amd64"), Platform("linux", "arm64")
+    machine("a").build(
+        text,
+        platforms=(amd, arm),
+        outputs=(parse_output(f"type=oci,dest={outcome},tar=false"),),
+        cache_to=(LocalCacheTarget(dest=str(layout), everything=True),),
+    )
+    manifests = json.loads((outcome / "index.json").read_text())["manifests"]
+    inner = outcome / "blobs" / "sha256" / manifests[0]["digest"].partition(":")[2]
+    assert [one["platform"]["architecture"] for one in json.loads(inner.read_text())["manifests"]] == ["amd64", "arm64"]
+    keys = [one["digest"] for one in json.loads(documents(layout)[1].read_text())["records"]]
+    assert len(keys) == len(set(keys))
+    second = machine("b")
+    for platform in (amd, arm):
+        result = second.build(text, platform=platform, cache_from=(LocalCacheSource(src=str(layout)),))
+        assert set(states(result)) == {"hit"}, platform

@@ -216,6 +216,62 @@ def test_files_of_a_repository_have_the_commit_s_time_in_a_reproducible_build(be
     assert bench.fetcher.asked == ["resolve", f"export {ONE} with its time"]
 
 
+def created(bench: Any, result: Any) -> str:
+    return str(image(bench, result)["created"])
+
+
+@pytest.mark.parametrize("asked_by", ["argument", "Dockerfile"])
+def test_the_time_of_a_repository_is_the_time_of_the_build(bench: Any, asked_by: str) -> None:
+    bench.fetcher.references[REMOTE, ""] = ONE
+    bench.fetcher.times[ONE] = 1_000_000_000
+    line = "ARG SOURCE_DATE_EPOCH=context\n" if asked_by == "Dockerfile" else ""
+    bench.fetcher.commits[ONE] = {"Dockerfile": f"{line}FROM base\nRUN x\n".encode()}
+    given = {} if line else {"SOURCE_DATE_EPOCH": "context"}
+    for _ in range(2):  # the second one takes the files from the cache
+        result = bench.build(None, context=None, source=RemoteContext(REMOTE), build_args=given)
+        assert created(bench, result) == "2001-09-09T01:46:40Z"
+
+
+def test_the_time_of_a_url_is_the_time_of_the_build(bench: Any, tmp_path: Path) -> None:
+    given = {"SOURCE_DATE_EPOCH": "context"}
+    bench.fetcher.pages["http://h/d"] = Page(content=b"FROM base\nRUN x\n", modified=1_000_000_000)
+    result = bench.build(None, context=None, source=RemoteContext("http://h/d"), build_args=given)
+    assert created(bench, result) == "2001-09-09T01:46:40Z"
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name, seconds in (("Dockerfile", 5), ("young", 1_000_000_001)):
+            info = tarfile.TarInfo(name)
+            info.mtime, info.size = seconds, 16
+            archive.addfile(info, io.BytesIO(b"FROM base\nRUN x\n"))
+    data = (tmp_path / "x.tar").read_bytes()
+    bench.fetcher.pages["http://h/t"] = Page(content=data)
+    bench.fetcher.pages["http://h/u"] = Page(content=data, modified=1_000_000_002)
+    for source, last in (
+        (ArchiveContext(str(tmp_path / "x.tar")), 1),  # no server said anything: the youngest file counts
+        (RemoteContext("http://h/t"), 1),
+        (RemoteContext("http://h/u"), 2),
+    ):
+        result = bench.build(None, context=None, source=source, build_args=given)
+        assert created(bench, result) == f"2001-09-09T01:46:4{last}Z"
+
+
+def test_a_directory_has_no_time_of_its_own(bench: Any) -> None:
+    result = bench.build("FROM base\nRUN x\n", build_args={"SOURCE_DATE_EPOCH": "context"})
+    assert [text for text in result.warnings if "SOURCE_DATE_EPOCH=context has no effect" in text]
+
+
+def test_what_was_fetched_is_known_to_the_provenance(bench: Any) -> None:
+    bench.fetcher.references[REMOTE, "v1"] = ONE
+    bench.fetcher.commits[ONE] = {"Dockerfile": f"FROM base\nADD {URL} /x\n".encode()}
+    bench.fetcher.pages[URL] = Page(content=b"v1", etag='"1"')
+    file = {"uri": URL, "digest": {"sha256": hashlib.sha256(b"v1").hexdigest()}}
+    commit = {"uri": f"{REMOTE}#v1", "digest": {"sha1": ONE}}
+    for _ in range(2):  # fetched, and found in the cache
+        result = bench.build(None, context=None, source=RemoteContext(f"{REMOTE}#v1"))
+        found = result.metadata["buildx.build.provenance"]
+        assert [one for one in found["materials"] if not one["uri"].startswith("pkg:")] == [commit, file]
+        assert found["invocation"]["configSource"] == {**commit, "entryPoint": "Dockerfile"}
+
+
 # ---- archives, URLs, files in memory
 
 
