@@ -39,7 +39,7 @@ fuzz: ## feed the readers of text and layers with made-up input, for FUZZ_SECOND
 
 notebooks: ## execute the course notebooks and store their outputs
 	@.ci/setup demo
-	@$(PYTHON) notebooks/run.py --save notebooks/*.ipynb
+	@$(PYTHON) notebooks/run.py --save notebooks/*.ipynb notebooks/builder/*.ipynb
 
 benchmarks: ## time this engine beside docker, where docker is present
 	@.ci/setup demo

@@ -238,6 +238,13 @@ class StepFailed(BuildFailed):
         look = [f"debug: `debug {self.kept}` looks around in it as it is, `debug --before {self.kept}` as it was"]
         return [first, *(f"  | {line}" for line in self.tail), *rest, *(look if self.kept else [])]
 
+    def _render_traceback_(self) -> list[str]:
+        """With the commands as they are written in a notebook."""
+        lines = super()._render_traceback_()
+        if self.kept:
+            lines[-1] = lines[-1].replace("`debug ", "`%container debug ")
+        return lines
+
 
 class LaunchFailed(ContextKernelError):
     """The container could not be set up (docker run: exit code 125)."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.declaration import GRAMMAR
+from contextkernel.commands.declared_cache import CACHE_FILTERS
 from contextkernel.commands.declared_options import CONTAINER_FILTERS, IMAGE_FILTERS
 from contextkernel.errors import ContextKernelError
 
@@ -14,7 +15,21 @@ if TYPE_CHECKING:
     from contextkernel.commands.grammar import Command, Option, Subject
     from contextkernel.engine import Engine
 
-_PATH_OPTIONS = frozenset({"file", "iidfile", "env-file", "label-file", "input", "output"})
+_PATH_OPTIONS = frozenset({"file", "iidfile", "env-file", "label-file", "input", "output", "metadata-file"})
+_BEGINNINGS: dict[str, tuple[str, ...]] = {
+    "allow": ("network.host", "security.insecure"),
+    "attest": ("type=provenance", "type=sbom"),
+    "cache-from": ("type=local,src=",),
+    "cache-to": ("type=inline", "type=local,dest="),
+    "call": ("build", "check", "outline", "targets"),
+    "output": tuple(f"type={name}" for name in ("cacheonly", "docker", "image", "local", "oci", "tar")),
+    "platform": ("linux/amd64", "linux/arm64"),
+    "provenance": ("true", "false", "mode=max", "mode=min"),
+    "sbom": ("true", "false"),
+    "secret": ("id=",),
+    "ssh": ("default",),
+}
+"""What values of options of ``build`` begin with; some have keys behind a comma."""
 _SIGNALS = ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2")
 _NETWORKS = ("default", "host", "none")
 
@@ -109,7 +124,8 @@ def _values(command: Command, option: Option, current: str, engine: Engine | Cal
         return option.choices
     match option.name:
         case "filter":
-            return [f"{key}=" for key in (IMAGE_FILTERS if command.path[0] == "image" else CONTAINER_FILTERS)]
+            kinds = {"image": IMAGE_FILTERS, "builder": CACHE_FILTERS}
+            return [f"{key}=" for key in kinds.get(command.path[0], CONTAINER_FILTERS)]
         case "network":
             return _NETWORKS
         case "signal" | "stop-signal":
@@ -118,6 +134,9 @@ def _values(command: Command, option: Option, current: str, engine: Engine | Cal
             return _images(engine)
         case "format":
             return ("json", "table")
+        case name if command.path == ("image", "build") and name in _BEGINNINGS:
+            paths = _paths(current, directories=True) if name == "output" else []
+            return [*_BEGINNINGS[name], *paths]
         case name if name in _PATH_OPTIONS:
             return _paths(current, directories=False)
         case _:

@@ -208,20 +208,23 @@ class Grammar:
             f"unknown command: {shown}", near=nearest(wrong, options), more=f"{more} lists the commands", exit_code=1
         )
 
-    def parse(self, words: Sequence[str], program: str, *, minimum: int | None = None) -> Parsed:
+    def parse(
+        self, words: Sequence[str], program: str, *, minimum: int | None = None, path: str | None = None
+    ) -> Parsed:
         """Read a command line.
 
         Args:
             words: command and its options and arguments, without the program.
             program: how the user calls us, for messages.
             minimum: overrides the command's own least number of arguments.
+            path: how messages call the command, by default program and words.
 
         Raises:
             UsageProblem: anything that does not fit; the only error this raises.
         """
         command, length = self.find(words, program)
         called = tuple(words[:length])
-        path = " ".join((program, *called))
+        path = path or " ".join((program, *called))
         try:
             values, arguments = _parse_flags(command, words[length:], path)
         except HelpWanted:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from contextkernel.commands.declaration import GRAMMAR
 from contextkernel.commands.grammar import Command, Option, usage_line, usage_problem
 
@@ -42,6 +44,16 @@ def command_help(command: Command, program: str, called: tuple[str, ...] = ()) -
     if options:
         parts.append("Options:\n" + "\n".join(options))
     return "\n\n".join(parts) + "\n"
+
+
+def cell_help(command: Command, program: str) -> str:
+    """The help text of ``build`` where the Dockerfile is a cell: no word for the command, and the context is optional.
+
+    Args:
+        command: ``build``.
+        program: ``%%dockerfile``.
+    """
+    return command_help(replace(command, arguments=f"[{command.arguments}]", aliases=()), program, ("",))
 
 
 def option_lines(options: Sequence[Option], width: int = _WIDTH) -> list[str]:

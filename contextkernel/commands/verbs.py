@@ -26,10 +26,15 @@ def run_words(
     builds = command.path == ("image", "build")
     if dockerfile is not None and not builds:
         raise usage_problem(f"{face.program} takes no command but build", more=f"see {face.program} --help")
-    parsed = GRAMMAR.parse(words, face.program, minimum=0 if dockerfile is not None else None)
+    if dockerfile is None:
+        parsed = GRAMMAR.parse(words, face.program)
+    else:  # the program's name says build already
+        parsed = GRAMMAR.parse(words, face.program, minimum=0, path=face.program)
     if parsed.help:
-        from contextkernel.commands.help import command_help
+        from contextkernel.commands.help import cell_help, command_help
 
+        if dockerfile is not None:
+            return Outcome(value=Text(cell_help(parsed.command, face.program)))
         return Outcome(value=Text(command_help(parsed.command, face.program, parsed.called)))
     _check_platform(parsed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 # `%container im|`, `rows = %docker ps -|`; the cell magics only at the start of the cell's first line
 _LINE = re.compile(r"(?:^|=)\s*%(?:container|docker)\s(?P<rest>.*)\Z")
 _CELL_LINE = re.compile(r"\A\s*%%(?P<magic>container|docker|dockerfile)\s(?P<rest>[^\n]*)\Z")
+_VARIABLE = re.compile(
+    r"(?:^|=)\s*%%?(?:container|docker|dockerfile)\s[^\n]*--context-var[ =](?P<piece>\w*)\Z", re.MULTILINE
+)
 _IN_DOCKERFILE = re.compile(r"\A\s*%%dockerfile\b[^\n]*\n")
 _FROM = re.compile(r"(?i:FROM)\s+(?P<image>\S*)\Z")
 _INSTRUCTIONS = (
@@ -26,16 +30,21 @@ _INSTRUCTIONS = (
 )
 
 
-def candidates(text: str, engine: Callable[[], Engine]) -> tuple[str, list[str]] | None:
+def candidates(
+    text: str, engine: Callable[[], Engine], namespace: Mapping[str, object] | None = None
+) -> tuple[str, list[str]] | None:
     """What may stand at the end of ``text``.
 
     Args:
         text: the cell up to the cursor.
         engine: gives the engine, for names of images and containers.
+        namespace: the variables of the notebook, for ``--context-var``.
 
     Returns:
         The piece that is completed and the words that may replace it; ``None`` where we have no say.
     """
+    if found := _VARIABLE.search(text):
+        return found["piece"], _dicts(namespace or {}, found["piece"])
     if found := _CELL_LINE.match(text):
         words = found["rest"].split()
         head = ["build"] if found["magic"] == "dockerfile" else []
@@ -46,6 +55,15 @@ def candidates(text: str, engine: Callable[[], Engine]) -> tuple[str, list[str]]
     if found := _LINE.search(last):
         return _line(found["rest"].split(), found["rest"], engine)
     return None
+
+
+def _dicts(namespace: Mapping[str, object], piece: str) -> list[str]:
+    """Names of dicts that begin with ``piece``; what begins with ``_`` is IPython's."""
+    return sorted(
+        name
+        for name, value in namespace.items()
+        if isinstance(value, Mapping) and name.startswith(piece) and not name.startswith("_")
+    )
 
 
 def _line(words: list[str], rest: str, engine: Callable[[], Engine]) -> tuple[str, list[str]]:
@@ -69,7 +87,7 @@ def attach(shell: InteractiveShell, engine: Callable[[], Engine]) -> Callable[[]
 
     @context_matcher()  # type: ignore[untyped-decorator, unused-ignore]
     def contextkernel_matcher(context: CompletionContext) -> SimpleMatcherResult:
-        return matches(context, engine)
+        return matches(context, engine, shell.user_ns)
 
     matchers: list[Any] = shell.Completer.custom_matchers
     matchers.append(contextkernel_matcher)
@@ -81,12 +99,14 @@ def attach(shell: InteractiveShell, engine: Callable[[], Engine]) -> Callable[[]
     return detach
 
 
-def matches(context: CompletionContext, engine: Callable[[], Engine]) -> SimpleMatcherResult:
+def matches(
+    context: CompletionContext, engine: Callable[[], Engine], namespace: Mapping[str, object] | None = None
+) -> SimpleMatcherResult:
     """IPython's question and our answer; a completion never fails, it only has nothing to offer."""
     lines = context.full_text.split("\n")
     text = "\n".join([*lines[: context.cursor_line], context.line_with_cursor[: context.cursor_position]])
     try:
-        found = candidates(text, engine)
+        found = candidates(text, engine, namespace)
     except Exception:
         found = None
     if found is None:

@@ -34,24 +34,27 @@ _COUNTS = {"layers", "step", "steps", "cached_steps", "line", "changes", "total"
 _RIGHT = _SIZES | _SECONDS | _MAYBE_SIZES | _COUNTS | {"factor", "exit_code", "milliseconds"}
 _MONO = {"created_by", "command"}
 _NARROW = {"created", "status", "started", "finished", "last_accessed"}
-_WRAP = {"created_by", "detail", "reason", "remedy", "what", "where", "message", "description"}
-# What another column says already: shown only where that one is not (df[["names", "state"]] shows both).
+_WRAP = {"created_by", "detail", "reason", "remedy", "what", "where", "message", "description", "why", "error"}
+# What other columns say already: shown only where not all of these are (df[["names", "state"]] shows both).
 _SAID_BY = {
-    "state": "status",
-    "exit_code": "status",
-    "started": "status",
-    "finished": "status",
-    "network": "ports",
-    "digest": "image_id",
-    "line": "wall_time",
-    "instruction": "wall_time",
-    "layer": "wall_time",
-    "error": "name",
+    "state": {"status"},
+    "exit_code": {"status"},
+    "started": {"status"},
+    "finished": {"status"},
+    "network": {"ports"},
+    "digest": {"image_id"},
+    "line": {"wall_time", "layer"},
+    "instruction": {"wall_time", "layer"},
+    "layer": {"wall_time", "instruction"},
 }
+_STEPS = {"wall_time", "cache"}
+"""Tables with one of these have the steps of a build in ``name``: whole commands."""
 
 
 def knows(frame: DataFrame) -> bool:
-    """Whether the frame still has a column to humanise, under a plain name, once each."""
+    """Whether the frame has a column to humanise, names that are text and differ, and an index that says nothing."""
+    if frame.index.name is not None or frame.index.nlevels > 1 or frame.index.dtype.kind not in "iu":
+        return False
     names = list(frame.columns)
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         return False
@@ -77,7 +80,8 @@ def frame_html(frame: DataFrame) -> str:
     shown, left_out = _shown(frame)
     names = _visible(frame)
     bars = _bars(shown) if {"size", "shared", "unique", "factor"} <= set(names) else None
-    head = "".join(f"<th{_cell_class(name)}>{escape(name)}</th>" for name in names) + ("<th></th>" if bars else "")
+    head = "".join(f"<th{_cell_class(frame, name)}>{escape(name)}</th>" for name in names)
+    head += "<th></th>" if bars else ""
     cells = [_html_column(shown, name) for name in names] + ([bars] if bars else [])
     rows = [f"<tr>{''.join(row)}</tr>" for row in zip(*cells, strict=True)]
     if left_out:
@@ -95,8 +99,15 @@ def frame_html(frame: DataFrame) -> str:
 
 
 def _visible(frame: DataFrame) -> list[str]:
-    names = list(frame.columns)
-    return [name for name in names if _SAID_BY.get(name) not in names and not _empty_container_size(frame, name)]
+    names = set(frame.columns)
+    return [name for name in frame.columns if not _is_said(name, names) and not _empty_container_size(frame, name)]
+
+
+def _is_said(name: str, names: set[str]) -> bool:
+    """Whether the columns ``names`` say what is in the column ``name``, or nobody has asked for it."""
+    if name == "error":  # long; whoever picks columns and takes it along wants to read it
+        return {"build_id", "name"} <= names or {"layer", "name"} <= names
+    return name in _SAID_BY and _SAID_BY[name] <= names
 
 
 def _empty_container_size(frame: DataFrame, name: str) -> bool:
@@ -131,6 +142,8 @@ def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
         return lambda value: "yes" if value else "no"
     if name in {"verdict", "action", "cache"}:
         return str
+    if name in {"why", "rule"} and kind == "O":
+        return _plain
     return None
 
 
@@ -179,7 +192,7 @@ def _html_column(frame: DataFrame, name: str) -> list[str]:
         text, exact = show(value), _plain(value)
         short = _cut(text, _WIDE_HTML[name]) if name in _WIDE_HTML else text
         tip = f' title="{escape(exact)}"' if exact != short else ""
-        out.append(f"<td{_cell_class(name)}{tip}>{_accent(name, escape(short))}</td>")
+        out.append(f"<td{_cell_class(frame, name)}{tip}>{_accent(name, escape(short))}</td>")
     return out
 
 
@@ -195,10 +208,13 @@ def _accent(name: str, safe: str) -> str:
     return safe
 
 
-def _cell_class(name: str) -> str:
+def _cell_class(frame: DataFrame, name: str) -> str:
+    wrapped = _WRAP
+    if not _STEPS.isdisjoint(frame.columns):
+        wrapped = _WRAP - {"reason"} | {"name"}
     names = [
         css
-        for css, members in (("ck-r", _RIGHT), ("ck-mono", _MONO | _IDS), ("ck-wrap", _WRAP), ("ck-narrow", _NARROW))
+        for css, members in (("ck-r", _RIGHT), ("ck-mono", _MONO | _IDS), ("ck-wrap", wrapped), ("ck-narrow", _NARROW))
         if name in members
     ]
     return f' class="{" ".join(names)}"' if names else ""

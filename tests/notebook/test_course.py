@@ -119,7 +119,54 @@ def test_multi_stage_and_scratch(execute):
     ]
 
 
-@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
+def test_advanced_builds(execute):
+    shown = execute("builder/advanced-builds.ipynb")
+    assert shown.text("%container run --rm tour-heredoc") == "Hello, I know 4 words\n"
+    assert shown.text("%container run --rm tour-copy") == "Hello!\nBonjour !\n"
+    assert "-rwxr-xr-x    1 root     root" in shown.text("-t tour-copy --context-var")
+    assert re.search(r"#\d+ 1\n#\d+ 2\n#\d+ 3\n", shown.text("-t tour-contexts"))
+    for nth in (0, 1):
+        assert f"this step has run {nth + 1} times" in shown.text("build --no-cache -t tour-cache", nth=nth)
+    assert shown.text("ls -d /counter").startswith("/srv\nls: /counter: No such file")
+    secret = shown.text("-t tour-secret")
+    assert "the token has 28 characters" in secret
+    assert "nothing is left of it" in secret
+    assert [line.split()[0] for line in shown.text("steps.instruction.str").splitlines()] == [
+        "docs",
+        "program",
+        "tests",
+    ]
+
+    why = shown.text("build -q --explain").splitlines()
+    assert why[0].split() == ["step", "name", "line", "cache", "reason", "why", "changes"]
+    assert re.search(r"COPY site site +4 +miss +changed +file site/fr/hello.txt changed +1\Z", why[4])
+    assert len(shown.text('why.cache == "miss"').splitlines()) == 3
+    check = shown.text("%%dockerfile --check")
+    assert "Usage of undefined variable '$VERSOIN' (did you mean $VERSION?)" in check
+    assert shown.html("%%dockerfile --check").count('class="ck-warn">▶') == 5
+    assert len(shown.text("findings = _").splitlines()) == 6
+    assert "WorkdirRelativePath" in shown.text("-t tour-warnings")
+
+    name, message = shown.error("%%dockerfile -t tour-broken")
+    assert name == "StepFailed"
+    assert "> 5 | RUN echo" in message
+    assert "| /bin/sh: srot: not found" in message
+    assert "hint: did you mean sort?" in message
+    assert "`%container debug " in message
+    assert "table.csv" in shown.text("%container debug ls -l")
+    assert shown.text("%%container debug") == "/work\n1,Ada\nid,name\n"
+    builds = shown.text("builds = %container builds").splitlines()
+    assert "error" in builds[0].split()
+    assert "srot table.csv" in builds[2]
+
+    assert "numbers ['1', '2', '3', '4', '5']" in shown.text('Path("result")')
+    assert "oci-layout" in shown.text("os.listdir")
+    assert shown.text("SOURCE_DATE_EPOCH").endswith("True")
+    assert "exec.cachemount" in shown.text("builder du")
+    assert "Total:" in shown.text("builder prune")
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.rglob("*.ipynb")), ids=lambda path: path.name)
 def test_a_notebook_is_valid_and_has_its_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)

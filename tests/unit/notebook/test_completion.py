@@ -57,6 +57,13 @@ def test_other_text_is_not_ours(cells, text):
     assert candidates(text, cells.make_engine) is None
 
 
+def test_variables_that_may_be_a_context(cells):
+    variables = {"files": {}, "folder": "/tmp", "_": {}, "count": 3, "fine": {"a": "b"}}
+    for text in ("%%dockerfile -t x --context-var f", "%container build --context-var=f"):
+        assert candidates(text, cells.make_engine, variables) == ("f", ["files", "fine"])
+    assert candidates("%%dockerfile --context-var \nRUN --context-var f", cells.make_engine, variables) is None
+
+
 def test_commands_need_no_engine(cells):
     assert candidates("%container ima", cells.make_engine)[1]
     assert cells.made == []

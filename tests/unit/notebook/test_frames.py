@@ -308,3 +308,18 @@ def test_steps_of_a_build_are_shown_for_people():
     assert "<NA>" not in repr(steps)
     assert steps.peak_memory.dropna().tolist() == [64 << 20]
     assert steps[steps.state == "cached"].name.tolist() == ["[1/2] FROM docker.io/library/ubuntu:20.04"]
+
+
+def test_a_column_that_was_picked_is_shown():
+    builds, steps = frame("builds"), frame("build_steps")
+    assert "error" not in repr(builds).split("\n", 1)[0].split()
+    assert repr(builds[["name", "status", "duration", "error"]]).split("\n", 1)[0].split()[-1] == "error"
+    assert "instruction" not in repr(steps).split("\n", 1)[0].split()
+    assert "instruction" in repr(steps[["step", "instruction", "wall_time"]])
+
+
+def test_groups_keep_their_names():
+    table = frame("images")
+    grouped = table.groupby("repository")[["size"]].sum()
+    assert table["repository"].iloc[0] in repr(grouped)
+    assert table["repository"].iloc[0] in grouped._repr_html_()

@@ -401,3 +401,26 @@ def test_loading_imports_neither_pandas_nor_the_engine():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_help_of_a_cell_says_how_the_cell_is_called(cells):
+    shown = cells("%%dockerfile --help\nFROM scratch").out
+    assert shown.startswith("Usage:  %%dockerfile [OPTIONS] [PATH | URL | -]\n")
+    assert "%%dockerfile build" not in shown
+    assert "--context-var" in shown
+
+
+def test_a_misspelt_flag_of_a_cell(cells):
+    problem = cells("%%dockerfile --context-vra x\nFROM scratch").error
+    assert str(problem) == "unknown flag: --context-vra\nhint: did you mean --context-var? see %%dockerfile --help"
+
+
+def test_a_kept_step_names_the_command_as_a_notebook_has_it():
+    problem = StepFailed("no luck", status=1)
+    assert len(problem._render_traceback_()) == 1
+    problem.kept = "abcdefghijkl"
+    assert problem._render_traceback_()[-1] == (
+        "debug: `%container debug abcdefghijkl` looks around in it as it is, "
+        "`%container debug --before abcdefghijkl` as it was"
+    )
+    assert "%" not in str(problem)
