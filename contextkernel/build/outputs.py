@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,9 +15,10 @@ from contextkernel.build.request import BuildRequest
 from contextkernel.errors import InvalidInput
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
-from contextkernel.model.layers import ExportRequest, ExtraFile
+from contextkernel.model.layers import Entry, ExportRequest, ExtraFile
 from contextkernel.model.oci import Descriptor
 from contextkernel.model.outputs import ArchiveOutput, CacheOutput, ImageOutput, LocalOutput, Statement, TarOutput
+from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker
 from contextkernel.model.reference import ImageRef
 from contextkernel.plan.image import timestamp
@@ -193,19 +194,29 @@ class Outputs:
     def files(
         self, output: LocalOutput | TarOutput, finished: Sequence[tuple[Finished, tuple[Statement, ...]]]
     ) -> None:
-        """Write the files of the result: into a directory, or as one tar."""
-        split = len(finished) > 1 if output.split is None else output.split
-        requests = [self._export_request(output, one, statements, split=split) for one, statements in finished]
+        """Write the files of the result: into a directory, or as one tar.
+
+        A tar of several platforms always has a directory for each, in the order of their names.
+
+        Raises:
+            InvalidInput: it cannot be written, or two platforms have a file of the same name in one directory.
+        """
+        several = len(finished) > 1
+        split = several if output.split is None or (several and isinstance(output, TarOutput)) else output.split
+        if several and not split:
+            _check_apart([one for one, _ in finished])
+        requests = [
+            self._export_request(output, one, statements, split=split, several=several) for one, statements in finished
+        ]
         if isinstance(output, TarOutput):
-            if len(requests) > 1:
-                raise InvalidInput(
-                    "type=tar cannot hold several platforms in this version", hint="use type=local, or type=oci"
-                )
             place: str | int = output.dest
             if output.dest == _STDOUT and self._request.stdout is not None:
                 place = self._request.stdout
             with opened(place) as sink:
-                self._worker.export_tar(requests[0], sink.fileno())
+                *others, last = sorted(requests, key=lambda request: request.prefix)
+                for request in others:
+                    self._worker.export_tar(msgspec.structs.replace(request, more=True), sink.fileno())
+                self._worker.export_tar(last, sink.fileno())
             return
         try:
             os.makedirs(output.dest, 0o700, exist_ok=True)
@@ -222,18 +233,24 @@ class Outputs:
             os.close(target)
 
     def _export_request(
-        self, output: LocalOutput | TarOutput, finished: Finished, statements: Sequence[Statement], *, split: bool
+        self,
+        output: LocalOutput | TarOutput,
+        finished: Finished,
+        statements: Sequence[Statement],
+        *,
+        split: bool,
+        several: bool,
     ) -> ExportRequest:
-        prefix = str(finished.platform).replace("/", "_") if split else ""
+        platform = str(finished.platform).replace("/", "_")
         mtime = None if self._epoch is None else self._epoch * _SECOND
         subjects = _files(finished) if statements else []
         return ExportRequest(
             layers=tuple(layer.directory for layer in finished.layers),
-            prefix=prefix,
+            prefix=platform if split else "",
             mtime=mtime,
             extras=tuple(
                 ExtraFile(
-                    path=f"{output.prefix}{statement.name}",
+                    path=output.prefix + _named(statement.name, platform if several and not split else ""),
                     data=msgspec.json.format(statement_document(statement, subjects), indent=2),
                     mtime=int(time.time()) * _SECOND if mtime is None else mtime,
                 )
@@ -243,8 +260,29 @@ class Outputs:
         )
 
 
-def _files(finished: Finished) -> list[tuple[str, Digest]]:
-    """Regular files of the result with their digests: what statements about files are about."""
+def _named(name: str, platform: str) -> str:
+    """The file name of a statement, with the platform in it if there is one (``exporter/local/fs.go``)."""
+    base, extension = os.path.splitext(name)
+    return f"{base}.{platform}{extension}" if platform else name
+
+
+def _check_apart(finished: Sequence[Finished]) -> None:
+    """Refuse platforms whose files would replace each other's, before any is written (``exporter/local/export.go``)."""
+    owners: dict[str, Platform] = {}
+    for one in finished:
+        for path, entry in _merged(one).items():
+            if entry.kind == "dir":
+                continue
+            first = owners.setdefault(path, one.platform)
+            if first != one.platform:
+                raise InvalidInput(
+                    f"cannot overwrite {path} from {first} with {one.platform} when split option is disabled",
+                    hint="leave platform-split=false out: each platform gets a directory of its own",
+                )
+
+
+def _merged(finished: Finished) -> Mapping[str, Entry]:
+    """What the result looks like, by path."""
     from contextkernel.layer.index import unpack_index
     from contextkernel.layer.merge import merge
 
@@ -252,7 +290,12 @@ def _files(finished: Finished) -> list[tuple[str, Digest]]:
     for layer in finished.layers:
         with open(f"{layer.directory}/index", "rb") as stream:
             indexes.append(unpack_index(stream.read()))
-    merged = merge(indexes)
+    return merge(indexes)
+
+
+def _files(finished: Finished) -> list[tuple[str, Digest]]:
+    """Regular files of the result with their digests: what statements about files are about."""
+    merged = _merged(finished)
     found = []
     for path, entry in merged.items():
         file = merged[entry.link] if entry.kind == "hardlink" else entry

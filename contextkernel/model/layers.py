@@ -174,6 +174,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
         extras: further files.
         delete: of a directory: remove what is there and not in the layers.
         only: the files to write, without their directories; empty for everything.
+        more: of a tar: another one follows in the same stream, so that its end is not written.
     """
 
     layers: tuple[str, ...]
@@ -182,3 +183,4 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     extras: tuple[ExtraFile, ...] = ()
     delete: bool = False
     only: tuple[str, ...] = ()
+    more: bool = False

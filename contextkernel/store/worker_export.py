@@ -46,7 +46,8 @@ def export_tar(request: ExportRequest, descriptor: int, check: Check) -> None:
             else:
                 with sources.open(entry, place) as source:
                     emit_file(source, row, sink, buffer, known=True)
-    sink.add(tar.END)
+    if not request.more:
+        sink.add(tar.END)
     sink.flush()
 
 
