@@ -9,7 +9,6 @@ from contextkernel.build.finished import Finished
 from contextkernel.build.ports import BuildStore
 from contextkernel.build.provenance import BuildFacts, provenance
 from contextkernel.build.request import BuildRequest, RemoteContext
-from contextkernel.build.sbom import sbom
 from contextkernel.model.digest import Digest
 from contextkernel.model.outputs import Attest, Provenance, Statement
 from contextkernel.model.platform import Platform
@@ -119,6 +118,8 @@ def make_statements(
         if isinstance(attest, Provenance):
             found.append(provenance(attest, facts))
         else:
+            from contextkernel.build.sbom import sbom
+
             created = timestamp((int(time.time()) if epoch is None else epoch) * _SECOND)
             found.append(sbom(finished, store, worker, name=name, created=created, warn=warn))
     return tuple(found)

@@ -79,6 +79,19 @@ class Blobs:
         finally:
             sink.close()
 
+    def has(self, digest: Digest, content: bytes) -> bool:
+        """Whether a small blob is here and undamaged.
+
+        Args:
+            digest: of the blob.
+            content: what it must hold.
+        """
+        try:
+            with open(self._paths.blob(digest), "rb", buffering=0) as source:
+                return source.read(len(content) + 1) == content
+        except OSError:
+            return False
+
     def drop(self, digest: Digest) -> None:
         """Give up this session's lease, and the blob unless something else needs it."""
         session = self._session.id

@@ -337,6 +337,19 @@ def test_with_other_names_a_container_does_not_hinder(store, worker):
         store.remove_image("b")
 
 
+def test_adding_an_image_again_writes_its_file_only_if_that_is_damaged(store, worker):
+    image = random_image(store, worker, "greet")
+    config = store.config_bytes(image)
+    path = f"{store.root}/blobs/sha256/{image.hex}"
+    before = os.stat(path).st_ino
+    store.add_image(config, origin="build", names=[ImageRef.parse("hello")])
+    assert os.stat(path).st_ino == before
+    with open(path, "r+b") as blob:
+        blob.write(b"damaged")
+    store.add_image(config, origin="build")
+    assert store.config_bytes(image) == config
+
+
 def test_adding_an_image_again_keeps_its_origin_and_moves_tags(store, worker):
     image = random_image(store, worker, "greet")
     assert store.add_image(store.config_bytes(image), origin="load", names=[ImageRef.parse("hello")]) == image
