@@ -7,7 +7,7 @@ them so far: :func:`build_graph` names the images it lacks, and is called again 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -117,7 +117,7 @@ class StageGraph(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_target(dockerfile: Dockerfile, target: str | None) -> Stage:
-    """The stage to build: by name, by position, or the last.
+    """The stage to build: by name, or the last. A position is none, as with BuildKit since it has named targets only.
 
     Raises:
         InvalidInput: there is no such stage.
@@ -127,8 +127,6 @@ def find_target(dockerfile: Dockerfile, target: str | None) -> Stage:
     for stage in reversed(dockerfile.stages):
         if stage.name == target.lower():
             return stage
-    if target.isascii() and target.isdigit() and int(target) < len(dockerfile.stages):
-        return dockerfile.stages[int(target)]
     names = [stage.name for stage in dockerfile.stages if stage.name]
     raise InvalidInput(
         f"target stage {target!r} is not in {dockerfile.file}",
@@ -164,6 +162,7 @@ def build_graph(
     for stage in dockerfile.stages:
         nodes.append(maker.node(stage, nodes, shown="" if single else stage.name or f"stage-{stage.index}"))
     needed = _reach(nodes, wanted.index)
+    maker.refuse_later([nodes[index] for index in needed])
     found: dict[ImageOrigin, None] = {}
     for index in needed:
         for origin in nodes[index].origins:
@@ -185,6 +184,22 @@ def _reach(nodes: list[StageNode], target: int) -> tuple[int, ...]:
 
 class _Maker:
     """Makes nodes; what it reads never changes."""
+
+    def refuse_later(self, nodes: Iterable[StageNode]) -> None:
+        """Raise for a stage that copies from itself or from a later one; where nobody needs it, it may (BuildKit)."""
+        for node in nodes:
+            for command in node.commands:
+                for origin in command.origins:
+                    if isinstance(origin, StageOrigin) and origin.index >= node.index:
+                        stage = self._dockerfile.stages[origin.index]
+                        name = stage.name or str(stage.index)
+                        raise self._problem(
+                            f"--from={name}: stage {name!r} must be defined before the stage that copies from it",
+                            command.span,
+                            hint="move its FROM, and what follows, further up"
+                            if origin.index > node.index
+                            else "a stage cannot copy from itself: use RUN cp",
+                        )
 
     def __init__(
         self,
@@ -345,14 +360,7 @@ class _Maker:
             found = next((s for s in reversed(stages[: stage.index]) if s.name == text.lower()), None)
             found = found or self._stage_named(text)
         if found is not None:
-            if found.index >= stage.index:
-                raise self._problem(
-                    f"--from={text}: stage {text!r} must be defined before the stage that copies from it",
-                    span,
-                    hint="move its FROM, and what follows, further up"
-                    if found.index > stage.index
-                    else "a stage cannot copy from itself: use RUN cp",
-                )
+            # one that comes later is wrong only if this stage is needed: see :meth:`_Maker.refuse_later`
             return StageOrigin(found.index)
         if text == _SCRATCH:
             return ScratchOrigin()

@@ -245,5 +245,6 @@ def test_any_moment(terminal: Terminal, verb: str) -> None:
             except subprocess.TimeoutExpired:
                 continue
         code, rest = ended(process)
-        assert code in (130, -signal.SIGINT), rest
+        # the interpreter itself may not have come up yet
+        assert code in (130, -signal.SIGINT) or "init_" in rest, rest
     terminal.assert_clean()

@@ -45,17 +45,26 @@ def test_only_what_the_target_needs_in_file_order() -> None:
     assert found.images == (image("a"), image("b"))
 
 
-@pytest.mark.parametrize("target", ["two", "TWO", "1"])
-def test_target_by_name_or_number(target: str) -> None:
+@pytest.mark.parametrize("target", ["two", "TWO"])
+def test_target_by_name(target: str) -> None:
     found = graph("FROM a AS one\nFROM b AS two\nFROM c\n", target)
     assert (found.target, found.needed) == (1, (1,))
+
+
+def test_a_stage_that_copies_from_a_later_one_may_stand_there_unneeded() -> None:
+    text = "FROM a AS one\nCOPY --from=two /x /y\nFROM b AS two\nFROM one AS three\n"
+    assert graph(text, "two").needed == (1,)
+    with pytest.raises(DockerfileError, match="must be defined before") as caught:
+        graph(text, "three")
+    assert caught.value.span is not None
+    assert caught.value.span.line == 2
 
 
 def test_default_target_is_the_last_stage() -> None:
     assert graph("FROM a\nFROM b\n").target == 1
 
 
-@pytest.mark.parametrize("target", ["three", "5", "-1"])
+@pytest.mark.parametrize("target", ["three", "1", "5", "-1"])
 def test_unknown_target(target: str) -> None:
     with pytest.raises(InvalidInput, match="target stage"):
         graph("FROM a AS one\nFROM b AS two\n", target)
