@@ -127,3 +127,53 @@ def test_a_lying_registry_is_found_out(registry: tuple[str, Path], tmp_path: Pat
             assert engine.check_store() == ()
     finally:
         layer.write_bytes(original)
+
+
+def put(folder: Path, name: str, *, text: str, platform: list[str] | None = None) -> None:
+    """Build an image and push it; a layout goes through skopeo."""
+    with Engine(folder / "maker") as engine:
+        engine.build(None, text=text, platform=platform, outputs=[f"type=oci,dest={folder / 'put.tar'}"], no_cache=True)
+    subprocess.run(
+        [
+            "skopeo",
+            "--insecure-policy",
+            "copy",
+            "--all",
+            "--dest-tls-verify=false",
+            f"oci-archive:{folder / 'put.tar'}",
+            f"docker://{name}",
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def test_a_build_takes_the_newer_base_only_when_told_to(registry: tuple[str, Path], tmp_path: Path) -> None:
+    name = f"{registry[0]}/team/moving:v1"
+    put(tmp_path, name, text="FROM scratch\nENV AGE=old\n")
+
+    def age(engine: Engine, *, pull: bool) -> tuple[str, ...]:
+        result = engine.build(None, text=f"FROM {name}\nENV OWN=x\n", pull=pull)
+        return tuple(one for one in env_of(engine, result.image) if one.startswith("AGE="))
+
+    with Engine(tmp_path / "store") as engine:
+        assert age(engine, pull=False) == ("AGE=old",)
+        put(tmp_path, name, text="FROM scratch\nENV AGE=new\n")
+        assert age(engine, pull=False) == ("AGE=old",)
+        assert age(engine, pull=True) == ("AGE=new",)
+        assert age(engine, pull=False) == ("AGE=new",)
+
+
+def test_a_base_of_another_platform_is_not_taken(registry: tuple[str, Path], tmp_path: Path) -> None:
+    name = f"{registry[0]}/team/several:v1"
+    text = "FROM scratch\nARG TARGETARCH\nENV FOR=$TARGETARCH\n"
+    put(tmp_path, name, text=text, platform=["linux/amd64", "linux/arm64", "linux/s390x"])
+    with Engine(tmp_path / "store") as engine:
+        for architecture in ("s390x", "arm64", "amd64", "s390x"):
+            result = engine.build(None, text=f"FROM {name}\nENV OWN=x\n", platform=f"linux/{architecture}")
+            assert f"FOR={architecture}" in env_of(engine, result.image)
+
+
+def env_of(engine: Engine, image: str) -> list[str]:
+    (shown,) = engine.inspect([str(image)])
+    return list(shown["Config"]["Env"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contextkernel.build import Builder, BuildRequest
+from contextkernel.host.emulation import cannot_run
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import BuildResult
@@ -63,6 +65,7 @@ class Bench:
             options.pop("resolve", self.store.resolve_base),
             fake_ids=options.pop("fake_ids", False),
             platform=Platform("linux", "amd64"),
+            cannot_run=partial(cannot_run, root=str(self.context) + "/no-emulators"),  # whatever this host has
             now=self.now,
             fetcher=self.fetcher,
             resolve_layout=options.pop("layout", None),
