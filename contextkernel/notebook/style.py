@@ -71,5 +71,9 @@ def escape(text: object) -> str:
 
 
 def wrap(body: str) -> str:
-    """``body`` (safe HTML) in the scope that :data:`STYLE` applies to."""
-    return f'{STYLE}<div class="ck">{body}</div>'
+    """``body`` (safe HTML) in the scope that :data:`STYLE` applies to.
+
+    The two other classes are MathJax's (versions 3 and 2): without them a front end takes what stands between the
+    dollar signs of two variables for a formula.
+    """
+    return f'{STYLE}<div class="ck mathjax_ignore tex2jax_ignore">{body}</div>'

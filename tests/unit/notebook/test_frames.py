@@ -323,3 +323,7 @@ def test_groups_keep_their_names():
     grouped = table.groupby("repository")[["size"]].sum()
     assert table["repository"].iloc[0] in repr(grouped)
     assert table["repository"].iloc[0] in grouped._repr_html_()
+
+
+def test_dollar_signs_are_no_formulas():
+    assert '<div class="ck mathjax_ignore tex2jax_ignore">' in frame("images")._repr_html_()
