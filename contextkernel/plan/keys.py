@@ -17,8 +17,8 @@ from contextkernel.plan.run_mounts import BindTarget, CacheTarget, RunMount, Sec
 from contextkernel.plan.steps import CopyStep, RunStep, WorkdirStep
 
 _CHAIN = "contextkernel/chain/v1"
-_RUN = "contextkernel/run/v3"
-_COPY = "contextkernel/copy/v3"
+_RUN = "contextkernel/run/v4"
+_COPY = "contextkernel/copy/v4"
 _LINK = "contextkernel/link/v1"
 _WORKDIR = "contextkernel/workdir/v3"
 _FETCHED = "contextkernel/fetched/v1"

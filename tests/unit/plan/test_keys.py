@@ -27,7 +27,7 @@ from contextkernel.plan.steps import (
 )
 
 PLACE = Span(file="Dockerfile", line=1, end_line=1, end_column=9)
-RUN_KEY = "sha256:16f4fb9708027d6524febd621bd966110f6ad17c18e2b1f0a88f1d3a4682a9ec"
+RUN_KEY = "sha256:4c05e9f3b40ec286e990ef3ca8b88e43b7ef73047ac39b4b3c6da1fc83701b0a"
 PARENT = keys.chain([Digest.of(b"base")])
 CONTENT = Digest.of(b"content")
 RUN = RunStep(
