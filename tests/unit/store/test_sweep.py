@@ -90,12 +90,17 @@ def test_a_forked_child_does_not_keep_the_session_alive(root):
     store = Store.open(root)
     session = store._session.id
     reader, writer = os.pipe()
+    begun, begins = os.pipe()
     child = os.fork()
     if not child:
         os.close(writer)
+        os.write(begins, b"!")  # it has let go of what it must not keep
         os.read(reader, 1)  # until the parent is done
         os._exit(0)
     os.close(reader)
+    assert os.read(begun, 1) == b"!"
+    os.close(begun)
+    os.close(begins)
     killed(store)
     with Store.open(root):
         assert not os.path.exists(f"{root}/sessions/{session}.lock")
