@@ -37,11 +37,12 @@ class Board:
     can record: two stages would wait for each other.
 
     Args:
-        jobs: how many steps may run at the same time.
+        jobs: how many steps may run at the same time; kept under this name.
     """
 
     def __init__(self, jobs: int = 1) -> None:
         self._news = threading.Condition()
+        self.jobs = jobs
         self._free = jobs
         self._stages: dict[int, tuple[StackLayer, ...]] = {}
         self._claims: dict[Digest, StackLayer | None] = {}

@@ -94,6 +94,11 @@ class StageCache:
         self._account.begin(stack.identity)
 
     @property
+    def allowed(self) -> bool:
+        """Whether anything is looked up for this stage at all."""
+        return self._allowed
+
+    @property
     def active(self) -> bool:
         """Whether steps are looked up still."""
         return self._use

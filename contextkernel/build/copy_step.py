@@ -17,15 +17,28 @@ def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: st
         SourceNotFound: see ``ports.LayerWorker.copy``.
         InvalidInput: the same, or a file of a context changed meanwhile.
     """
-    for part, found in copy.parts:
-        execute_copy(part, found, stack, directory, tools)
+    for note in copy_files(step, copy, () if step.link else stack.lowers, directory, tools):
+        tools.report.warn(note, step.span)
+
+
+def copy_files(
+    step: CopyStep, copy: ResolvedCopy, lowers: tuple[str, ...], directory: str, tools: Tools
+) -> tuple[str, ...]:
+    """Copy into ``directory`` on top of ``lowers``.
+
+    Returns:
+        What the worker notes.
+
+    Raises:
+        SourceNotFound, InvalidInput: as :func:`execute_copy`.
+    """
     if copy.parts:
-        return
+        return tuple(note for part, found in copy.parts for note in copy_files(part, found, lowers, directory, tools))
     context = tools.context(step.origin)
     root = None if context is None else context.root
     notes = tools.worker.copy(
         CopyRequest(
-            lowers=() if step.link else stack.lowers,
+            lowers=lowers,
             upper=f"{directory}/diff",
             work=f"{directory}/work",
             source_root=root,
@@ -42,8 +55,7 @@ def execute_copy(step: CopyStep, copy: ResolvedCopy, stack: Stack, directory: st
     )
     if context is not None:
         check_unchanged(step, copy, context)
-    for note in notes:
-        tools.report.warn(note, step.span)
+    return notes
 
 
 def _reads(copy: ResolvedCopy) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import ExitStack
+from itertools import islice
 from typing import assert_never
 
 import msgspec
 
+from contextkernel.build.ahead import CopiesAhead
 from contextkernel.build.board import StackLayer
 from contextkernel.build.cache import CacheEntry
 from contextkernel.build.commits import Stack
@@ -47,7 +49,14 @@ class StageRun:
         self._stack: Stack | None = None
         self._todo = deque(plan.layer_steps)
         self._found: _Found | None = None
+        self._sought: dict[CopyStep, ResolvedCopy] = {}
         self._cache = tools.cache.stage(self.index)
+        self._ahead = CopiesAhead(
+            tools,
+            lambda step: not any(self._lacking(one) or tools.unfetched(one) for one in origins_of(step)),
+            self._sources,
+            uses_cache=self._cache.allowed,
+        )
 
     @property
     def index(self) -> int:
@@ -114,6 +123,8 @@ class StageRun:
                 quiet.push(lambda *problem: isinstance(problem[1], Exception))
                 tools.committer.gather(stack, wait=True)
             raise
+        finally:
+            self._ahead.close()
         tools.committer.gather(stack, wait=True)
         tools.board.finish(self.index, stack.known)
 
@@ -193,17 +204,19 @@ class StageRun:
             return False
 
     def _resolved(self, step: LayerStep) -> ResolvedCopy | None:
-        if not isinstance(step, CopyStep):
-            return None
-        found = self._tools.copies.get(step)
+        return self._sources(step) if isinstance(step, CopyStep) else None
+
+    def _sources(self, step: CopyStep) -> ResolvedCopy:
+        found = self._tools.copies.get(step) or self._sought.get(step)
         if found is None:
-            found = self._tools.resolve(step)
+            found = self._sought[step] = self._tools.resolve(step)
             self._tools.report.unmatched(step, found.unmatched)
         return found
 
     def _make(self, step: LayerStep, found: _Found, claim: Digest, stack: Stack, report: StepReport) -> None:
         tools, thread = self._tools, threading.get_ident()
-        directory = tools.store.new_layer_dir()
+        ahead = self._ahead.take(step)
+        directory = ahead.directory if ahead else tools.store.new_layer_dir()
         try:
             with tools.board.stopping(lambda: tools.worker.cancel(thread)):
                 match step:
@@ -211,7 +224,13 @@ class StageRun:
                         RunExecution(tools, stack).run(step, directory, report)
                     case CopyStep():
                         assert found.copy is not None  # noqa: S101 - every copy was resolved
-                        execute_copy(step, found.copy, stack, directory, tools)
+                        if step.link:
+                            self._ahead.begin(islice(self._todo, 1, None))
+                        if ahead:
+                            for note in ahead.wait():
+                                tools.report.warn(note, step.span)
+                        else:
+                            execute_copy(step, found.copy, stack, directory, tools)
                     case WorkdirStep():
                         notes = tools.worker.make_dir(
                             MakeDirRequest(
