@@ -60,7 +60,3 @@ def refuse_entitlements(step: RunStep, allow: frozenset[str], source: str) -> No
                 span=step.span,
                 source=source,
             )
-
-
-def _later(what: str, span: Span, source: str, hint: str | None = None) -> DockerfileError:
-    return DockerfileError(f"{what} is not supported by this version", hint=hint, span=span, source=source)
