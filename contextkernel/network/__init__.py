@@ -1,1 +1,1 @@
-"""Networks: plans, addresses, ports and names; bridged networks come with a later version."""
+"""Networks of containers: plans, addresses, links, names and published ports."""

@@ -35,6 +35,7 @@ RIM = {
     "ipywidgets": {"notebook"},
     "pandas": {"notebook"},
     "pyroute2": {"network"},
+    "dnslib": {"network"},
     "urllib3": {"registry", "fetch"},
     "dulwich": {"fetch"},
     "ctypes": {"linux"},
