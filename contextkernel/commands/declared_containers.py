@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, PLATFORM
 from contextkernel.commands.grammar import Command, Option
+from contextkernel.commands.run_options import OPTIONS
 
-_RUN_OPTIONS = (
-    Option(name="detach", short="d", help="Do not wait: print the container's id and leave it running"),
+#: what `run` and `create` have alike
+_CREATE_OPTIONS = (
+    *OPTIONS,
     Option(name="entrypoint", kind="string", metavar="string", help="Program to run instead of the image's ENTRYPOINT"),
     Option(
         name="env",
@@ -44,7 +46,6 @@ _RUN_OPTIONS = (
     Option(name="quiet", short="q", help="Show no progress of a pull"),
     Option(name="read-only", help="Allow no writes to the root file system"),
     Option(name="rm", help="Remove the container after its exit"),
-    Option(name="sig-proxy", default="true", help="Pass signals on to the container"),
     Option(name="stop-signal", kind="string", metavar="string", help="Signal that `stop` sends"),
     Option(
         name="stop-timeout",
@@ -69,6 +70,17 @@ _RUN_OPTIONS = (
         help="Host file or directory to show inside: HOST:CONTAINER[:ro]",
     ),
     Option(name="workdir", short="w", kind="string", metavar="string", help="Directory to start in"),
+)
+
+_RUN_OPTIONS = tuple(
+    sorted(
+        (
+            *_CREATE_OPTIONS,
+            Option(name="detach", short="d", help="Do not wait: print the container's id and leave it running"),
+            Option(name="sig-proxy", default="true", help="Pass signals on to the container"),
+        ),
+        key=lambda option: option.name,
+    )
 )
 
 CONTAINERS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from contextkernel.commands import run_options
 from contextkernel.commands.call import Call, LateReporter, for_each
 from contextkernel.commands.declared_options import CONTAINER_FILTERS
 from contextkernel.commands.grammar import usage_problem
@@ -88,6 +89,7 @@ def _run(call: Call) -> Outcome:
             pull=parsed.text("pull"),
             report=None if parsed.flag("quiet") else report,
             on_created=lambda _: report.finish(),
+            **run_options.keywords(parsed),
         )
     return _ended(done)
 

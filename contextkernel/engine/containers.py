@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from contextkernel.engine.builds import Builds
 from contextkernel.errors import ImageNotFound
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
+    from contextkernel.engine.asked import CreateKeywords
     from contextkernel.model.container import Bind, Network, Tmpfs
     from contextkernel.model.ports import Reporter
     from contextkernel.model.results import ContainerRow, RunResult
@@ -47,6 +48,7 @@ class ContainerVerbs(Builds):
         pull: str = "missing",
         report: Reporter | None = None,
         on_created: Callable[[str], None] | None = None,
+        **wanted: Unpack[CreateKeywords],
     ) -> RunResult | str:
         """Run a program in a new container of ``image``. Keyword names follow docker-py.
 
@@ -60,6 +62,7 @@ class ContainerVerbs(Builds):
                 and handed to ``on_output(stream, chunk)`` as it comes.
             forward_signals: pass SIGINT, SIGTERM, ... of this process on to the container (main thread only).
             on_created: called with the id before the start.
+            wanted: networks, mounts, limits, privileges: see :class:`contextkernel.engine.asked.CreateKeywords`.
 
         Returns:
             The finished result, or with ``detach`` the container's id.
@@ -68,6 +71,7 @@ class ContainerVerbs(Builds):
             CommandNotFound, CommandNotExecutable, LaunchFailed, NameInUse, ImageNotFound, InvalidInput: see there.
             KeyboardInterrupt: after the container has been stopped.
         """
+        from contextkernel.engine.asked import asked
         from contextkernel.runtime.attach import attach
         from contextkernel.runtime.containers import RunOptions
         from contextkernel.runtime.spec import environment_items
@@ -104,6 +108,7 @@ class ContainerVerbs(Builds):
                 labels=dict(labels or {}),
                 stop_signal=stop_signal,
                 stop_timeout=stop_timeout,
+                **asked(wanted)._asdict(),
             ),
         )
         try:
@@ -153,7 +158,7 @@ class ContainerVerbs(Builds):
         filters: Mapping[str, Sequence[str]] | None = None,
     ) -> tuple[ContainerRow, ...]:
         """Containers, newest first: the running ones, or with ``all``, ``latest``, ``limit`` or a status filter any."""
-        from contextkernel.runtime.containers import matches
+        from contextkernel.runtime.container_filters import matches
 
         filters = filters or {}
         everything = all or latest or limit is not None or bool({"status", "exited"} & set(filters))

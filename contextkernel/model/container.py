@@ -7,6 +7,11 @@ from typing import Literal
 import msgspec
 
 from contextkernel.model.digest import Digest
+from contextkernel.model.life import Life
+from contextkernel.model.mounts import Mount
+from contextkernel.model.networking import Networking
+from contextkernel.model.resources import Resources
+from contextkernel.model.security import Security
 from contextkernel.model.step_mounts import Limit, SecretVariable, StepMount
 
 Network = Literal["default", "none", "host"]
@@ -43,6 +48,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
         network: ``default`` is what this host and version give a container that asks for nothing.
         created: nanoseconds since the epoch.
         stop_signal: name or number, ``SIGTERM`` by default.
+        networking, mounts, resources, security, life: what was asked for, by what it is about.
     """
 
     id: str
@@ -68,6 +74,11 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     stop_signal: str = "SIGTERM"
     stop_timeout: int = 10
     created: int
+    networking: Networking = Networking()
+    mounts: tuple[Mount, ...] = ()
+    resources: Resources = Resources()
+    security: Security = Security()
+    life: Life = Life()
 
 
 class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +104,7 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
         limits: resource limits.
         mounts: what a build step sees besides its layers.
         secret_env: variables in addition to ``env``.
+        networking, volumes, resources, security, life: see ContainerSpec; a build step has none of these.
     """
 
     id: str
@@ -123,6 +135,11 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] = ()
     mounts: tuple[StepMount, ...] = ()
     secret_env: tuple[SecretVariable, ...] = ()
+    networking: Networking = Networking()
+    volumes: tuple[Mount, ...] = ()
+    resources: Resources = Resources()
+    security: Security = Security()
+    life: Life = Life()
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,16 +17,20 @@ import msgspec
 from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
 from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.container import ContainerSpec, LaunchRequest, RunState
+from contextkernel.model.life import Life
+from contextkernel.model.mounts import Mount
+from contextkernel.model.networking import Networking
+from contextkernel.model.resources import Resources
 from contextkernel.model.results import ContainerRow
+from contextkernel.model.security import Security
 from contextkernel.runtime import spec as rules
+from contextkernel.runtime.log_reading import read_log
 
 if TYPE_CHECKING:
     from contextkernel.model.container import Bind, Network, Tmpfs
     from contextkernel.model.digest import Digest
     from contextkernel.model.ports import LayerWorker, Process, Runtime
     from contextkernel.store import Store
-
-_POLL = 0.05  # seconds between looks at a log that is followed
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     stop_signal: str | None = None
     stop_timeout: int = 10
+    networking: Networking = Networking()
+    mounts: tuple[Mount, ...] = ()
+    resources: Resources = Resources()
+    security: Security = Security()
+    life: Life = Life()
 
 
 class Containers:
@@ -123,6 +131,11 @@ class Containers:
             stop_signal=stop_signal,
             stop_timeout=options.stop_timeout,
             created=time.time_ns(),
+            networking=options.networking,
+            mounts=options.mounts,
+            resources=options.resources,
+            security=options.security,
+            life=options.life,
         )
         self._store.add_container(spec)
         return spec
@@ -162,6 +175,11 @@ class Containers:
             remove=(directory,) if spec.auto_remove else (),
             fake_ids=self._fake_ids,
             open_stdin=spec.stdin_open and stdin is not None,
+            networking=spec.networking,
+            volumes=spec.mounts,
+            resources=spec.resources,
+            security=spec.security,
+            life=spec.life,
         )
         try:
             return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr)
@@ -316,7 +334,7 @@ class Containers:
     def logs(
         self, spec: ContainerSpec, *, tail: int | None = None, follow: bool = False
     ) -> Iterator[tuple[str, str, bytes]]:
-        """Yield ``(stream, time, line)`` of the container's log, oldest first.
+        """``(stream, time, line)`` of the container's log, oldest first.
 
         Args:
             spec: the container.
@@ -324,30 +342,7 @@ class Containers:
             follow: go on until the container has exited.
         """
         path = os.path.join(self._store.container_dir(spec.id), "log.json")
-        try:
-            log = open(path, "rb")  # noqa: SIM115 - closed below; a missing log is no error
-        except FileNotFoundError:
-            return
-        with log:
-            lines = log.readlines()
-            partial = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
-            for line in lines if tail is None else lines[len(lines) - tail :] if tail else []:
-                yield _log_entry(line)
-            while follow:
-                alive = self.state(spec).status == "running"
-                for piece in log:
-                    partial += piece
-                    if partial.endswith(b"\n"):
-                        yield _log_entry(partial)
-                        partial = b""
-                if not alive:
-                    return
-                time.sleep(_POLL)
-
-
-def _log_entry(line: bytes) -> tuple[str, str, bytes]:
-    record = json.loads(line)
-    return record["stream"], record["time"], record["log"].encode("utf-8", "surrogateescape")
+        return read_log(path, lambda: self.state(spec).status == "running", tail=tail, follow=follow)
 
 
 def _when(nanoseconds: int) -> datetime:
@@ -359,41 +354,3 @@ def _check_bind(bind: Bind) -> None:
         raise InvalidInput(f"invalid mount target {bind.target!r}", hint="an absolute path other than /")
     if not os.path.exists(bind.source):
         raise InvalidInput(f"bind source {bind.source!r} does not exist", hint="create the directory first")
-
-
-def matches(row: ContainerRow, filters: Mapping[str, Sequence[str]]) -> bool:
-    """Whether a row passes docker's ``--filter``: any value per key, all keys.
-
-    Raises:
-        InvalidInput: for a key this version does not know.
-    """
-    for key, values in filters.items():
-        test = _FILTERS.get(key)
-        if test is None:
-            raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(sorted(_FILTERS))}")
-        if key == "label":
-            if not all(test(row, value) for value in values):
-                return False
-        elif not any(test(row, value) for value in values):
-            return False
-    return True
-
-
-def _has_label(row: ContainerRow, value: str) -> bool:
-    key, equals, wanted = value.partition("=")
-    return key in row.labels and (not equals or row.labels[key] == wanted)
-
-
-def _is_ancestor(row: ContainerRow, value: str) -> bool:
-    return value in (row.image, f"{row.image}:latest") or row.image == f"{value}:latest"
-
-
-_FILTERS: dict[str, Callable[[ContainerRow, str], bool]] = {
-    "id": lambda row, value: row.id.startswith(value),
-    "name": lambda row, value: value.removeprefix("/") in row.name,
-    "label": _has_label,
-    "status": lambda row, value: row.state == value,
-    "exited": lambda row, value: row.state in ("exited", "dead") and str(row.exit_code) == value,
-    "ancestor": _is_ancestor,
-    "network": lambda row, value: row.network == value,
-}

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from contextkernel.runtime.inspecting import life, mounts, resources, security
+from contextkernel.runtime.inspecting import network as network_part
+
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec, RunState
     from contextkernel.model.layers import Layer
@@ -57,14 +60,14 @@ def container_document(
         "Platform": "linux",
         "ExecIDs": None,
         "HostConfig": {
-            "Binds": [f"{b.source}:{b.target}{':ro' if b.read_only else ''}" for b in spec.binds] or None,
-            "LogConfig": {"Type": "json-file", "Config": {}},
             "NetworkMode": spec.network,
             "AutoRemove": spec.auto_remove,
-            "Privileged": False,
-            "ReadonlyRootfs": spec.read_only,
-            "Tmpfs": {t.target: t.options for t in spec.tmpfs} or None,
             "Init": spec.init or None,
+            **mounts.host_config(spec),
+            **life.host_config(spec.life),
+            **network_part.host_config(spec.networking),
+            **resources.host_config(spec.resources),
+            **security.host_config(spec.security),
         },
         "GraphDriver": {
             "Data": {
@@ -74,17 +77,7 @@ def container_document(
             },
             "Name": "overlay",
         },
-        "Mounts": [
-            {
-                "Type": "bind",
-                "Source": b.source,
-                "Destination": b.target,
-                "Mode": "ro" if b.read_only else "",
-                "RW": not b.read_only,
-                "Propagation": "rprivate",
-            }
-            for b in spec.binds
-        ],
+        "Mounts": mounts.mounts(spec),
         "Config": {
             "Hostname": spec.hostname,
             "Domainname": "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 
@@ -58,6 +58,7 @@ from contextkernel.testing.samples import (
 if TYPE_CHECKING:
     import os
 
+    from contextkernel.engine.asked import CreateKeywords
     from contextkernel.engine.contexts import BuildContext
     from contextkernel.model.container import Bind, Network, Tmpfs
     from contextkernel.model.outputs import Annotation, Attest, Output
@@ -352,6 +353,7 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeRecords):
         pull: str = "missing",
         report: Reporter | None = None,
         on_created: Callable[[str], None] | None = None,
+        **wanted: Unpack[CreateKeywords],
     ) -> RunResult | str:
         """Hand out :attr:`stdout` and :attr:`stderr`; descriptors are only recorded, never written to."""
         del report
@@ -380,6 +382,7 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeRecords):
             stderr=stderr,
             forward_signals=forward_signals,
             pull="" if pull == "missing" else pull,
+            **wanted,
         )
         self._fail()
         if name is not None and any(row.name == name for row in self.container_rows):
