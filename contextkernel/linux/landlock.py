@@ -1,9 +1,9 @@
 """Landlock scopes: whom a program and all that it starts may signal, and whose abstract sockets it may connect to.
 
 A scope draws a line around the calling process and its descendants (landlock(7), "Scope"; Linux 6.12, ABI 6). Nobody
-inside can signal a process outside of it, by ``kill``, by a pidfd or through ``F_SETOWN``; or connect to an abstract unix
-socket that was bound outside. Any Landlock domain also keeps its processes from tracing those outside, and from what /proc
-guards in the same way: memory, open files, root and working directory. Who is outside reaches in as before.
+inside can signal a process outside of it, by ``kill``, by a pidfd or through ``F_SETOWN``; or connect to an abstract
+unix socket that was bound outside. Any Landlock domain also keeps its processes from tracing those outside, and from
+what /proc guards in the same way: memory, open files, root and working directory. Who is outside reaches in as before.
 
 It cannot be joined: a process that is put into the container later starts a line of its own.
 """

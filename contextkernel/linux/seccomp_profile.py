@@ -1,11 +1,11 @@
 """Seccomp profiles in docker's JSON format (docs.docker.com/engine/security/seccomp), and policies made of them. Pure.
 
 The format is the runtime specification's ``linux.seccomp`` with three additions: ``archMap``, and in each rule
-``includes`` and ``excludes`` (capabilities of the bounding set, architectures, least kernel version). Meaning as with docker,
-runc and libseccomp: a rule without conditions comes before those with; among these the first one that holds decides; a rule
-that says what the default says is passed over; two conditions on one argument are alternatives; unknown call names are
-passed over; the machine's own architecture always belongs to it, and calls through any that the profile does not name end
-the program.
+``includes`` and ``excludes`` (capabilities of the bounding set, architectures, least kernel version). Meaning as with
+docker, runc and libseccomp: a rule without conditions comes before those with; among these the first one that holds
+decides; a rule that says what the default says is passed over; two conditions on one argument are alternatives;
+unknown call names are passed over; the machine's own architecture always belongs to it, and calls through any that the
+profile does not name end the program.
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ def parse_profile(text: str, file: str = "") -> Profile:
     try:
         json.loads(text)
     except json.JSONDecodeError as problem:
-        place = Span(file=where, line=problem.lineno, column=problem.colno, end_line=problem.lineno, end_column=problem.colno)
+        place = Span(
+            file=where, line=problem.lineno, column=problem.colno, end_line=problem.lineno, end_column=problem.colno
+        )
         raise InvalidInput(
             f"the seccomp profile is no JSON: {problem.msg.lower()}", span=place, source=text, hint=_HINT
         ) from None
@@ -232,7 +234,9 @@ def _check_call(call: _Call, where: str, path: str) -> None:
         place = f"{path}.args[{number}]"
         _check_word(argument.op, tuple(Operator), "operator", where, f"{place}.op")
         if not 0 <= argument.index <= _MAX_ARGUMENT:
-            raise _wrong(where, f"{place}.index", f"system calls have arguments 0 to {_MAX_ARGUMENT}, not {argument.index}")
+            raise _wrong(
+                where, f"{place}.index", f"system calls have arguments 0 to {_MAX_ARGUMENT}, not {argument.index}"
+            )
         for value in (argument.value, argument.value_two):
             if not 0 <= value < 1 << 64:
                 raise _wrong(where, f"{place}.value", f"{value} is no unsigned number of 64 bits")
@@ -240,12 +244,18 @@ def _check_call(call: _Call, where: str, path: str) -> None:
         condition: _Filter | None = getattr(call, name)
         if condition is not None and condition.min_kernel:
             major, dot, minor = condition.min_kernel.partition(".")
-            good = all(part.isascii() and part.isdigit() and len(part) <= 3 and int(part) < 256 for part in (major, minor))  # noqa: PLR2004 - docker's: a byte
+            good = all(
+                part.isascii() and part.isdigit() and len(part) <= 3 and int(part) < 256 for part in (major, minor)
+            )
             if not dot or not good or not (int(major) or int(minor)):
-                raise _wrong(where, f"{path}.{name}.minKernel", f"{condition.min_kernel!r} is not KERNEL.MAJOR such as 4.8")
+                raise _wrong(
+                    where, f"{path}.{name}.minKernel", f"{condition.min_kernel!r} is not KERNEL.MAJOR such as 4.8"
+                )
 
 
-def resolve(profile: Profile, capabilities: frozenset[str], architecture: str, kernel: tuple[int, int]) -> Policy | None:
+def resolve(
+    profile: Profile, capabilities: frozenset[str], architecture: str, kernel: tuple[int, int]
+) -> Policy | None:
     """The policy that a profile means for one container on one machine.
 
     Args:

@@ -26,7 +26,8 @@ from contextkernel.runtime import messages
 from contextkernel.runtime.facts import HostFacts
 from contextkernel.runtime.messages import Decoder, Hello, Launch, Refused, ToLauncher, Welcome
 from contextkernel.runtime.monitor import run_monitor
-from contextkernel.runtime.plan import CAPABILITIES, plan_operations
+from contextkernel.runtime.plan import plan_operations
+from contextkernel.runtime.plan_security import CAPABILITIES
 from contextkernel.runtime.users import resolve
 
 _WARM = 16  # runs after which the interpreter has specialised a function's code
