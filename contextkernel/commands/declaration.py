@@ -9,6 +9,7 @@ from contextkernel.commands.declared_builds import BUILDS
 from contextkernel.commands.declared_cache import CACHES
 from contextkernel.commands.declared_containers import CONTAINERS
 from contextkernel.commands.declared_images import IMAGES
+from contextkernel.commands.declared_life import EVENTS, LIFE
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
 from contextkernel.commands.grammar import Command, Grammar, Group, Option
 
@@ -87,6 +88,7 @@ _OTHERS = (
         maximum=0,
         verb="verbs_system:doctor",
     ),
+    EVENTS,
     Command(
         path=("version",),
         summary="Show versions",
@@ -97,7 +99,7 @@ _OTHERS = (
 )
 
 GRAMMAR = Grammar(
-    (*IMAGES, *BUILDS, *CONTAINERS, *CACHES, *_OTHERS),
+    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *_OTHERS),
     (
         Group(name="base", summary="Manage base images"),
         Group(name="builder", summary="Manage builds"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from contextkernel.commands.build_fields import build_fields, build_step_fields
 from contextkernel.commands.cache_tables import CACHE_FIELDS, CACHE_FORMATS, CACHE_HEADERS, explanation_text
+from contextkernel.commands.event_text import event_document, event_line
 from contextkernel.commands.humanize import (
     align,
     ellipsis,
@@ -36,6 +37,7 @@ from contextkernel.commands.outcome import (
 
 if TYPE_CHECKING:
     from contextkernel.commands.template import Template
+    from contextkernel.model.engine_events import EngineEvent
     from contextkernel.model.results import (
         BaseRow,
         CheckFinding,
@@ -136,6 +138,7 @@ HEADERS: dict[TableKind, dict[str, str]] = {
     },
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
     **CACHE_HEADERS,
+    "events": {},
 }
 """Field names of templates and JSON for each kind, with their column headings; docker's where docker has the table."""
 
@@ -184,6 +187,8 @@ def table_text(table: Table, *, now: datetime | None = None) -> str:
         return "nothing wrong found\n"
     if table.kind == "explanation":
         return explanation_text(table.rows)
+    if table.kind == "events":
+        return "".join(f"{event_line(cast('EngineEvent', row))}\n" for row in table.rows)
     return formatted(table, _default_format(table), now=now)
 
 
@@ -293,6 +298,8 @@ def _default_format(table: Table) -> str:
             return (
                 "table {{.Number}}\t{{.Name}}\t{{.State}}\t{{.Duration}}\t{{.CPUTime}}\t{{.PeakMemory}}\t{{.Written}}"
             )
+        case "events":
+            return "{{.Type}} {{.Action}} {{.Actor.ID}}"
         case "findings":
             return "table {{.What}}\t{{.Where}}\t{{.Repaired}}"
         case unknown:
@@ -397,6 +404,7 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     "compare": _compare,
     "bases": _base,
     "findings": _finding,
+    "events": lambda row, _options, _now: event_document(row),
     **CACHE_FIELDS,
     "builds": build_fields,
     "build_steps": build_step_fields,

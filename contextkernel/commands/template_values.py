@@ -48,6 +48,18 @@ class GoMap(dict[str, Any]):
     is_nil = False
 
 
+class GoStruct(dict[str, Any]):
+    """The fields of a Go struct by their names.
+
+    Attributes:
+        wire: the same as its JSON has it, where names or order differ.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], wire: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.wire = wire
+
+
 class _NilList(list[Any]):
     """A nil slice: prints as ``[]``, is ``null`` in JSON."""
 
@@ -91,6 +103,8 @@ def to_json(value: Any, indent: int | None = None) -> str:
 def _plain(value: Any) -> Any:
     if value is NO_VALUE or isinstance(value, _NilList) or (isinstance(value, GoMap) and value.is_nil):
         return None
+    if isinstance(value, GoStruct):
+        return _plain(value.wire)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items() if not callable(item)}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -11,6 +11,7 @@ from contextkernel.engine.caches import Caches
 from contextkernel.engine.checks import Checks
 from contextkernel.engine.containers import ContainerVerbs
 from contextkernel.engine.debug import Debugging
+from contextkernel.engine.happenings import Happenings
 from contextkernel.engine.images import Images
 from contextkernel.engine.records import Records
 from contextkernel.engine.system import System
@@ -18,7 +19,7 @@ from contextkernel.engine.system import System
 __all__ = ["Engine"]
 
 
-class Engine(ContainerVerbs, Builds, Caches, Checks, Debugging, Images, Records, System):
+class Engine(ContainerVerbs, Builds, Caches, Checks, Debugging, Happenings, Images, Records, System):
     """Build, run and look into images, in one store.
 
     The verbs are in the modules of this package, by what they are about; the arguments are those of

@@ -141,7 +141,12 @@ class Builds(Caches):
         )
         try:
             with given(context, dockerfile, text, store=self._store, fetcher=fetcher, limit=limits.size) as feed:
-                return recorded(builder, feed.applied(request), report or silent, self._store)
+                result = recorded(builder, feed.applied(request), report or silent, self._store)
+                if result.stored:
+                    for name in result.names:
+                        self._tell_image.tell("tag", result.image, name=name)
+                    self._tell_image.tell("create", result.image)
+                return result
         finally:
             self._bound_cache(limit)
             self._empty_trash()
@@ -169,6 +174,7 @@ class Builds(Caches):
                 self._store, self._worker(), ref, platform=wanted, report=report or silent, named=not foreign
             )
             self._note_platform(ref, wanted, found)
+            self._tell_image.pulled(ref.familiar)
             return found
         except ImageNotFound as problem:
             problem.hint = problem.hint or self._instead(ref)
@@ -222,7 +228,10 @@ class Builds(Caches):
         """
         from contextkernel.registry import pull_image
 
-        return pull_image(self._store, self._worker(), ImageRef.parse(name), report=report or silent)
+        ref = ImageRef.parse(name)
+        image = pull_image(self._store, self._worker(), ref, report=report or silent)
+        self._tell_image.pulled(ref.familiar)
+        return image
 
     def ensure_bases(self, names: Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
         """Make base images available: present, else pulled, else bootstrapped, else assembled from the host.

@@ -8,10 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from contextkernel.engine.announcing import ImageTeller
     from contextkernel.host import Inspection
     from contextkernel.model.ids import IdMap
     from contextkernel.model.ports import LayerWorker, Runtime
     from contextkernel.runtime.containers import Containers
+    from contextkernel.runtime.events import EventLog
     from contextkernel.store import Store
 
 
@@ -70,6 +72,18 @@ class Composition:
             return self._store_made
 
     @property
+    def _events(self) -> EventLog:
+        from contextkernel.runtime.events import EventLog
+
+        return EventLog(self._store.root)
+
+    @property
+    def _tell_image(self) -> ImageTeller:
+        from contextkernel.engine.announcing import ImageTeller
+
+        return ImageTeller(self._store, self._events)
+
+    @property
     def _host(self) -> Inspection:
         with self._lock:
             if self._host_made is None:
@@ -95,24 +109,17 @@ class Composition:
             from contextkernel.runtime.refusal import RefusingRuntime
 
             return RefusingRuntime(report)
-        from contextkernel.linux.userns_shared import registry_of
         from contextkernel.runtime.client import NamespaceRuntime
         from contextkernel.runtime.facts import from_report
 
-        return NamespaceRuntime(
-            self._idmap,
-            fork=self._fork_launcher,
-            facts=from_report(self._idmap, report),
-            registry=registry_of(self._store.root),
-        )
+        return NamespaceRuntime(self._idmap, fork=self._fork_launcher, facts=from_report(self._idmap, report))
 
     def _worker(self) -> LayerWorker:
         with self._lock:
             if self._worker_made is None:
-                from contextkernel.linux.userns_shared import registry_of
                 from contextkernel.store.worker_client import LayerWorkerClient
 
-                self._worker_made = LayerWorkerClient(self._idmap, registry=registry_of(self._store.root))
+                self._worker_made = LayerWorkerClient(self._idmap)
             return self._worker_made
 
     @property
@@ -126,6 +133,7 @@ class Composition:
             self._worker,
             fake_ids=self._idmap.single,
             new_name=lambda: generate_name({spec.name for spec in self._store.containers()}),
+            events=self._events,
         )
 
     def close(self) -> None:

@@ -76,7 +76,9 @@ class Images(Composition):
 
     def tag(self, source: str, target: str) -> None:
         """Give the image ``source`` the further name ``target``."""
-        self._store.tag(self._store.resolve(source), ImageRef.parse(target))
+        image, name = self._store.resolve(source), ImageRef.parse(target)
+        self._store.tag(image, name)
+        self._tell_image.tell("tag", image, name=name.familiar)
 
     def remove_image(self, name: str, *, force: bool = False) -> tuple[str, ...]:
         """Remove a name, and the image with its last name.
@@ -87,8 +89,15 @@ class Images(Composition):
         Raises:
             ImageInUse: a container uses it; the message says which.
         """
-        lines = self._store.remove_image(name, force=force)
+        lines = self._remove_image(name, force=force)
         self._empty_trash()
+        return lines
+
+    def _remove_image(self, name: str, *, force: bool = False) -> tuple[str, ...]:
+        teller, image = self._tell_image, self._store.resolve(name)
+        labels = teller.labels(image)
+        lines = self._store.remove_image(name, force=force)
+        teller.removed(lines, image, labels)
         return lines
 
     def prune_images(self, *, all: bool = False) -> tuple[str, ...]:
@@ -98,9 +107,9 @@ class Images(Composition):
         lines: list[str] = []
         for row in rows:
             if row.repository == "<none>":
-                lines += self._store.remove_image(str(row.id), force=True)
+                lines += self._remove_image(str(row.id), force=True)
             elif all:
-                lines += self._store.remove_image(f"{row.repository}:{row.tag}")
+                lines += self._remove_image(f"{row.repository}:{row.tag}")
         self._empty_trash()
         return tuple(lines)
 
@@ -118,15 +127,22 @@ class Images(Composition):
         from contextkernel.store.archive import save
 
         save(self._store, self._worker(), names, output)
+        for name in names:
+            self._tell_image.tell("save", self._store.resolve(name))
 
     def load(self, source: str | int) -> tuple[str, ...]:
         """Read images from a docker-archive or OCI layout tar; returns their names."""
         from contextkernel.store.archive import load
 
-        return load(self._store, self._worker(), source)
+        names = load(self._store, self._worker(), source)
+        for name in names:
+            self._tell_image.tell("load", self._store.resolve(name))
+        return names
 
     def import_image(self, path: str, name: str, *, message: str = "") -> Digest:
         """Make a one-layer image from a tar of a root file system."""
         from contextkernel.store.archive import import_tar
 
-        return import_tar(self._store, self._worker(), path, ImageRef.parse(name), message=message)
+        image = import_tar(self._store, self._worker(), path, ImageRef.parse(name), message=message)
+        self._tell_image.tell("import", image)
+        return image

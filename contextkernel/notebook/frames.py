@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextkernel.commands.outcome import Table
     from contextkernel.model.builds import BuildRow, BuildStepRow
     from contextkernel.model.cache import CacheRow, UsageRow
+    from contextkernel.model.engine_events import EngineEvent
     from contextkernel.model.explanation import StepExplanation
     from contextkernel.model.results import (
         BaseRow,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     )
 
 _TEXT, _NUMBER, _TIME, _FACTOR, _FLAG, _KIND = "string", "int64", "datetime64[ns, UTC]", "float64", "bool", "category"
-_MAYBE = "Int64"
+_MAYBE, _OBJECT = "Int64", "object"
 
 DTYPES: dict[str, dict[str, str]] = {
     "images": {
@@ -140,6 +141,14 @@ DTYPES: dict[str, dict[str, str]] = {
         "shared": _FLAG,
     },
     "usage": {"type": _TEXT, "total": _NUMBER, "active": _NUMBER, "size": _NUMBER, "reclaimable": _NUMBER},
+    "events": {
+        "time": _TIME,
+        "type": _TEXT,
+        "action": _TEXT,
+        "name": _TEXT,
+        "id": _TEXT,
+        "attributes": _OBJECT,
+    },
     "facts": {"name": _TEXT, "verdict": _TEXT, "reason": _TEXT, "remedy": _TEXT, "milliseconds": _FACTOR},
 }
 """Columns and dtypes per kind of table: docker's headings in snake_case first, in docker's order, then ours."""
@@ -287,6 +296,11 @@ def _build_step(row: BuildStepRow) -> tuple[Any, ...]:
     )
 
 
+def _event(row: EngineEvent) -> tuple[Any, ...]:
+    name = row.attributes.get("name", row.id)
+    return (pd.Timestamp(row.time, tz="UTC"), row.type, row.action, name, row.id, row.attributes)
+
+
 def fact_record(row: Fact) -> tuple[Any, ...]:
     """A fact about the host as a record of kind ``facts``."""
     return (row.name, row.verdict, row.reason, row.remedy, row.milliseconds)
@@ -302,6 +316,7 @@ _RECORDS: dict[str, Any] = {
     "explanation": _explanation,
     "cache": _cache,
     "usage": _usage,
+    "events": _event,
     "builds": _build,
     "build_steps": _build_step,
 }

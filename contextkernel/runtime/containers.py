@@ -24,6 +24,7 @@ from contextkernel.model.resources import Resources
 from contextkernel.model.results import ContainerRow
 from contextkernel.model.security import Security
 from contextkernel.runtime import spec as rules
+from contextkernel.runtime.events import EventLog, event_attributes
 from contextkernel.runtime.log_reading import read_log
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Containers:
         worker: makes the layer worker on demand; it removes files of foreign owners.
         fake_ids: this host maps a single id only.
         new_name: generates a name that is not taken.
+        events: where it is told what happens.
     """
 
     def __init__(
@@ -80,12 +82,14 @@ class Containers:
         *,
         fake_ids: bool,
         new_name: Callable[[], str],
+        events: EventLog,
     ) -> None:
         self._store = store
         self._runtime = runtime
         self._worker = worker
         self._fake_ids = fake_ids
         self._new_name = new_name
+        self._events = events
 
     def create(self, image: str, image_id: Digest, options: RunOptions) -> ContainerSpec:
         """Record a new container of ``image_id``; nothing is started.
@@ -138,7 +142,12 @@ class Containers:
             life=options.life,
         )
         self._store.add_container(spec)
+        self.tell(spec, "create")
         return spec
+
+    def tell(self, spec: ContainerSpec, action: str, **attributes: str) -> None:
+        """Note that something happened to a container, with docker's attributes."""
+        self._events.write("container", action, spec.id, event_attributes(spec, attributes))
 
     def start(
         self, spec: ContainerSpec, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
@@ -330,6 +339,7 @@ class Containers:
             if problem.errno != errno.ENOTEMPTY:  # its monitor is just ending: the store removes the rest later
                 raise
         self._store.remove_container(spec.id)
+        self.tell(spec, "destroy")
 
     def logs(
         self, spec: ContainerSpec, *, tail: int | None = None, follow: bool = False

@@ -29,12 +29,10 @@ class LayerWorkerClient:
 
     Args:
         idmap: the ids the helper works with; the identity map means no user namespace.
-        registry: directory by which its user namespace is shared (``linux.userns_shared``); ``None``: it is not.
     """
 
-    def __init__(self, idmap: IdMap, *, registry: str | None = None) -> None:
+    def __init__(self, idmap: IdMap) -> None:
         self._idmap = idmap
-        self._registry = registry
         self._guard = threading.Lock()
         self._helper: _Helper | None = None
         self._next = 0
@@ -113,7 +111,7 @@ class LayerWorkerClient:
             if self._helper is None or self._helper.gone:
                 if self._helper is not None:
                     self._helper.end()
-                self._helper = _Helper(messages.Start(self._idmap, self._registry))
+                self._helper = _Helper(self._idmap)
             helper = self._helper
         return helper.run(make(number), (descriptor,) if descriptor >= 0 else ())
 
@@ -132,7 +130,7 @@ class _Waiting:
 class _Helper:
     """One helper process. Whoever waits first reads the socket for everybody: no thread of its own is needed."""
 
-    def __init__(self, start: messages.Start) -> None:
+    def __init__(self, idmap: IdMap) -> None:
         self.gone = False
         self._turn = threading.Condition()
         self._reading = False
@@ -147,14 +145,14 @@ class _Helper:
             theirs.close()
         self._channel = Channel(ours)
         try:
-            self._greet(start)
+            self._greet(idmap)
         except BaseException:
             self.end(kill=True)
             raise
 
-    def _greet(self, start: messages.Start) -> None:
+    def _greet(self, idmap: IdMap) -> None:
         with contextlib.suppress(OSError):
-            self._channel.send(start)
+            self._channel.send(messages.Start(idmap))
         answer: Answer | None = self._channel.receive(Answer)
         if isinstance(answer, messages.Failed):
             raise to_error(answer.error)

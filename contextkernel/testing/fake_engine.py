@@ -39,6 +39,7 @@ from contextkernel.model.results import (
 )
 from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.fake_debug import FakeDebugging
+from contextkernel.testing.fake_life import FakeLife
 from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.samples import (
     BOZO,
@@ -71,7 +72,7 @@ def _same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-class FakeEngine(FakeChecks, FakeDebugging, FakeRecords):
+class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords):
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
     Attributes:

@@ -14,6 +14,7 @@ from contextkernel.model.explanation import StepExplanation
 from contextkernel.model.results import BaseRow, CheckFinding, CompareRow, ContainerRow, Fact, HistoryRow, ImageRow
 from contextkernel.notebook.display import frame_html, frame_text
 from contextkernel.notebook.frames import DTYPES, ContainerFrame, fact_record, make_frame, to_frame
+from contextkernel.testing.fake_life import engine_events
 from contextkernel.testing.fake_records import build_rows, build_step_rows
 from contextkernel.testing.samples import BOZO, GREET, cache_rows, container_rows, history_rows, image_rows
 
@@ -31,6 +32,7 @@ ROWS = {
     ),
     "cache": cache_rows(),
     "usage": (UsageRow(type="Images", total=3, active=1, size=5_000_000, reclaimable=1_000),),
+    "events": engine_events(),
     "builds": build_rows(),
     "build_steps": build_step_rows(),
     "findings": (CheckFinding(what="blob without a row", where="blobs/sha256/00"),),
