@@ -109,17 +109,24 @@ class Composition:
             from contextkernel.runtime.refusal import RefusingRuntime
 
             return RefusingRuntime(report)
+        from contextkernel.linux.userns_shared import registry_of
         from contextkernel.runtime.client import NamespaceRuntime
         from contextkernel.runtime.facts import from_report
 
-        return NamespaceRuntime(self._idmap, fork=self._fork_launcher, facts=from_report(self._idmap, report))
+        return NamespaceRuntime(
+            self._idmap,
+            fork=self._fork_launcher,
+            facts=from_report(self._idmap, report),
+            registry=registry_of(self._store.root),
+        )
 
     def _worker(self) -> LayerWorker:
         with self._lock:
             if self._worker_made is None:
+                from contextkernel.linux.userns_shared import registry_of
                 from contextkernel.store.worker_client import LayerWorkerClient
 
-                self._worker_made = LayerWorkerClient(self._idmap)
+                self._worker_made = LayerWorkerClient(self._idmap, registry=registry_of(self._store.root))
             return self._worker_made
 
     @property

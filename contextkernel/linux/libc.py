@@ -32,6 +32,8 @@ _COMMON = {
     "openat2": 437,
     "pidfd_getfd": 438,
     "mount_setattr": 442,
+    "landlock_create_ruleset": 444,
+    "landlock_restrict_self": 446,
 }
 _X86_64 = {
     "rt_sigaction": 13,

@@ -20,9 +20,10 @@ from contextkernel.linux.seccomp_policy import (
     ALLOW,
     DEFAULT_POLICY,
     ENOSYS,
-    ERRNO,
     FAKE_IDS_POLICY,
     KILL_PROCESS,
+    LOG,
+    TRACE,
     Condition,
     Operator,
     Policy,
@@ -57,6 +58,7 @@ _DOCKER_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 _ARM_PRIVATE = 0xF_0000
 
 _SET_MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
+_LOG = 2  # SECCOMP_FILTER_FLAG_LOG
 _SPECULATION_ALLOWED = 4  # SECCOMP_FILTER_FLAG_SPEC_ALLOW
 
 
@@ -109,12 +111,16 @@ def compile_policy(
         InvalidInput: the program is too long for the kernel.
     """
     abis = _abis(architecture)
+    barred: _Outcome = (((), KILL_PROCESS),)
     rules = _decisions(policy, capabilities, architecture, kernel)
     program = bpf.Assembler()
     audits: dict[int, list[tuple[int, _Outcome]]] = {}
     for abi in abis:
-        audits.setdefault(abi.audit, []).extend(_ranges(policy, rules, abi))
-    entry = program.ret(ALLOW if policy.default == ALLOW else KILL_PROCESS)
+        if policy.abis is None or abi.table in policy.abis:
+            audits.setdefault(abi.audit, []).extend(_ranges(policy, rules, abi))
+        elif abi.audit in audits:  # x32: its numbers are those above the machine's own
+            audits[abi.audit].append((abi.first, barred))
+    entry = program.ret(ALLOW if policy.default == ALLOW and policy.abis is None else KILL_PROCESS)
     for audit, ranges in reversed(audits.items()):
         places = {outcome: _emit(program, outcome) for outcome in dict.fromkeys(outcome for _, outcome in ranges)}
         search = program.search([start for start, _ in ranges], [places[outcome] for _, outcome in ranges])
@@ -129,7 +135,7 @@ _Outcome = tuple[tuple[tuple[Condition, ...], int], ...]
 def _ranges(policy: Policy, rules: dict[str, tuple[Rule, ...]], abi: _Abi) -> list[tuple[int, _Outcome]]:
     """Ranges of numbers with the same outcome, from each start up to the next one."""
     default: _Outcome = (((), policy.default),)
-    unknown: _Outcome = (((), fail_with(ENOSYS)),) if policy.default & 0xFFFF_0000 == ERRNO else default
+    unknown: _Outcome = default if policy.default & 0xFFFF_0000 in (ALLOW, LOG, TRACE) else (((), fail_with(ENOSYS)),)
     outcomes = {
         number: (*((rule.conditions, rule.action) for rule in rules[name]), *default)
         for name, number in syscall_numbers(abi.table).items()
@@ -209,6 +215,24 @@ def default_filter(capabilities: frozenset[str]) -> bytes:
     return compile_policy(DEFAULT_POLICY, capabilities, _machine(), kernel=_kernel())
 
 
+def profile_filter(text: str, capabilities: frozenset[str]) -> tuple[bytes, bool] | None:
+    """A profile in docker's format compiled for this machine and a container's bounding set.
+
+    Returns:
+        The program and whether it logs, for :func:`install_filter`; ``None`` for an empty profile.
+
+    Raises:
+        InvalidInput: the profile is not right, or too long for the kernel.
+        HostUnsupported: no tables for this machine's architecture.
+    """
+    from contextkernel.linux.seccomp_profile import parse_profile, resolve
+
+    policy = resolve(parse_profile(text), capabilities, _machine(), _kernel())
+    if policy is None:
+        return None
+    return compile_policy(policy, capabilities, _machine(), kernel=_kernel()), policy.log
+
+
 @cache
 def fake_ids_filter(architecture: str | None = None) -> bytes:
     """The filter for containers with a single mapped id; install it beside :func:`default_filter`.
@@ -231,7 +255,7 @@ class _FilterProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def install_filter(program: bytes) -> None:
+def install_filter(program: bytes, *, log: bool = False) -> None:
     """Install a filter on the calling thread and all that it starts; it cannot be taken off again.
 
     Several filters may be installed: the strictest verdict counts, and the newest filter's among equally strict ones.
@@ -240,6 +264,7 @@ def install_filter(program: bytes) -> None:
 
     Args:
         program: from :func:`default_filter`, :func:`fake_ids_filter` or :func:`compile_policy`.
+        log: note in the kernel's log what is refused.
 
     Raises:
         SyscallFailed: EACCES without no_new_privs and CAP_SYS_ADMIN; EINVAL for a program the kernel does not take.
@@ -249,7 +274,7 @@ def install_filter(program: bytes) -> None:
     # as runc does: without the flag, kernels before 5.16 slow the whole program down (speculative store bypass)
     for flags in (_SPECULATION_ALLOWED, 0):
         try:
-            syscall("seccomp", _SET_MODE_FILTER, flags, ctypes.byref(fprog), hint=hint)
+            syscall("seccomp", _SET_MODE_FILTER, flags | _LOG * log, ctypes.byref(fprog), hint=hint)
         except SyscallFailed as problem:
             if problem.number != errno.EINVAL or not flags:
                 raise

@@ -108,10 +108,20 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Rules in order, and the verdict for calls that none of them decides."""
+    """Rules in order, and the verdict for calls that none of them decides.
+
+    Attributes:
+        rules: the first one whose scope and conditions hold decides.
+        default: verdict for all other calls.
+        abis: names of the system call tables that may be used, such as ``x86_64`` and ``i386``; calls through any other
+            end the process. ``None``: all of the machine's, and with :data:`ALLOW` as the default any.
+        log: the kernel notes in its log what is refused.
+    """
 
     rules: tuple[Rule, ...]
     default: int = ERRNO | EPERM
+    abis: tuple[str, ...] | None = None
+    log: bool = False
 
 
 _EVERYWHERE = """

@@ -125,10 +125,14 @@ class NamespaceRuntime:
         fork: start the launcher by forking this process, which saves the start of an interpreter. For a short-lived
             process with one thread; where there are more threads a fresh one is started all the same.
         facts: what this host allows; ``None`` looks itself, and takes fresh mounts of /proc and /sys to be allowed.
+        registry: directory by which all who use it share one user namespace; ``None``: one for this object alone.
     """
 
-    def __init__(self, idmap: IdMap, *, fork: bool = False, facts: HostFacts | None = None) -> None:
+    def __init__(
+        self, idmap: IdMap, *, fork: bool = False, facts: HostFacts | None = None, registry: str | None = None
+    ) -> None:
         self._idmap = idmap
+        self._registry = registry
         self._fork = fork
         self._facts = facts
         self._guard = threading.Lock()
@@ -253,7 +257,7 @@ class NamespaceRuntime:
             with theirs:
                 self._launcher = _fork(ours, theirs) if self._fork and _single_threaded() else _spawn(theirs)
             self._link, self._ready = ours, False
-            messages.send(ours, Hello(self._idmap))
+            messages.send(ours, Hello(self._idmap, self._registry))
         return self._link
 
     def _disconnect(self) -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.runtime import operations as op
-from contextkernel.runtime.plan import (
+from contextkernel.runtime.plan import plan_operations
+from contextkernel.runtime.plan_security import (
     CAPABILITIES,
     READONLY_PATHS,
     fresh_sysfs,
     masked_paths,
     plan_namespaces,
-    plan_operations,
 )
 
 if TYPE_CHECKING:

@@ -20,13 +20,14 @@ from contextkernel.linux.libc import libc
 from contextkernel.linux.namespaces import set_process_name
 from contextkernel.linux.seccomp import default_filter, fake_ids_filter
 from contextkernel.linux.signals import reset_signals
-from contextkernel.linux.userns import enter
+from contextkernel.linux.userns_shared import Membership, enter_shared
 from contextkernel.model.container import LaunchRequest
 from contextkernel.runtime import messages
 from contextkernel.runtime.facts import HostFacts
 from contextkernel.runtime.messages import Decoder, Hello, Launch, Refused, ToLauncher, Welcome
 from contextkernel.runtime.monitor import run_monitor
-from contextkernel.runtime.plan import CAPABILITIES, plan_operations
+from contextkernel.runtime.plan import plan_operations
+from contextkernel.runtime.plan_security import CAPABILITIES
 from contextkernel.runtime.users import resolve
 
 _WARM = 16  # runs after which the interpreter has specialised a function's code
@@ -69,13 +70,13 @@ def _serve(link: socket.socket) -> None:
     if not isinstance(hello, Hello):
         messages.unexpected("launcher", "client", hello, "Hello")
     try:
-        enter(hello.idmap)
+        membership = enter_shared(hello.idmap, hello.registry)
         permitted = read_capabilities().permitted
         _rehearse()
     except ContextKernelError as problem:
         messages.send(link, Refused(problem.problem, problem.hint))
         return
-    # monitors are reaped by the kernel; only after enter(), which waits for a child of its own
+    # monitors are reaped by the kernel; only after enter_shared(), which waits for a child of its own
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
@@ -87,7 +88,7 @@ def _serve(link: socket.socket) -> None:
             return
         if not isinstance(launch, Launch):
             messages.unexpected("launcher", "client", launch, "Launch")
-        _start(link, launch, descriptors, permitted)
+        _start(link, launch, descriptors, permitted, membership)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -110,10 +111,13 @@ def _rehearse() -> None:
         to_mask(CAPABILITIES)
 
 
-def _start(link: socket.socket, launch: Launch, descriptors: list[int], permitted: frozenset[str]) -> None:
+def _start(
+    link: socket.socket, launch: Launch, descriptors: list[int], permitted: frozenset[str], membership: Membership
+) -> None:
     """Fork a monitor for the request."""
     try:
         if os.fork() == 0:
+            membership.note()  # the monitor outlives this process, and keeps the namespace to be found
             link.close()
             run_monitor(launch, socket.socket(fileno=descriptors[0]), descriptors[1:], permitted)
     except OSError as problem:

@@ -25,9 +25,13 @@ _MAX_DESCRIPTORS = 8
 
 
 class Hello(msgspec.Struct, frozen=True, tag=True):
-    """Client to launcher, first and once: the ids containers have."""
+    """Client to launcher, first and once: the ids containers have, and where others with the same ids are found.
+
+    ``registry`` is a directory (see ``linux.userns_shared``); ``None``: a user namespace of its own.
+    """
 
     idmap: IdMap
+    registry: str | None = None
 
 
 class Launch(msgspec.Struct, frozen=True, tag=True):

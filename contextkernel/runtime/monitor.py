@@ -23,7 +23,8 @@ from contextkernel.runtime import messages, state
 from contextkernel.runtime.child import Streams, run_child
 from contextkernel.runtime.facts import HostFacts, refresh
 from contextkernel.runtime.messages import Exited, Failed, FromChild, Launch, SetUp, Signal, Started, Taken, ToMonitor
-from contextkernel.runtime.plan import Namespaces, plan_namespaces, plan_operations
+from contextkernel.runtime.plan import plan_operations
+from contextkernel.runtime.plan_security import Namespaces, plan_namespaces
 from contextkernel.runtime.relay import Input, JsonLog, Output
 from contextkernel.runtime.stubs import remove_stubs
 

@@ -9,6 +9,7 @@
     root/containers/<id>/         upper/, work/, log.json, state.json, ...
     root/sessions/<id>.lock       one per process that is adding something
     root/tmp/<session>-<random>   files being written
+    root/run/userns/              locks of those who share the user namespace (linux.userns_shared)
     root/reserve                  room for cleaning up when the disk is full
 
 Layer and temporary names begin with the id of the session that made them: whether that session's lock is still held

@@ -157,9 +157,10 @@ def _raise_limits() -> None:
 
 def _enter(start: messages.Start) -> Ids:
     """Take on the ids, and get mounts of our own where that is allowed."""
-    from contextkernel.linux import mount, namespaces, userns
+    from contextkernel.linux import mount, namespaces
+    from contextkernel.linux.userns_shared import enter_shared
 
-    userns.enter(start.idmap)
+    enter_shared(start.idmap, start.registry)
     os.umask(0)
     _raise_limits()
     try:

@@ -29,10 +29,12 @@ class LayerWorkerClient:
 
     Args:
         idmap: the ids the helper works with; the identity map means no user namespace.
+        registry: directory by which its user namespace is shared (``linux.userns_shared``); ``None``: it is not.
     """
 
-    def __init__(self, idmap: IdMap) -> None:
+    def __init__(self, idmap: IdMap, *, registry: str | None = None) -> None:
         self._idmap = idmap
+        self._registry = registry
         self._guard = threading.Lock()
         self._helper: _Helper | None = None
         self._next = 0
@@ -111,7 +113,7 @@ class LayerWorkerClient:
             if self._helper is None or self._helper.gone:
                 if self._helper is not None:
                     self._helper.end()
-                self._helper = _Helper(self._idmap)
+                self._helper = _Helper(messages.Start(self._idmap, self._registry))
             helper = self._helper
         return helper.run(make(number), (descriptor,) if descriptor >= 0 else ())
 
@@ -130,7 +132,7 @@ class _Waiting:
 class _Helper:
     """One helper process. Whoever waits first reads the socket for everybody: no thread of its own is needed."""
 
-    def __init__(self, idmap: IdMap) -> None:
+    def __init__(self, start: messages.Start) -> None:
         self.gone = False
         self._turn = threading.Condition()
         self._reading = False
@@ -145,14 +147,14 @@ class _Helper:
             theirs.close()
         self._channel = Channel(ours)
         try:
-            self._greet(idmap)
+            self._greet(start)
         except BaseException:
             self.end(kill=True)
             raise
 
-    def _greet(self, idmap: IdMap) -> None:
+    def _greet(self, start: messages.Start) -> None:
         with contextlib.suppress(OSError):
-            self._channel.send(messages.Start(idmap))
+            self._channel.send(start)
         answer: Answer | None = self._channel.receive(Answer)
         if isinstance(answer, messages.Failed):
             raise to_error(answer.error)

@@ -26,9 +26,10 @@ from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, M
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
-    """The first message: what ids to work with."""
+    """The first message: what ids to work with, and where others with the same ids are found."""
 
     idmap: IdMap
+    registry: str | None = None
 
 
 class Commit(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -14,7 +14,8 @@ from contextkernel.runtime import facts as facts_module
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.document import make_plan
 from contextkernel.runtime.facts import HostFacts
-from contextkernel.runtime.plan import CAPABILITIES, MASKED_PATHS, hosts_text, plan_namespaces, plan_operations
+from contextkernel.runtime.plan import hosts_text, plan_operations
+from contextkernel.runtime.plan_security import CAPABILITIES, MASKED_PATHS, plan_namespaces
 
 FACTS = HostFacts(
     resolv_conf="nameserver 192.0.2.1\n", hosts="127.0.0.1 localhost\n192.0.2.7 machine # mine\n", cgroup="unified"

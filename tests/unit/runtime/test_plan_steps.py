@@ -20,7 +20,8 @@ from contextkernel.model.step_mounts import (
 from contextkernel.runtime import messages
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.facts import HostFacts
-from contextkernel.runtime.plan import CAPABILITIES, plan_operations
+from contextkernel.runtime.plan import plan_operations
+from contextkernel.runtime.plan_security import CAPABILITIES
 
 FACTS = HostFacts(resolv_conf="nameserver 192.0.2.1\n", hosts="192.0.2.7 machine\n", more_devices=("fuse",))
 TOKEN = b"s3cr3t"
