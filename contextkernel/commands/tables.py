@@ -247,12 +247,13 @@ def fields(kind: TableKind, row: Any, options: TableOptions, *, now: datetime | 
 
 
 def status_text(row: ContainerRow, now: datetime | None = None) -> str:
-    """``Up 5 seconds``, ``Exited (0) 3 minutes ago``, ``Created``, ``Dead``."""
+    """``Up 5 seconds``, ``Exited (0) 3 minutes ago``, ``Created``, ``Dead``; and so on: docker's words."""
     now = now or utc_now()
-    if row.state == "running":
-        return f"Up {human_duration(now - (row.started or row.created))}"
-    if row.state == "exited":
-        return f"Exited ({row.exit_code}) {human_ago(row.finished or row.created, now)}"
+    if row.state in ("running", "paused"):
+        paused = " (Paused)" if row.state == "paused" else ""
+        return f"Up {human_duration(now - (row.started or row.created))}{paused}"
+    if row.state in ("exited", "restarting"):
+        return f"{row.state.capitalize()} ({row.exit_code}) {human_ago(row.finished or row.created, now)}"
     return row.state.capitalize()
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from contextkernel.model.container import Bind
     from contextkernel.model.results import RunResult
 
-_STATES = ("created", "running", "exited", "dead")
+_STATES = ("created", "running", "paused", "restarting", "exited", "dead")
 _ENGINE_FAILED = 125
 _STOP_TIMEOUT = 10
 
@@ -212,7 +212,7 @@ def prune(call: Call) -> Outcome:
     question = "This removes all containers that do not run. Go on?"
     if not call.parsed.flag("force") and not call.face.confirm(question):
         return Outcome(value=Nothing())
-    rows = [row for row in call.engine.containers(all=True) if row.state != "running"]
+    rows = [row for row in call.engine.containers(all=True) if row.state not in ("running", "paused", "restarting")]
     sizes = {row.id: row.size for row in rows}
     gone: list[str] = []
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from contextkernel.engine.announcing import ImageTeller
     from contextkernel.host import Inspection
     from contextkernel.model.ids import IdMap
-    from contextkernel.model.ports import LayerWorker, Runtime
+    from contextkernel.model.ports import ContainerRuntime, LayerWorker
     from contextkernel.runtime.containers import Containers
     from contextkernel.runtime.events import EventLog
     from contextkernel.store import Store
@@ -41,7 +41,7 @@ class Composition:
         root: str | os.PathLike[str] | None = None,
         *,
         store: Store | None = None,
-        runtime: Runtime | None = None,
+        runtime: ContainerRuntime | None = None,
         worker: LayerWorker | None = None,
         host: Inspection | None = None,
         fork_launcher: bool = False,
@@ -97,13 +97,13 @@ class Composition:
         return self._host.idmap
 
     @property
-    def _runtime(self) -> Runtime:
+    def _runtime(self) -> ContainerRuntime:
         with self._lock:
             if self._runtime_made is None:
                 self._runtime_made = self._choose_runtime()
             return self._runtime_made
 
-    def _choose_runtime(self) -> Runtime:
+    def _choose_runtime(self) -> ContainerRuntime:
         report = self._host.report
         if report.tier in ("ptrace", "analysis"):
             from contextkernel.runtime.refusal import RefusingRuntime

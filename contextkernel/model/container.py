@@ -154,21 +154,47 @@ class Usage(msgspec.Struct, frozen=True):
     peak_memory: int
 
 
+Status = Literal["created", "running", "paused", "restarting", "exited", "dead"]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What health checks have found.
+
+    Attributes:
+        failing_streak: failures in a row.
+    """
+
+    status: Literal["starting", "healthy", "unhealthy"] = "starting"
+    failing_streak: int = 0
+
+
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """What the monitor knows of its container; the content of ``state.json``.
 
     Attributes:
-        status: docker's state names. ``created``: never started. ``dead``: its monitor vanished without
-            recording an exit (killed, or the machine went down); ``exit_code`` is then 137.
+        status: docker's state names. ``created``: never started. ``restarting``: it has ended, and its monitor waits to
+            start it again. ``dead``: its monitor vanished without recording an exit (killed, or the machine went down);
+            ``exit_code`` is then 137.
         pid: of the container's init as the host sees it, 0 when not running.
         started, finished: nanoseconds since the epoch, 0 for not yet.
         error: why it could not be started, else empty.
+        restart_count: how often its monitor has started it again.
+        wanted_end: somebody asked for the end (stop, kill): no policy starts it again.
+        health: of its health check; ``None`` without one.
     """
 
-    status: Literal["created", "running", "exited", "dead"]
+    status: Status
     pid: int = 0
     exit_code: int = 0
     started: int = 0
     finished: int = 0
     error: str = ""
     oom_killed: bool = False
+    restart_count: int = 0
+    wanted_end: bool = False
+    health: Health | None = None
+
+    @property
+    def alive(self) -> bool:
+        """A monitor looks after it: it runs, is paused, or is about to be started again."""
+        return self.status in ("running", "paused", "restarting")

@@ -43,6 +43,76 @@ class Process(Protocol):
         ...
 
 
+class RunningContainer(Process, Protocol):
+    """A container that runs, is paused, or waits for its next start, as any client sees it."""
+
+    @property
+    def detached(self) -> bool:
+        """The detach keys were typed at the streams of this client; :meth:`wait` has returned ``None`` then."""
+        ...
+
+    def signal(self, number: int, *, ends: bool = False) -> None:
+        """Send a signal to the container's init. No error when it has already exited.
+
+        Args:
+            number: the signal.
+            ends: it is meant to be the end: no restart policy starts it again, and a paused container is resumed.
+        """
+        ...
+
+    def stop(self, number: int, timeout: int) -> None:
+        """Ask for the end, for good, and return at once; :meth:`wait` tells when it has come. Resumes a paused one.
+
+        Args:
+            number: signal to send first.
+            timeout: seconds until SIGKILL; negative: never.
+        """
+        ...
+
+    def pause(self) -> None:
+        """Pause all processes.
+
+        Raises:
+            Conflict: it is paused already, has ended, or this host cannot.
+        """
+        ...
+
+    def unpause(self) -> None:
+        """Let all processes go on.
+
+        Raises:
+            Conflict: it is not paused, or has ended.
+        """
+        ...
+
+    def processes(self) -> tuple[int, ...]:
+        """Process ids as the host sees them, parents before children.
+
+        Raises:
+            Conflict: it has ended.
+        """
+        ...
+
+    def attach(
+        self,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        detach_keys: bytes = b"",
+    ) -> None:
+        """Connect streams to the container; output is given from now on. The caller keeps and closes its own.
+
+        Args:
+            stdin, stdout, stderr: descriptors; an input is used only if the container has one.
+            detach_keys: what to type on ``stdin`` to leave the container running; empty: nothing.
+
+        Raises:
+            Conflict: it has ended, or is between two runs.
+        """
+        ...
+
+
 class Runtime(Protocol):
     """Starts containers."""
 
@@ -70,16 +140,37 @@ class Runtime(Protocol):
         """
         ...
 
-    def connect(self, state_dir: str) -> Process | None:
-        """The running container of ``state_dir``, whoever started it; ``None`` if it does not run."""
-        ...
-
     def state(self, state_dir: str) -> RunState:
         """What became of the container of ``state_dir``; never raises for a container that is gone."""
         ...
 
     def close(self) -> None:
         """End the launcher; containers go on. Idempotent."""
+        ...
+
+
+class ContainerRuntime(Runtime, Protocol):
+    """Starts containers, and reaches those that others have started."""
+
+    def launch(
+        self,
+        request: LaunchRequest,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        detach_keys: bytes = b"",
+    ) -> RunningContainer:
+        """As :meth:`Runtime.launch`.
+
+        Args:
+            request, stdin, stdout, stderr: see there.
+            detach_keys: what to type on ``stdin`` to leave the container running; empty: nothing.
+        """
+        ...
+
+    def connect(self, state_dir: str) -> RunningContainer | None:
+        """The container of ``state_dir``, whoever started it; ``None`` unless a monitor looks after it."""
         ...
 
 

@@ -4,117 +4,25 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import signal
 import socket
 import sys
 import threading
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from contextkernel.errors import HostUnsupported, LaunchFailed, ProtocolViolation
+from contextkernel.errors import HostUnsupported, LaunchFailed
 from contextkernel.runtime import messages, state
 from contextkernel.runtime.facts import HostFacts, gather
-from contextkernel.runtime.messages import (
-    Decoder,
-    Exited,
-    Failed,
-    FromLauncher,
-    FromMonitor,
-    Hello,
-    Launch,
-    Refused,
-    Signal,
-    Started,
-    Taken,
-    Welcome,
-)
+from contextkernel.runtime.messages import Decoder, FromLauncher, Hello, Launch, Refused, Signal, Welcome
+from contextkernel.runtime.process import ContainerProcess, NotTaken, await_start
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import LaunchRequest, RunState, Usage
+    from contextkernel.model.container import LaunchRequest, RunState
     from contextkernel.model.ids import IdMap
 
-_KILLED = 137  # what a container is said to have exited with when its monitor vanished
 _LINK = 3  # the launcher's end of the socket
 _START = "import sys; sys.path[:0] = {paths!r}; from contextkernel.runtime.launcher import main; main({descriptor})"
-
-
-class _NotTaken(LaunchFailed):
-    """The request was lost on its way to a monitor."""
-
-
-class ContainerProcess:
-    """A running container, reached through its monitor; implements ``model.ports.Process``.
-
-    Args:
-        link: connected to the monitor, which has said that the container runs.
-        pid: of the container's init.
-        decoder: what has been received so far on ``link``.
-    """
-
-    def __init__(self, link: socket.socket, pid: int, decoder: Decoder[Taken | Started | Failed | Exited]) -> None:
-        self._link = link
-        self._pid = pid
-        self._decoder = decoder
-        self._exit_code: int | None = None
-        self._usage: Usage | None = None
-        self._receiving = threading.Lock()
-        self._closed = False
-
-    @property
-    def pid(self) -> int:
-        """Process id of the container's init as the host sees it."""
-        return self._pid
-
-    @property
-    def usage(self) -> Usage | None:
-        """What it used; see the port."""
-        return self._usage
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        """Exit code, or ``None`` when ``timeout`` seconds passed first; see the port."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._receiving.acquire(timeout=-1 if timeout is None else timeout):
-            return None
-        try:
-            while self._exit_code is None:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if self._closed:
-                    raise ProtocolViolation("wait() on a container whose connection was closed")
-                if not _readable(self._link, left):
-                    return None
-                self._receive()
-            return self._exit_code
-        finally:
-            self._receiving.release()
-
-    def _receive(self) -> None:
-        try:
-            data = self._link.recv(4096)
-        except OSError:
-            data = b""
-        if not data:
-            self._exit_code = _KILLED
-            return
-        for message in self._decoder.feed(data):
-            if not isinstance(message, Exited):
-                messages.unexpected("client", "monitor", message, "Exited")
-            self._usage = message.usage
-            self._exit_code = message.exit_code
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the container's init. No error when it has already exited."""
-        if self._exit_code is None and not self._closed:
-            with suppress(OSError):
-                messages.send(self._link, Signal(number))
-
-    def close(self) -> None:
-        """Give up the connection. Idempotent. Kills the container if it was launched with ``die_with_client``."""
-        self._closed = True
-        with suppress(OSError):
-            self._link.shutdown(socket.SHUT_RDWR)  # wakes a wait() in another thread
-        self._link.close()
 
 
 class NamespaceRuntime:
@@ -159,6 +67,7 @@ class NamespaceRuntime:
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
+        detach_keys: bytes = b"",
     ) -> ContainerProcess:
         """Start ``request``; see the port.
 
@@ -174,11 +83,12 @@ class NamespaceRuntime:
             stdin=stdin is not None,
             stdout=stdout is not None,
             stderr=stderr is not None,
+            detach_keys=detach_keys,
         )
         streams = [stream for stream in (stdin, stdout, stderr) if stream is not None]
         try:
             return self._start(message, streams)
-        except _NotTaken:
+        except NotTaken:
             # the launcher died with the request unread
             with self._guard:
                 self._disconnect()
@@ -189,7 +99,7 @@ class NamespaceRuntime:
         try:
             with theirs:
                 self._send(message, [theirs.fileno(), *streams])
-            return _await_start(ours)
+            return await_start(ours)
         except BaseException:
             # an interrupt while waiting: the monitor must not keep what nobody will know of
             with suppress(OSError):
@@ -199,7 +109,7 @@ class NamespaceRuntime:
 
     def connect(self, state_dir: str) -> ContainerProcess | None:
         """The running container of ``state_dir``, whoever started it; ``None`` if it does not run."""
-        if self.state(state_dir).status != "running":
+        if not self.state(state_dir).alive:
             return None
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -209,7 +119,7 @@ class NamespaceRuntime:
                 link.connect(f"/proc/self/fd/{directory}/{state.SOCKET}")
             finally:
                 os.close(directory)
-            return _await_start(link)
+            return await_start(link)
         except (OSError, LaunchFailed):
             link.close()
             return None
@@ -267,32 +177,6 @@ class NamespaceRuntime:
         self._link = None
         with suppress(ChildProcessError):
             os.waitpid(self._launcher, 0)
-
-
-def _await_start(link: socket.socket) -> ContainerProcess:
-    decoder: Decoder[Taken | Started | Failed | Exited] = Decoder(FromMonitor, "client", "monitor")
-    taken = False
-    while True:
-        answer, _ = decoder.receive(link)
-        match answer:
-            case Taken():
-                taken = True
-            case Started(pid):
-                return ContainerProcess(link, pid, decoder)
-            case Failed():
-                raise answer.error()
-            case Exited():
-                messages.unexpected("client", "monitor", answer, "Started or Failed")
-            case None:
-                raise (LaunchFailed if taken else _NotTaken)(
-                    "the container's monitor ended before the container was started"
-                )
-
-
-def _readable(link: socket.socket, timeout: float | None) -> bool:
-    poll = select.poll()
-    poll.register(link, select.POLLIN)
-    return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
 def _single_threaded() -> bool:

@@ -30,7 +30,7 @@ from contextkernel.runtime.log_reading import read_log
 if TYPE_CHECKING:
     from contextkernel.model.container import Bind, Network, Tmpfs
     from contextkernel.model.digest import Digest
-    from contextkernel.model.ports import LayerWorker, Process, Runtime
+    from contextkernel.model.ports import ContainerRuntime, LayerWorker, RunningContainer
     from contextkernel.store import Store
 
 
@@ -77,7 +77,7 @@ class Containers:
     def __init__(
         self,
         store: Store,
-        runtime: Runtime,
+        runtime: ContainerRuntime,
         worker: Callable[[], LayerWorker],
         *,
         fake_ids: bool,
@@ -151,14 +151,14 @@ class Containers:
 
     def start(
         self, spec: ContainerSpec, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
-    ) -> Process:
+    ) -> RunningContainer:
         """Start a created or exited container.
 
         Raises:
             ContainerRunning: it runs already. LaunchFailed and its kinds: see :class:`Runtime`; with ``auto_remove``
                 the container is gone then, else it stays, created.
         """
-        if self.state(spec).status == "running":
+        if self.state(spec).alive:
             raise ContainerRunning(f"container {spec.name!r} is already running")
         directory = self._store.container_dir(spec.id)
         upper, work = os.path.join(directory, "upper"), os.path.join(directory, "work")
@@ -201,7 +201,7 @@ class Containers:
         """What became of the container."""
         return self._runtime.state(self._store.container_dir(spec.id))
 
-    def connect(self, spec: ContainerSpec) -> Process | None:
+    def connect(self, spec: ContainerSpec) -> RunningContainer | None:
         """The running container, whoever started it."""
         return self._runtime.connect(self._store.container_dir(spec.id))
 
@@ -229,7 +229,7 @@ class Containers:
                 self._store.remove_container(spec.id)
                 continue
             state = self.state(spec)
-            if running_only and state.status != "running":
+            if running_only and not state.alive:
                 continue
             rows.append(
                 ContainerRow(
@@ -260,15 +260,16 @@ class Containers:
         return spec.image if same else spec.image_id.short
 
     def stop(self, spec: ContainerSpec, timeout: int | None = None) -> None:
-        """Send the stop signal, and SIGKILL after ``timeout`` seconds (default: the container's)."""
+        """Send the stop signal, and SIGKILL after ``timeout`` seconds (default: the container's; negative: never).
+
+        The end is wanted: no restart policy starts it again. A paused container is resumed for it.
+        """
         process = self.connect(spec)
         if process is None:
             return
         try:
-            process.signal(rules.signal_number(spec.stop_signal))
-            if process.wait(spec.stop_timeout if timeout is None else timeout) is None:
-                process.signal(9)
-                process.wait()
+            process.stop(rules.signal_number(spec.stop_signal), spec.stop_timeout if timeout is None else timeout)
+            process.wait()
         finally:
             process.close()
 
@@ -285,7 +286,7 @@ class Containers:
                 f"cannot kill container {spec.name!r}: it is not running", hint="ps -a shows what became of it"
             )
         try:
-            process.signal(number)
+            process.signal(number, ends=number in (9, rules.signal_number(spec.stop_signal)))
             if number == 9:
                 process.wait(10)
         finally:
@@ -307,7 +308,7 @@ class Containers:
         Raises:
             ContainerRunning: it runs, and ``force`` is not set.
         """
-        if self.state(spec).status == "running":
+        if self.state(spec).alive:
             if not force:
                 raise ContainerRunning(
                     f"cannot remove running container {spec.name!r} ({spec.id[:12]})",
@@ -352,7 +353,7 @@ class Containers:
             follow: go on until the container has exited.
         """
         path = os.path.join(self._store.container_dir(spec.id), "log.json")
-        return read_log(path, lambda: self.state(spec).status == "running", tail=tail, follow=follow)
+        return read_log(path, lambda: self.state(spec).alive, tail=tail, follow=follow)
 
 
 def _when(nanoseconds: int) -> datetime:

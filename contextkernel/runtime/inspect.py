@@ -32,7 +32,7 @@ def container_document(
     Returns:
         Docker's document; the ``ContextKernel`` object at the end is ours and says how it is isolated.
     """
-    running = state.status == "running"
+    running = state.alive
     network = "host" if spec.network == "default" else spec.network
     return {
         "Id": spec.id,
@@ -42,8 +42,8 @@ def container_document(
         "State": {
             "Status": state.status,
             "Running": running,
-            "Paused": False,
-            "Restarting": False,
+            "Paused": state.status == "paused",
+            "Restarting": state.status == "restarting",
             "OOMKilled": state.oom_killed,
             "Dead": state.status == "dead",
             "Pid": state.pid if running else 0,
@@ -55,7 +55,7 @@ def container_document(
         "Image": str(spec.image_id),
         "LogPath": f"{directory}/log.json",
         "Name": f"/{spec.name}",
-        "RestartCount": 0,
+        "RestartCount": state.restart_count,
         "Driver": "overlay",
         "Platform": "linux",
         "ExecIDs": None,

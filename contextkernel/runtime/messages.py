@@ -45,6 +45,7 @@ class Launch(msgspec.Struct, frozen=True, tag=True):
     stdin: bool
     stdout: bool
     stderr: bool
+    detach_keys: bytes = b""
 
 
 class Welcome(msgspec.Struct, frozen=True, tag=True):
@@ -60,10 +61,77 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     hint: str | None
 
 
-class Signal(msgspec.Struct, frozen=True, tag=True):
-    """Client to monitor: send this signal to the container's init."""
+class Signal(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Client to monitor: send this signal to the container's init. No answer.
+
+    Attributes:
+        ends: its sender means the end of the container: a restart policy does not start it again, and a paused one is
+            resumed.
+    """
 
     number: int
+    ends: bool = False
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Client to monitor: end the container, for good. The answer is :class:`Exited`.
+
+    Attributes:
+        number: signal to send to its init first.
+        timeout: seconds until SIGKILL; negative: never.
+    """
+
+    number: int
+    timeout: int
+
+
+class Pause(msgspec.Struct, frozen=True, tag=True):
+    """Client to monitor: pause all processes. Answer: :class:`Done` or :class:`Refusal`."""
+
+
+class Unpause(msgspec.Struct, frozen=True, tag=True):
+    """Client to monitor: let all processes go on. Answer: :class:`Done` or :class:`Refusal`."""
+
+
+class Attach(msgspec.Struct, frozen=True, tag=True):
+    """Client to monitor: connect these streams to the container. Answer: :class:`Done` or :class:`Refusal`.
+
+    Descriptors: those streams that are ``True``, in this order. Output is given from now on. An input's end is the end
+    of the container's input only if the container was started by somebody who was attached to it.
+
+    Attributes:
+        detach_keys: what to type in order to leave; empty: nothing.
+    """
+
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    detach_keys: bytes = b""
+
+
+class Processes(msgspec.Struct, frozen=True, tag=True):
+    """Client to monitor: which processes are in the container? Answer: :class:`ProcessList`."""
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """Monitor to client: it is as you asked."""
+
+
+class Refusal(msgspec.Struct, frozen=True, tag=True):
+    """Monitor to client: what you asked for is not possible; the container is as it was."""
+
+    problem: str
+    hint: str | None = None
+
+
+class ProcessList(msgspec.Struct, frozen=True, tag=True):
+    """Monitor to client: process ids as the host sees them, parents before children."""
+
+    pids: tuple[int, ...]
+
+
+class Detached(msgspec.Struct, frozen=True, tag=True):
+    """Monitor to client: the detach keys were typed; your streams are closed, the container goes on."""
 
 
 class Taken(msgspec.Struct, frozen=True, tag=True):
@@ -71,7 +139,10 @@ class Taken(msgspec.Struct, frozen=True, tag=True):
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
-    """Monitor to client: the program has been executed, or is running already; ``pid`` is of the container's init."""
+    """Monitor to client: the program has been executed, or is running already; ``pid`` is of the container's init.
+
+    It is 0 while a container waits for its next start.
+    """
 
     pid: int
 
@@ -140,8 +211,8 @@ class SetUp(msgspec.Struct, frozen=True, tag=True):
 
 ToLauncher = Hello | Launch
 FromLauncher = Welcome | Refused
-ToMonitor = Signal
-FromMonitor = Taken | Started | Failed | Exited
+ToMonitor = Signal | Stop | Pause | Unpause | Attach | Processes
+FromMonitor = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
 FromChild = SetUp | Failed
 
 T = TypeVar("T")

@@ -11,55 +11,41 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, assert_never
 
-from contextkernel.errors import ContextKernelError, SyscallFailed
+import msgspec
+
+from contextkernel.errors import ContextKernelError
 from contextkernel.linux import namespaces as ns
-from contextkernel.linux import pidfd
 from contextkernel.linux.tree import remove_tree
-from contextkernel.model.container import LaunchRequest, RunState, Usage
-from contextkernel.runtime import messages, state
-from contextkernel.runtime.child import Streams, run_child
-from contextkernel.runtime.facts import HostFacts, refresh
-from contextkernel.runtime.messages import Exited, Failed, FromChild, Launch, SetUp, Signal, Started, Taken, ToMonitor
-from contextkernel.runtime.plan import plan_operations
-from contextkernel.runtime.plan_security import Namespaces, plan_namespaces
-from contextkernel.runtime.relay import Input, JsonLog, Output
-from contextkernel.runtime.stubs import remove_stubs
-
-_READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
-_WRITABLE = select.POLLOUT | select.POLLERR | select.POLLHUP
-_EXIT_CODES = {"setup": 125, "not_executable": 126, "not_found": 127}
-
-
-class _Link:
-    """A connection to one client."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        connection.settimeout(0)
-        self.connection = connection
-        self._decoder: messages.Decoder[Signal] = messages.Decoder(ToMonitor, "monitor", "client")
-
-    def send(self, message: Started | Failed | Exited) -> None:
-        """Send if the client is still there; the few bytes always fit."""
-        with suppress(OSError):
-            messages.send(self.connection, message)
-
-    def received(self) -> list[Signal] | None:
-        """What the client asks for; ``None`` once it has gone, or does not keep to the protocol."""
-        try:
-            data = self.connection.recv(4096)
-        except BlockingIOError:
-            return []
-        except OSError:
-            return None
-        if not data:
-            return None
-        try:
-            return list(self._decoder.feed(data))
-        except ContextKernelError:
-            return None
+from contextkernel.model.container import RunState
+from contextkernel.runtime import messages
+from contextkernel.runtime.channels import Attachment, Channels, Standard
+from contextkernel.runtime.life import EXIT_CODES, Life
+from contextkernel.runtime.links import Link, Request
+from contextkernel.runtime.logs import JsonLog
+from contextkernel.runtime.loop import Loop
+from contextkernel.runtime.messages import (
+    Attach,
+    Detached,
+    Done,
+    Exited,
+    Failed,
+    Launch,
+    Pause,
+    Processes,
+    ProcessList,
+    Refusal,
+    Signal,
+    Started,
+    Stop,
+    Taken,
+    Unpause,
+)
+from contextkernel.runtime.record import Record
+from contextkernel.runtime.restarting import restart_delay
 
 
 def run_monitor(launch: Launch, connection: socket.socket, streams: list[int], permitted: frozenset[str]) -> NoReturn:
@@ -79,289 +65,252 @@ def run_monitor(launch: Launch, connection: socket.socket, streams: list[int], p
         messages.send(connection, Taken())
         given = iter(streams)
         chosen = [next(given) if there else None for there in (launch.stdin, launch.stdout, launch.stderr)]
-        _Monitor(launch.request, refresh(launch.facts), _Link(connection), permitted).run(*chosen)
+        Monitor(launch, connection, permitted).run(Standard(*chosen))
         status = 0
     finally:
         os._exit(status)
 
 
-class _Monitor:
-    def __init__(self, request: LaunchRequest, facts: HostFacts, client: _Link, permitted: frozenset[str]) -> None:
-        self._request = request
-        self._facts = facts
-        self._client: _Link | None = client
-        self._permitted = permitted
-        self._links: dict[int, _Link] = {client.connection.fileno(): client}
-        self._namespaces: Namespaces = plan_namespaces(request, facts)
-        self._directory: int | None = None
-        self._lock: int | None = None
-        self._log: JsonLog | None = None
-        self._listener: socket.socket | None = None
-        self._outputs: list[Output] = []
-        self._input: Input | None = None
-        self._set_up: SetUp = SetUp((), ())
-        self._pid = 0
-        self._init = -1  # pidfd
-        self._usage: Usage | None = None
+class Monitor:
+    """Serves one container, over all its runs.
 
-    def run(self, stdin: int | None, stdout: int | None, stderr: int | None) -> None:
-        """The whole life of one container."""
+    Args:
+        launch: what to start.
+        connection: to the client that asked for it.
+        permitted: capabilities of this process.
+    """
+
+    def __init__(self, launch: Launch, connection: socket.socket, permitted: frozenset[str]) -> None:
+        self._launch = launch
+        self._loop = Loop()
+        self._record = Record(launch.request.state_dir, self._accept)
+        self._life = Life(launch, permitted, self._loop, self._record.write)
+        self._log: JsonLog | None = None
+        self._channels: Channels | None = None
+        self._client = Link(connection, self._answer, self._gone)
+        self._links: list[Link] = []
+        self._attachments: dict[Link, Attachment] = {}
+
+    def run(self, streams: Standard) -> None:
+        """Start the container, serve it, end it.
+
+        Args:
+            streams: of the client that asked for it.
+        """
+        self._join(self._client)
         try:
-            failure = self._prepare() or self._launch(stdin, stdout, stderr)
+            self._record.open()
+            self._loop.add(self._record)
+            if self._launch.request.log is not None:
+                self._log = JsonLog(self._launch.request.log)
+            channels = self._connect(streams)
         except ContextKernelError as problem:
-            failure = Failed("setup", problem.problem, problem.hint, number=getattr(problem, "number", 0))
-        except Exception as problem:
-            failure = Failed("setup", f"the container's monitor failed: {type(problem).__name__}: {problem}")
+            self._give_up(Failed("setup", problem.problem, problem.hint))
+            return
+        except OSError as problem:
+            text = f"{problem.filename}: " if problem.filename else ""
+            text += os.strerror(problem.errno or 0).lower()
+            self._give_up(Failed("setup", f"the container's files cannot be written: {text}"))
+            return
+        failure = self._life.start(channels)
         if failure is not None:
             self._give_up(failure)
             return
-        started = time.time_ns()
-        self._record(RunState(status="running", pid=self._pid, started=started))
-        self._tell(Started(self._pid))
-        while not self._serve_once():
+        self._tell(Started(self._life.state.pid))
+        while self._serve():
             pass
-        exit_code = self._collect()
-        self._finish(RunState(status="exited", exit_code=exit_code, started=started, finished=time.time_ns()))
+        self._finish()
 
-    def _prepare(self) -> Failed | None:
-        """Lock the container and open what outsiders use."""
-        if self._request.state_dir is not None:
-            self._directory = os.open(self._request.state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._lock = state.take_lock(self._directory)
-            self._listener = self._listen(self._directory)
-        if self._request.log is not None:
-            self._log = JsonLog(self._request.log)
-        return None
+    # Runs of the init
 
-    def _listen(self, directory: int) -> socket.socket:
-        """Bind the control socket by a name short enough for sockaddr_un, whatever the directory's is."""
-        with suppress(FileNotFoundError):
-            os.unlink(state.SOCKET, dir_fd=directory)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        listener.bind(f"/proc/self/fd/{directory}/{state.SOCKET}")
-        listener.listen()
-        return listener
+    def _connect(self, streams: Standard) -> Channels:
+        """Pipes for the next run of the init, and the first client's streams at them."""
+        request = self._launch.request
+        kept = request.state_dir is not None or self._log is not None
+        channels = Channels(
+            stdin=request.open_stdin,
+            stdout=kept or streams.stdout is not None,
+            stderr=kept or streams.stderr is not None,
+            log=self._log,
+        )
+        self._channels = channels
+        self._loop.add(channels)
+        if any(stream is not None for stream in streams):
+            self._attach(self._client, streams, self._launch.detach_keys)
+        return channels
 
-    def _launch(self, stdin: int | None, stdout: int | None, stderr: int | None) -> Failed | None:
-        """Clone the child and wait until it has executed the program, or says why not."""
-        operations = plan_operations(self._request, self._facts)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        ends = [null]
-        child_in = null
-        if stdin is not None and self._request.open_stdin:
-            child_in, sink = os.pipe()
-            ends.append(child_in)
-            self._input = Input(stdin, sink)
-        child_out = []
-        for name, client in (("stdout", stdout), ("stderr", stderr)):
-            if client is None and self._log is None:
-                child_out.append(null)
-                continue
-            source, end = os.pipe()
-            ends.append(end)
-            child_out.append(end)
-            self._outputs.append(Output(name, source, client, self._log))
-        report, report_end = os.pipe()
-        ends.append(report_end)
-        if not self._namespaces.pid:
-            ns.set_child_subreaper()
-        try:
-            pid = ns.clone(_flags(self._namespaces))
-        except SyscallFailed as problem:
-            return Failed("setup", problem.problem, _CLONE_HINT, "clone", problem.number)
-        if pid == 0:
-            run_child(operations, Streams(child_in, child_out[0], child_out[1], report_end), self._permitted)
-        self._pid = pid
-        self._init = os.pidfd_open(pid)
-        for end in ends:
-            os.close(end)
-        return self._await_exec(report)
+    def _serve(self) -> bool:
+        """Serve one run of the init to its end; ``True`` when it has been started again."""
+        child = self._life.child
+        if child is None:
+            return False
+        exit_ = _Exit(child.handle)
+        self._loop.add(exit_)
+        while not exit_.happened:
+            self._loop.turn()
+        self._loop.discard(exit_)
+        code = self._life.collect()
+        if self._channels is not None:
+            self._channels.end()
+        ended = {"pid": 0, "exit_code": code, "finished": time.time_ns()}
+        last = msgspec.structs.replace(self._life.state, **ended)
+        delay = None if last.wanted_end else restart_delay(self._launch.request, last)
+        if delay is None:
+            self._life.state = msgspec.structs.replace(last, status="exited")
+            return False
+        self._life.note(status="restarting", **ended)
+        self._tell_exit()
+        return self._again(delay)
 
-    def _await_exec(self, report: int) -> Failed | None:
-        """Read the child's report; its end of the pipe closes at exec, or when it dies."""
-        decoder: messages.Decoder[SetUp | Failed] = messages.Decoder(FromChild, "monitor", "child")
-        failure = None
-        with os.fdopen(report, "rb", buffering=0) as stream:
-            while data := stream.read(65536):
-                for message in decoder.feed(data):
-                    if isinstance(message, SetUp):
-                        self._set_up = message
-                    else:
-                        failure = message
-        return failure
+    def _again(self, delay: float) -> bool:
+        """Wait, then start the init again; ``False`` when the end was asked for meanwhile, or it fails."""
+        timer = self._loop.after(delay, lambda: None)
+        while timer.pending and not self._life.state.wanted_end:
+            self._loop.turn()
+        timer.cancel()
+        if self._life.state.wanted_end:
+            self._life.state = msgspec.structs.replace(self._life.state, status="exited")
+            return False
+        before = self._life.state
+        failure = self._life.start(self._connect(Standard()))
+        if failure is not None:
+            code = EXIT_CODES[failure.kind]
+            self._life.state = msgspec.structs.replace(before, status="exited", exit_code=code, error=failure.problem)
+            return False
+        self._life.note(restart_count=before.restart_count + 1)
+        return True
 
-    def _serve_once(self) -> bool:
-        """Wait for the next thing to happen and handle it; ``True`` once the container's init has exited."""
-        poll = select.poll()
-        poll.register(self._init, select.POLLIN)
-        if self._listener is not None:
-            poll.register(self._listener, select.POLLIN)
-        self._watch(poll)
-        ready = dict(poll.poll())
-        self._handle(ready)
-        if self._listener is not None and self._listener.fileno() in ready:
-            self._accept(self._listener)
-        return self._init in ready
-
-    def _watch(self, poll: select.poll) -> None:
-        for descriptor in self._links:
-            poll.register(descriptor, select.POLLIN)
-        for output in self._outputs:
-            if output.wants_read and output.source is not None:
-                poll.register(output.source, select.POLLIN)
-            if output.wants_write and output.client is not None:
-                poll.register(output.client, select.POLLOUT)
-        if self._input is not None:
-            if self._input.wants_read and self._input.client is not None:
-                poll.register(self._input.client, select.POLLIN)
-            if self._input.sink is not None:
-                # without interest in writing only a closed other end is reported
-                poll.register(self._input.sink, select.POLLOUT if self._input.wants_write else 0)
-
-    def _handle(self, ready: dict[int, int]) -> None:
-        for output in self._outputs:
-            if output.source is not None and ready.get(output.source, 0) & _READABLE:
-                output.read()
-            if output.client is not None and output.wants_write and ready.get(output.client, 0) & _WRITABLE:
-                output.write()
-        if self._input is not None:
-            if self._input.sink is not None and ready.get(self._input.sink, 0) & select.POLLERR:
-                self._input.close()
-            elif self._input.wants_write and ready.get(self._input.sink or -1, 0) & _WRITABLE:
-                self._input.write()
-            elif self._input.client is not None and ready.get(self._input.client, 0) & _READABLE:
-                self._input.read()
-        for descriptor in [descriptor for descriptor in self._links if descriptor in ready]:
-            self._serve_link(descriptor)
-
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        link = _Link(connection)
-        self._links[connection.fileno()] = link
-        link.send(Started(self._pid))
-
-    def _serve_link(self, descriptor: int) -> None:
-        link = self._links[descriptor]
-        requests = link.received()
-        if requests is None:
-            self._drop(descriptor)
-            return
-        for request in requests:
-            self._kill(request.number)
-
-    def _drop(self, descriptor: int) -> None:
-        link = self._links.pop(descriptor)
-        link.connection.close()
-        if link is not self._client:
-            return
-        self._client = None
-        for output in self._outputs:
-            output.drop_client()
-        if self._input is not None:
-            self._input.close()
-        if self._request.die_with_client:
-            self._kill(signal.SIGKILL)
-
-    def _kill(self, number: int) -> None:
-        if self._init >= 0:
-            with suppress(ContextKernelError, ValueError):
-                pidfd.send(self._init, number)
-
-    def _collect(self) -> int:
-        """The exit code of the container's init, after whatever it left behind is gone too."""
-        _, status, used = os.wait4(self._pid, 0)
-        self._usage = Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
-        if not self._namespaces.pid:
-            _kill_descendants()
-        code = os.waitstatus_to_exitcode(status)
-        return code if code >= 0 else 128 - code
-
-    def _finish(self, ended: RunState) -> None:
-        """Everything that must be true before clients hear of the exit."""
-        if self._listener is not None:
-            self._listener.close()
-        if self._input is not None:
-            self._input.close()
-        for output in self._outputs:
-            while output.read():  # all writers are dead: what there is, is in the pipe
-                pass
-            output.close_source()
+    def _finish(self) -> None:
+        """Everything that must be true before clients hear of the exit; then they do."""
+        self._record.stop_listening()
         if self._log is not None:
             self._log.close()
-        self._clean_upper()
-        self._record(ended)
-        self._flush()
-        self._remove()
-        self._tell(Exited(ended.exit_code, self._usage))
-
-    def _flush(self) -> None:
-        """Hand the client what it has not taken yet, as long as it is there."""
-        while any(output.wants_write for output in self._outputs):
-            poll = select.poll()
-            self._watch(poll)
-            self._handle(dict(poll.poll()))
-        for output in self._outputs:
-            output.drop_client()
-
-    def _give_up(self, failure: Failed) -> None:
-        if self._pid:
-            self._kill(signal.SIGKILL)
-            self._collect()
-            self._clean_upper()
-        self._record(RunState(status="created", exit_code=_EXIT_CODES[failure.kind], error=failure.problem))
-        for output in self._outputs:
-            output.drop_client()
-        self._tell(failure)
-
-    def _clean_upper(self) -> None:
-        remove_stubs(self._request.upper, self._set_up.stubs, self._set_up.parents)
-
-    def _remove(self) -> None:
-        for path in self._request.remove:
+        self._life.note()
+        for path in self._launch.request.remove:
             with suppress(OSError):
                 remove_tree(path)
+        self._record.unlock()
+        self._tell_exit()
 
-    def _record(self, new: RunState) -> None:
-        if self._directory is None or self._lock is None:
-            return
-        with suppress(OSError):
-            if new.pid:
-                state.note_init(self._lock, new.pid)
-            state.write_state(self._directory, new)
+    def _tell_exit(self) -> None:
+        """Tell all clients of the exit; those with streams once they have taken all output, while they are there."""
+        message = Exited(self._life.state.exit_code, self._life.usage)
+        for link in self._links:
+            if link not in self._attachments:
+                link.send(message)
+        while any(not attachment.flushed for attachment in self._attachments.values()):
+            self._loop.turn()
+        for link, attachment in self._attachments.items():
+            attachment.close()
+            link.send(message)
+        self._attachments.clear()
+        self._drop_channels()
 
-    def _tell(self, message: Started | Failed | Exited) -> None:
-        for link in self._links.values():
+    def _give_up(self, failure: Failed) -> None:
+        self._record.write(RunState(status="created", exit_code=EXIT_CODES[failure.kind], error=failure.problem))
+        self._record.unlock()
+        self._drop_channels()
+        self._tell(failure)
+
+    def _drop_channels(self) -> None:
+        if self._channels is not None:
+            self._loop.discard(self._channels)
+            self._channels.close()
+            self._channels = None
+
+    def _tell(self, message: Started | Failed) -> None:
+        for link in self._links:
             link.send(message)
 
+    # Clients
 
-_CLONE_HINT = "see /proc/sys/user/max_*_namespaces, and `system info` for what this host allows"
+    def _accept(self, connection: socket.socket) -> None:
+        link = Link(connection, self._answer, self._gone)
+        self._join(link)
+        link.send(Started(self._life.state.pid))
 
+    def _join(self, link: Link) -> None:
+        self._links.append(link)
+        self._loop.add(link)
 
-def _flags(chosen: Namespaces) -> int:
-    flags = {
-        ns.CLONE_NEWNS: chosen.mount,
-        ns.CLONE_NEWUTS: chosen.uts,
-        ns.CLONE_NEWIPC: chosen.ipc,
-        ns.CLONE_NEWCGROUP: chosen.cgroup,
-        ns.CLONE_NEWPID: chosen.pid,
-        ns.CLONE_NEWNET: chosen.network,
-    }
-    return sum(flag for flag, wanted in flags.items() if wanted)
+    def _gone(self, link: Link) -> None:
+        self._loop.discard(link)
+        self._links.remove(link)
+        attachment = self._attachments.pop(link, None)
+        if attachment is not None:
+            attachment.close()
+            if self._ends_input and self._channels is not None:
+                self._channels.end_input()
+        if link is self._client and self._launch.request.die_with_client:
+            self._life.signal(signal.SIGKILL)
 
+    def _answer(self, link: Link, request: Request) -> None:
+        """Do what a client asks for."""
+        match request:
+            case Signal(number, ends):
+                if ends:
+                    self._want_end()
+                self._life.signal(number)
+            case Stop(number, timeout):
+                self._want_end()
+                self._life.signal(number)
+                if timeout >= 0 and (child := self._life.child) is not None:
+                    self._loop.after(timeout, lambda: child.signal(signal.SIGKILL))
+            case Pause():
+                link.send(self._life.pause())
+            case Unpause():
+                link.send(self._life.unpause())
+            case Attach(stdin, stdout, stderr, detach_keys):
+                streams = link.take((stdin, stdout, stderr))
+                if streams is None:
+                    link.send(Refusal("the streams to attach did not arrive"))
+                else:
+                    self._attach(link, Standard(*streams), detach_keys)
+                    link.send(Done() if self._channels is not None else Refusal("it is restarting"))
+            case Processes():
+                link.send(ProcessList(tuple(self._life.processes())))
+            case _:
+                assert_never(request)
 
-def _kill_descendants() -> None:
-    """Without a pid namespace: kill what the container left running; as their reaper we see them all in the end."""
-    me = os.getpid()
-    while True:
-        with open(f"/proc/{me}/task/{me}/children", encoding="ascii") as file:
-            children = file.read().split()
-        for child in children:
-            with suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
+    def _want_end(self) -> None:
+        """Nobody starts it again; a paused one goes on, so that it can end."""
+        self._life.state = msgspec.structs.replace(self._life.state, wanted_end=True)
+        self._life.unpause()
+
+    @property
+    def _ends_input(self) -> bool:
+        """The program's input ends with a client's: whoever started it gave it one (docker's StdinOnce)."""
+        return self._launch.stdin
+
+    def _attach(self, link: Link, streams: Standard, detach_keys: bytes) -> None:
+        if self._channels is None:  # between two runs
+            for stream in streams:
+                if stream is not None:
+                    os.close(stream)
             return
+        before = self._attachments.pop(link, None)
+        if before is not None:
+            before.close()
+        self._attachments[link] = self._channels.attach(
+            streams, ends_input=self._ends_input, detach_keys=detach_keys, on_detach=lambda: self._detach(link)
+        )
+
+    def _detach(self, link: Link) -> None:
+        attachment = self._attachments.pop(link, None)
+        if attachment is not None:
+            attachment.close()
+            link.send(Detached())
+
+
+class _Exit:
+    """Waits for the exit of a process; a :class:`~contextkernel.runtime.loop.Source`."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self.happened = False
+
+    def interests(self) -> Iterator[tuple[int, int]]:
+        yield self._handle, select.POLLIN
+
+    def ready(self, events: Mapping[int, int]) -> None:
+        self.happened = self.happened or self._handle in events

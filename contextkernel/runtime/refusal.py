@@ -10,13 +10,13 @@ from contextkernel.runtime import state
 
 if TYPE_CHECKING:
     from contextkernel.model.container import LaunchRequest, RunState
-    from contextkernel.model.ports import Process
+    from contextkernel.model.ports import RunningContainer
 
 _NEEDED = ("user_namespace", "mount_namespace", "pid_namespace", "overlay", "pivot_root")
 
 
 class RefusingRuntime:
-    """Implements :class:`contextkernel.model.ports.Runtime` without starting anything.
+    """Implements :class:`contextkernel.model.ports.ContainerRuntime` without starting anything.
 
     Args:
         report: what was found out about the host.
@@ -35,20 +35,21 @@ class RefusingRuntime:
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
-    ) -> Process:
+        detach_keys: bytes = b"",
+    ) -> RunningContainer:
         """Refuse.
 
         Raises:
             HostUnsupported: always, with what is missing and what would help.
         """
-        del stdin, stdout, stderr
+        del stdin, stdout, stderr, detach_keys
         missing = [f"{fact.name} ({fact.reason})" for fact in self._report.facts if _missing(fact.name, fact.verdict)]
         raise HostUnsupported(
             f"this host cannot run {request.argv[0]!r} in a container: {'; '.join(missing) or self._report.tier}",
             hint="; ".join(self._report.remedies) or "see contextkernel doctor",
         )
 
-    def connect(self, state_dir: str) -> Process | None:
+    def connect(self, state_dir: str) -> RunningContainer | None:
         """Nothing runs here."""
         del state_dir
         return None

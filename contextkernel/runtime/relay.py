@@ -1,72 +1,82 @@
-"""The program's streams: to the log, to the client, and from it. Nothing blocks, and a slow client loses no log."""
+"""The program's streams: to the log, to clients, and from them. Nothing blocks, and a slow client loses no log."""
 
 from __future__ import annotations
 
 import os
 import select
 import stat
-import time
-from contextlib import suppress
-
-import msgspec
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from contextkernel.linux.descriptors import own_nonblocking
+from contextkernel.runtime.loop import READABLE, WRITABLE
+
+if TYPE_CHECKING:
+    from contextkernel.runtime.logs import JsonLog
 
 _CHUNK = 65536
 _PIECE = 4096  # what a pipe that polls as writable takes at once (PIPE_BUF)
-_MAX_PENDING = 1 << 20  # the program waits once the client is this far behind, as on a full pipe
-_MAX_LINE = 16384  # docker splits longer lines into several records
+_MAX_PENDING = 1 << 20  # the program waits once a client is this far behind, as on a full pipe
 
 
-class JsonLog:
-    """Docker's json-file log: one object per line of output, with ``log``, ``stream`` and ``time``.
+class Tap:
+    """The end of an output at one client.
 
     Args:
-        path: file to append to.
+        client: descriptor to write to; owned from here on.
     """
 
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        self._partial: dict[str, bytes] = {}
+    def __init__(self, client: int) -> None:
+        self._client: int | None = own_nonblocking(client)
+        self._whole = stat.S_ISREG(os.fstat(self._client).st_mode)
+        self._pending = bytearray()
 
-    def write(self, stream: str, data: bytes) -> None:
-        """Add output; a line is recorded when it is complete, or longer than 16 KiB."""
-        lines = _lines(self._partial.pop(stream, b"") + data)
-        if lines and not lines[-1].endswith(b"\n") and len(lines[-1]) < _MAX_LINE:
-            self._partial[stream] = lines.pop()
-        self._record(stream, lines)
+    @property
+    def open(self) -> bool:
+        """The client is still there."""
+        return self._client is not None
+
+    @property
+    def behind(self) -> int:
+        """Bytes that the client has not got yet."""
+        return len(self._pending)
+
+    def interests(self) -> Iterator[tuple[int, int]]:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if self._client is not None and self._pending:
+            yield self._client, select.POLLOUT
+
+    def ready(self, events: Mapping[int, int]) -> None:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if self._client is not None and self._pending and events.get(self._client, 0) & WRITABLE:
+            self.write()
+
+    def feed(self, data: bytes) -> None:
+        """Give the client ``data``, as much of it now as it takes."""
+        if self._client is not None:
+            self._pending += data
+            self.write()
+
+    def write(self) -> None:
+        """Give the client as much as it takes now."""
+        while self._pending and self._client is not None:
+            if not self._whole and not _writable(self._client):
+                return
+            try:
+                count = os.write(self._client, self._pending if self._whole else self._pending[:_PIECE])
+            except BlockingIOError:
+                return
+            except OSError:  # gone, full, or a terminal that hung up
+                self.close()
+                return
+            del self._pending[:count]
 
     def close(self) -> None:
-        """Record what is left of unfinished lines and close the file."""
-        for stream, rest in self._partial.items():
-            self._record(stream, [rest])
-        os.close(self._file)
-
-    def _record(self, stream: str, lines: list[bytes]) -> None:
-        if not lines:
-            return
-        now = _timestamp(time.time_ns())
-        records = [
-            msgspec.json.encode({"log": line.decode("utf-8", "replace"), "stream": stream, "time": now})
-            for line in lines
-        ]
-        with suppress(OSError):  # a full disk costs the log, not the container
-            os.write(self._file, b"\n".join(records) + b"\n")
-
-
-def _lines(data: bytes) -> list[bytes]:
-    """Split after each newline, and lines that are too long where they are."""
-    *whole, last = data.split(b"\n")
-    lines = [line + b"\n" for line in whole]
-    if last:
-        lines.append(last)
-    return [line[at : at + _MAX_LINE] for line in lines for at in range(0, len(line), _MAX_LINE)]
-
-
-def _timestamp(nanoseconds: int) -> str:
-    """RFC 3339 with nanoseconds, UTC, as docker writes it."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09d}Z"
+        """Forget the client, and what it has not got. Idempotent."""
+        self._pending.clear()
+        if self._client is not None:
+            os.close(self._client)
+            self._client = None
 
 
 class Output:
@@ -74,128 +84,139 @@ class Output:
 
     Args:
         stream: ``stdout`` or ``stderr``.
-        source: reading end of the program's pipe.
-        client: descriptor to write to, or ``None``; owned from here on.
+        source: reading end of the program's pipe, or its terminal; owned from here on.
         log: log to write to, or ``None``.
     """
 
-    def __init__(self, stream: str, source: int, client: int | None, log: JsonLog | None) -> None:
+    def __init__(self, stream: str, source: int, log: JsonLog | None) -> None:
         os.set_blocking(source, False)
-        self._stream = stream
-        self.source: int | None = source
+        self.stream = stream
+        self._source: int | None = source
         self._log = log
-        self._pending = bytearray()
-        self.client = None if client is None else own_nonblocking(client)
-        self._whole = self.client is not None and stat.S_ISREG(os.fstat(self.client).st_mode)
+        self._taps: list[Tap] = []
 
     @property
-    def wants_read(self) -> bool:
-        """There may be more output, and room for it."""
-        return self.source is not None and len(self._pending) < _MAX_PENDING
+    def open(self) -> bool:
+        """There may be more output."""
+        return self._source is not None
 
     @property
-    def wants_write(self) -> bool:
-        """The client has not got everything yet."""
-        return bool(self._pending)
+    def has_room(self) -> bool:
+        """No client is too far behind."""
+        return all(tap.behind < _MAX_PENDING for tap in self._taps)
+
+    def attach(self, client: int) -> Tap:
+        """Give the output from here on to ``client`` too; the descriptor is owned from here on."""
+        tap = Tap(client)
+        self._taps.append(tap)
+        return tap
+
+    def interests(self) -> Iterator[tuple[int, int]]:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        self._taps = [tap for tap in self._taps if tap.open]
+        if self._source is not None and self.has_room:
+            yield self._source, select.POLLIN
+        for tap in self._taps:
+            yield from tap.interests()
+
+    def ready(self, events: Mapping[int, int]) -> None:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if self._source is not None and events.get(self._source, 0) & READABLE:
+            self.read()
+        for tap in self._taps:
+            tap.ready(events)
 
     def read(self) -> bool:
         """Take what the program has written; ``False`` if there was nothing (any more)."""
-        if self.source is None:
+        if self._source is None:
             return False
         try:
-            data = os.read(self.source, _CHUNK)
+            data = os.read(self._source, _CHUNK)
         except BlockingIOError:
             return False
+        except OSError:  # EIO: a terminal that nobody inside has open any more
+            data = b""
         if not data:
-            os.close(self.source)
-            self.source = None
+            self.close_source()
             return False
         if self._log is not None:
-            self._log.write(self._stream, data)
-        if self.client is not None:
-            self._pending += data
-            self.write()
+            self._log.write(self.stream, data)
+        for tap in self._taps:
+            tap.feed(data)
         return True
 
-    def write(self) -> None:
-        """Give the client as much as it takes now."""
-        while self._pending and self.client is not None:
-            if not self._whole and not _writable(self.client):
-                return
-            try:
-                count = os.write(self.client, self._pending if self._whole else self._pending[:_PIECE])
-            except BlockingIOError:
-                return
-            except OSError:  # gone, full, or a terminal that hung up
-                self.drop_client()
-                return
-            del self._pending[:count]
-
-    def drop_client(self) -> None:
-        """Forget the client; the log goes on."""
-        self._pending.clear()
-        if self.client is not None:
-            os.close(self.client)
-            self.client = None
+    def drain(self) -> None:
+        """Take all that is there, and read no more: the program has ended."""
+        while self.read():
+            pass
+        self.close_source()
 
     def close_source(self) -> None:
-        """Read no more."""
-        if self.source is not None:
-            os.close(self.source)
-            self.source = None
+        """Read no more. Idempotent."""
+        if self._source is not None:
+            os.close(self._source)
+            self._source = None
+
+    def close(self) -> None:
+        """Forget the program and all clients. Idempotent."""
+        self.close_source()
+        for tap in self._taps:
+            tap.close()
+        self._taps.clear()
 
 
 def _writable(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
-    return any(events & (select.POLLOUT | select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    return any(events & WRITABLE for _, events in poll.poll(0))
 
 
-class Input:
-    """The program's standard input, from the client.
+class Sink:
+    """The program's standard input.
 
     Args:
-        client: descriptor to read from; owned from here on.
-        sink: writing end of the program's pipe.
+        descriptor: writing end of the program's pipe, or its terminal; owned from here on.
     """
 
-    def __init__(self, client: int, sink: int) -> None:
-        os.set_blocking(sink, False)
-        self.client: int | None = client
-        self.sink: int | None = sink
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor: int | None = descriptor
         self._pending = b""
 
     @property
-    def wants_read(self) -> bool:
-        """Everything read so far has been passed on."""
-        return self.client is not None and self.sink is not None and not self._pending
+    def open(self) -> bool:
+        """The program may still read."""
+        return self._descriptor is not None
 
     @property
-    def wants_write(self) -> bool:
-        """The program has not taken everything yet."""
-        return self.sink is not None and bool(self._pending)
+    def idle(self) -> bool:
+        """Everything so far has been passed on."""
+        return not self._pending
 
-    def read(self) -> None:
-        """Take what the client has; its end is the program's end of input."""
-        if self.client is None:
-            return
-        try:
-            self._pending = os.read(self.client, _CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._pending = b""
-        if self._pending:
-            self.write()
-        else:
+    def interests(self) -> Iterator[tuple[int, int]]:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if self._descriptor is not None:
+            # without interest in writing only a closed other end is reported
+            yield self._descriptor, select.POLLOUT if self._pending else 0
+
+    def ready(self, events: Mapping[int, int]) -> None:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        happened = events.get(self._descriptor, 0) if self._descriptor is not None else 0
+        if happened & select.POLLERR:
             self.close()
+        elif self._pending and happened & WRITABLE:
+            self._write()
 
-    def write(self) -> None:
-        """Pass on as much as the program takes now."""
-        if self.sink is None:
+    def feed(self, data: bytes) -> None:
+        """Pass ``data`` on, as much of it now as the program takes; to be called when :attr:`idle`."""
+        self._pending += data
+        self._write()
+
+    def _write(self) -> None:
+        if self._descriptor is None:
             return
         try:
-            self._pending = self._pending[os.write(self.sink, self._pending) :]
+            self._pending = self._pending[os.write(self._descriptor, self._pending) :]
         except BlockingIOError:
             return
         except OSError:  # the program has closed its input
@@ -203,8 +224,81 @@ class Input:
 
     def close(self) -> None:
         """End of input. Idempotent."""
-        for descriptor in (self.client, self.sink):
-            if descriptor is not None:
-                os.close(descriptor)
-        self.client = self.sink = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
         self._pending = b""
+
+
+class Input:
+    """One client's input for the program.
+
+    Args:
+        client: descriptor to read from; owned from here on.
+        sink: where it goes.
+        ends: the end of this client's input is the program's end of input.
+        scan: looks at what the client has typed: what to pass on, and whether it wants to leave; see
+            :class:`~contextkernel.runtime.detaching.DetachKeys`.
+        leave: called when it wants to.
+    """
+
+    def __init__(
+        self,
+        client: int,
+        sink: Sink,
+        *,
+        ends: bool = True,
+        scan: Callable[[bytes], tuple[bytes, bool]] | None = None,
+        leave: Callable[[], None] | None = None,
+    ) -> None:
+        self._client: int | None = client
+        self._sink = sink
+        self._ends = ends
+        self._scan = scan
+        self._leave = leave
+
+    @property
+    def open(self) -> bool:
+        """The client may have more."""
+        return self._client is not None
+
+    def interests(self) -> Iterator[tuple[int, int]]:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if not self._sink.open:
+            self.close()
+        elif self._client is not None and self._sink.idle:
+            yield self._client, select.POLLIN
+
+    def ready(self, events: Mapping[int, int]) -> None:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if self._client is not None and self._sink.idle and events.get(self._client, 0) & READABLE:
+            self.read()
+
+    def read(self) -> None:
+        """Take what the client has and pass it on."""
+        if self._client is None:
+            return
+        try:
+            data = os.read(self._client, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            if self._ends:
+                self._sink.close()
+            return
+        leaves = False
+        if self._scan is not None:
+            data, leaves = self._scan(data)
+        if data:
+            self._sink.feed(data)
+        if leaves and self._leave is not None:
+            self._leave()
+
+    def close(self) -> None:
+        """Read no more from the client. Idempotent."""
+        if self._client is not None:
+            os.close(self._client)
+            self._client = None

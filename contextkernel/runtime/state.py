@@ -79,12 +79,12 @@ def read_state(state_dir: str) -> RunState:
         return RunState(status="created")
     except (OSError, msgspec.MsgspecError) as problem:
         return RunState(status="dead", exit_code=137, error=f"unreadable state: {problem}")
-    if state.status != "running" or _is_locked(state_dir):
+    if not state.alive or _is_locked(state_dir):
         return state
     with suppress(OSError, msgspec.MsgspecError), open(path, "rb") as file:
         # it may have ended between the two looks
         again = msgspec.json.decode(file.read(), type=RunState)
-        if again.status != "running":
+        if not again.alive:
             return again
     _kill_leftover(state_dir)
     return RunState(

@@ -135,7 +135,7 @@ def recorded_running(directory: str) -> bool:
             state = from_json(source.read(), RunState)
     except (OSError, ValueError):
         return False
-    return state.status == "running" and (state.pid == 0 or os.path.exists(f"/proc/{state.pid}"))
+    return state.alive and (state.pid == 0 or os.path.exists(f"/proc/{state.pid}"))
 
 
 def names_of(sql: sqlite3.Connection, image: Digest) -> list[ImageRef]:

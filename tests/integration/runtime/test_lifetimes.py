@@ -435,8 +435,8 @@ def test_interrupted_launch_leaves_nothing(box, monkeypatch):
         links.append(original(link))
         raise KeyboardInterrupt
 
-    original = client._await_start
-    monkeypatch.setattr(client, "_await_start", interrupted)
+    original = client.await_start
+    monkeypatch.setattr(client, "await_start", interrupted)
     request = box.request(*FOREVER, state=True)
     with pytest.raises(KeyboardInterrupt):
         runtime.launch(request)

@@ -1,0 +1,200 @@
+"""The runs of a container's init: each has its surroundings, its birth, and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contextkernel.errors import ContextKernelError
+from contextkernel.linux import namespaces as ns
+from contextkernel.model.container import RunState, Usage
+from contextkernel.runtime.birth import Birth, Child
+from contextkernel.runtime.facts import refresh
+from contextkernel.runtime.freezing import Freezer, SignalFreezer, descendants
+from contextkernel.runtime.messages import Done, Failed, Refusal
+from contextkernel.runtime.plan import plan_operations
+from contextkernel.runtime.plan_security import plan_namespaces
+from contextkernel.runtime.stubs import remove_stubs
+from contextkernel.runtime.surroundings import Place, surroundings_of
+
+if TYPE_CHECKING:
+    from contextkernel.runtime.channels import Channels
+    from contextkernel.runtime.loop import Loop
+    from contextkernel.runtime.messages import Launch
+
+EXIT_CODES = {"setup": 125, "not_executable": 126, "not_found": 127}
+
+
+class Life:
+    """A container as its monitor has it.
+
+    Args:
+        launch: what to start.
+        permitted: capabilities of this process.
+        loop: for what surroundings wait for.
+        record: called with each new state.
+
+    Attributes:
+        state: what is known of it.
+        usage: of the last run, after its end.
+        child: the init; ``None`` before it was cloned.
+    """
+
+    def __init__(
+        self, launch: Launch, permitted: frozenset[str], loop: Loop, record: Callable[[RunState], None]
+    ) -> None:
+        self._launch = launch
+        self._permitted = permitted
+        self._loop = loop
+        self._record = record
+        self._surroundings = surroundings_of(launch.request)
+        self._birth = Birth()
+        self._pid_namespace = True
+        self._frozen: Freezer | None = None
+        self.state = RunState(status="created")
+        self.usage: Usage | None = None
+
+    @property
+    def child(self) -> Child | None:
+        """The init, until it has been collected."""
+        child = self._birth.child
+        return child if child is not None and child.handle >= 0 else None
+
+    def note(self, **changes: object) -> None:
+        """Change the state and record it."""
+        self.state = msgspec.structs.replace(self.state, **changes)
+        self._record(self.state)
+
+    def start(self, channels: Channels) -> Failed | None:
+        """Enter the surroundings, clone the init, and wait until it has executed the program.
+
+        Args:
+            channels: its streams.
+
+        Returns:
+            Why there is no program; nothing is left of the attempt then, and the state is as it was before.
+        """
+        try:
+            failure = self._attempt(channels)
+        except ContextKernelError as problem:
+            failure = Failed("setup", problem.problem, problem.hint, number=getattr(problem, "number", 0))
+        except Exception as problem:
+            failure = Failed("setup", f"the container's monitor failed: {type(problem).__name__}: {problem}")
+        if failure is None:
+            self._report()
+            pid = self._birth.child.pid if self._birth.child else 0
+            self.note(status="running", pid=pid, exit_code=0, started=time.time_ns(), finished=0, error="")
+            return None
+        if self.child is not None:
+            self.child.signal(signal.SIGKILL)
+            self.collect()
+        else:
+            self._leave()
+        return failure
+
+    def _attempt(self, channels: Channels) -> Failed | None:
+        request, facts = self._launch.request, refresh(self._launch.facts)
+        place = Place(request=request, facts=facts, namespaces=plan_namespaces(request, facts))
+        for surrounding in self._surroundings:
+            place = surrounding.enter(place, self._loop)
+        operations = plan_operations(place.request, place.facts)
+        self._pid_namespace = place.namespaces.pid
+        if not self._pid_namespace:
+            ns.set_child_subreaper()
+        self._birth = Birth()
+        report = self._birth.clone(operations, place.namespaces, channels.child, self._permitted)
+        channels.close_child_ends()
+        if self._birth.child is None:
+            return self._birth.failure
+        for surrounding in self._surroundings:
+            surrounding.settle(self._birth.child.pid)
+        self._birth.await_exec(report)
+        return self._birth.failure
+
+    def collect(self) -> int:
+        """Wait for the init, and for whatever it left behind; take its surroundings away. Its exit code."""
+        if self._birth.child is None:
+            return 0
+        code, seconds, memory = self._birth.child.collect()
+        self.usage = Usage(seconds, memory)
+        if not self._pid_namespace:
+            _kill_descendants()
+        self._frozen = None
+        self._report()
+        self._leave()
+        remove_stubs(self._launch.request.upper, self._birth.set_up.stubs, self._birth.set_up.parents)
+        return code
+
+    def _report(self) -> None:
+        for surrounding in self._surroundings:
+            self.state = surrounding.report(self.state)
+
+    def _leave(self) -> None:
+        for surrounding in reversed(self._surroundings):
+            surrounding.leave()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the init; no error when there is none."""
+        if self.child is not None:
+            self.child.signal(number)
+
+    def processes(self) -> list[int]:
+        """All processes, as the host sees them, parents before children."""
+        return descendants(self._roots())
+
+    def _roots(self) -> list[int]:
+        """Processes that all others descend from."""
+        if not self._pid_namespace:
+            return [pid for pid in descendants([os.getpid()]) if pid != os.getpid()]
+        return [self.child.pid] if self.child is not None else []
+
+    def pause(self) -> Done | Refusal:
+        """Pause all processes."""
+        if self._frozen is not None:
+            return Refusal("it is already paused")
+        if self.state.status != "running":
+            return Refusal("it is restarting, wait until it is running")
+        offered = [freezer for one in self._surroundings if (freezer := one.freezer()) is not None]
+        freezer = offered[0] if offered else SignalFreezer(self._roots)
+        try:
+            freezer.freeze()
+        except ContextKernelError as problem:
+            with suppress(ContextKernelError):
+                freezer.thaw()
+            return Refusal(problem.problem, problem.hint)
+        self._frozen = freezer
+        self.note(status="paused")
+        return Done()
+
+    def unpause(self) -> Done | Refusal:
+        """Let all processes go on."""
+        if self._frozen is None:
+            return Refusal("it is not paused")
+        try:
+            self._frozen.thaw()
+        except ContextKernelError as problem:
+            return Refusal(problem.problem, problem.hint)
+        self._frozen = None
+        self.note(status="running")
+        return Done()
+
+
+def _kill_descendants() -> None:
+    """Without a pid namespace: kill what the container left running; as their reaper we see them all in the end."""
+    me = os.getpid()
+    while True:
+        with open(f"/proc/{me}/task/{me}/children", encoding="ascii") as file:
+            children = file.read().split()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return

@@ -1,0 +1,114 @@
+"""A monitor's connections to clients."""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import TypeAlias
+
+from contextkernel.errors import ContextKernelError
+from contextkernel.runtime import messages
+from contextkernel.runtime.messages import (
+    Attach,
+    Detached,
+    Done,
+    Exited,
+    Failed,
+    Pause,
+    Processes,
+    ProcessList,
+    Refusal,
+    Signal,
+    Started,
+    Stop,
+    Taken,
+    ToMonitor,
+    Unpause,
+)
+
+_CHUNK = 65536
+_MOST = 8  # descriptors that may come at once
+
+Request: TypeAlias = Signal | Stop | Pause | Unpause | Attach | Processes
+Answer: TypeAlias = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
+
+
+class Link:
+    """A connection to one client; a :class:`~contextkernel.runtime.loop.Source`.
+
+    Args:
+        connection: owned from here on.
+        answer: called with each request; takes its descriptors with :meth:`take`.
+        gone: called once, when the client has gone or did not keep to the protocol.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        answer: Callable[[Link, Request], None],
+        gone: Callable[[Link], None],
+    ) -> None:
+        connection.settimeout(0)
+        self._connection = connection
+        self._answer = answer
+        self._gone = gone
+        self._decoder: messages.Decoder[Request] = messages.Decoder(ToMonitor, "monitor", "client")
+        self._descriptors: list[int] = []
+        self._closed = False
+
+    def send(self, message: Answer) -> None:
+        """Send if the client is still there; the few bytes always fit."""
+        with suppress(OSError):
+            messages.send(self._connection, message)
+
+    def take(self, wanted: tuple[bool, ...]) -> tuple[int | None, ...] | None:
+        """Descriptors that came with the request, one for each ``True``; ``None`` when there are too few."""
+        if sum(wanted) > len(self._descriptors):
+            return None
+        return tuple(self._descriptors.pop(0) if there else None for there in wanted)
+
+    def interests(self) -> Iterator[tuple[int, int]]:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if not self._closed:
+            yield self._connection.fileno(), select.POLLIN
+
+    def ready(self, events: Mapping[int, int]) -> None:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if self._closed or self._connection.fileno() not in events:
+            return
+        try:
+            data = self._receive()
+            requests = list(self._decoder.feed(data)) if data else []
+        except BlockingIOError:
+            return
+        except (OSError, ContextKernelError):
+            data = b""
+        if not data:
+            self.close()
+            self._gone(self)
+            return
+        for request in requests:
+            self._answer(self, request)
+
+    def _receive(self) -> bytes:
+        space = socket.CMSG_LEN(_MOST * array.array("i").itemsize)
+        data, notes, _, _ = self._connection.recvmsg(_CHUNK, space, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, content in notes:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received = array.array("i")
+                received.frombytes(content[: len(content) - len(content) % received.itemsize])
+                self._descriptors.extend(received)
+        return data
+
+    def close(self) -> None:
+        """Hang up. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._connection.close()
+        while self._descriptors:
+            os.close(self._descriptors.pop())
