@@ -1,0 +1,289 @@
+"""What is said to ck-network and inside of it: closed unions, one MessagePack message a packet.
+
+The sockets are unix sockets that keep packets apart (``SOCK_SEQPACKET``); descriptors ride on the packet that speaks of
+them. *Service* is the process in the host's network namespace that clients speak to, *inner* is the one beside it that
+changes links, routes and filters.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from contextkernel.errors import Conflict, ContextKernelError, InvalidInput, LaunchFailed, ProtocolViolation
+from contextkernel.model.networking import PortBinding
+from contextkernel.model.networks import NetworkRecord, NetworkState
+from contextkernel.network.plan import Operation
+
+_MAX_PACKET = 1 << 20
+_MAX_DESCRIPTORS = 32
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection to one network that a container is to get.
+
+    Attributes:
+        network: what to connect to.
+        endpoint: id of the connection, 64 hex digits.
+        ip, ip6, mac: as asked for; empty for any.
+        names: what others on this network are to find the container by.
+        links: names that this container alone finds others by: its own name for them, and theirs.
+        priority: see :class:`contextkernel.model.networks.Joining`.
+    """
+
+    network: NetworkRecord
+    endpoint: str
+    ip: str = ""
+    ip6: str = ""
+    mac: str = ""
+    names: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    priority: int = 0
+
+
+class Attach(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Monitor to service: connect the network namespace of the descriptor that comes with this. Answer: Attached.
+
+    It stays connected as long as this connection is open.
+
+    Attributes:
+        container: id.
+        name: of the container.
+        wishes: at least one.
+        ports: to be published.
+        servers: name servers for what is not a container's name; empty: the host's.
+        before: what it had before the service was lost: it gets the same again, and what is still there is kept.
+    """
+
+    container: str
+    name: str
+    wishes: tuple[Wish, ...]
+    ports: tuple[PortBinding, ...] = ()
+    servers: tuple[str, ...] = ()
+    before: NetworkState | None = None
+
+
+class Detach(msgspec.Struct, frozen=True, tag=True):
+    """Monitor to service: the container has ended. Answer: Done, once its addresses, names and ports are free."""
+
+
+class Join(msgspec.Struct, frozen=True, tag=True):
+    """Engine to service: connect a running container to one more network. Answer: Done; its monitor gets Changed."""
+
+    container: str
+    wish: Wish
+
+
+class Part(msgspec.Struct, frozen=True, tag=True):
+    """Engine to service: take a running container off a network. Answer: Done; its monitor gets Changed."""
+
+    container: str
+    network_id: str
+
+
+class Drop(msgspec.Struct, frozen=True, tag=True):
+    """Engine to service: a network is going to be removed; take its bridge down. Answer: Done, or Refused if in use."""
+
+    network_id: str
+
+
+class Attached(msgspec.Struct, frozen=True, tag=True):
+    """Service to monitor: what the container got.
+
+    Attributes:
+        resolver: names are resolved at 127.0.0.11 in the container.
+    """
+
+    state: NetworkState
+    resolver: bool
+
+
+class Changed(msgspec.Struct, frozen=True, tag=True):
+    """Service to monitor, unasked: what the container has now."""
+
+    state: NetworkState
+    resolver: bool
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """Service to client: it is so."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """Service to client: it cannot be."""
+
+    problem: str
+    hint: str | None = None
+    kind: str = "launch"
+    number: int = 0
+
+    def error(self) -> ContextKernelError:
+        """The same as an error to raise."""
+        classes: dict[str, type[ContextKernelError]] = {"conflict": Conflict, "input": InvalidInput}
+        return classes.get(self.kind, LaunchFailed)(self.problem, hint=self.hint)
+
+
+class Adopt(msgspec.Struct, frozen=True, tag=True):
+    """Service to inner: the descriptor that comes with this is the network namespace ``place``. No answer."""
+
+    place: str
+
+
+class Abandon(msgspec.Struct, frozen=True, tag=True):
+    """Service to inner: forget ``place``. No answer."""
+
+    place: str
+
+
+class Apply(msgspec.Struct, frozen=True, tag=True):
+    """Service to inner: apply operations, all or none. Answer: Applied or Failed, with the same number.
+
+    Attributes:
+        unless: do nothing, and answer Applied, if there is a link of this name already.
+    """
+
+    number: int
+    operations: tuple[Operation, ...]
+    unless: str = ""
+
+
+class MakeSockets(msgspec.Struct, frozen=True, tag=True):
+    """Service to inner: make sockets in a place. Answer: Made with the descriptors, or Failed.
+
+    Attributes:
+        place: network namespace; empty for inner's own.
+        bind: address and port; ``None`` leaves them unbound.
+        listen: let them listen.
+    """
+
+    number: int
+    place: str
+    family: int
+    kind: int
+    count: int = 1
+    bind: tuple[str, int] | None = None
+    listen: bool = False
+
+
+class Restore(msgspec.Struct, frozen=True, tag=True):
+    """Service to inner: the last network has gone; set the host's settings back. No answer."""
+
+
+class Applied(msgspec.Struct, frozen=True, tag=True):
+    """Inner to service: done."""
+
+    number: int
+
+
+class Made(msgspec.Struct, frozen=True, tag=True):
+    """Inner to service: the sockets come with this."""
+
+    number: int
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """Inner to service: it could not be done, and nothing has changed."""
+
+    number: int
+    problem: str
+    errno: int = 0
+    hint: str | None = None
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Inner to service: it has loaded what it needs. ``problem`` says why it cannot work."""
+
+    problem: str = ""
+    hint: str | None = None
+
+
+ToService = Attach | Detach | Join | Part | Drop
+FromService = Attached | Changed | Done | Refused
+ToInner = Adopt | Abandon | Apply | MakeSockets | Restore
+FromInner = Applied | Made | Failed | Ready
+
+T = TypeVar("T")
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+@cache
+def _decoder_of(union: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(union)
+
+
+class Link(Generic[T]):
+    """One end of a connection: sends any message, receives those of one union.
+
+    Args:
+        connection: a socket that keeps packets apart.
+        union: the messages that may come.
+        receiver, sender: names of the two processes, for errors.
+    """
+
+    def __init__(self, connection: socket.socket, union: Any, receiver: str, sender: str) -> None:
+        self._connection = connection
+        self._decoder: msgspec.msgpack.Decoder[T] = _decoder_of(union)
+        self._expected = " or ".join(kind.__name__ for kind in getattr(union, "__args__", (union,)))
+        self._receiver = receiver
+        self._sender = sender
+
+    def fileno(self) -> int:
+        """Its descriptor, -1 once it is closed."""
+        return self._connection.fileno()
+
+    @property
+    def connection(self) -> socket.socket:
+        """The socket."""
+        return self._connection
+
+    def send(self, message: msgspec.Struct, descriptors: Sequence[int] = ()) -> None:
+        """Send one message; descriptors are duplicated into the receiver.
+
+        Raises:
+            OSError: the connection is broken, or (not blocking) full.
+        """
+        notes = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        self._connection.sendmsg([_ENCODER.encode(message)], notes, socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[T | None, list[int]]:
+        """The next message and its descriptors, which are the caller's; ``None`` when the other side has gone.
+
+        Raises:
+            ProtocolViolation: it is none of the union; its descriptors are closed.
+            BlockingIOError: there is none yet. OSError: the connection is broken.
+        """
+        numbers = array.array("i")
+        space = socket.CMSG_LEN(_MAX_DESCRIPTORS * numbers.itemsize)
+        data, notes, _, _ = self._connection.recvmsg(_MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, note in notes:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                numbers.frombytes(note[: len(note) - len(note) % numbers.itemsize])
+        if not data:
+            return None, list(numbers)
+        try:
+            return self._decoder.decode(data), list(numbers)
+        except msgspec.MsgspecError as problem:
+            for number in numbers:
+                os.close(number)
+            raise ProtocolViolation(
+                f"the {self._receiver} expected {self._expected} from the {self._sender}, "
+                f"got {_name(data)!r}: {problem}"
+            ) from problem
+
+    def close(self) -> None:
+        """End the connection. Idempotent."""
+        self._connection.close()
+
+
+def _name(data: bytes) -> str:
+    """The tag of a message that could not be decoded."""
+    try:
+        return str(msgspec.msgpack.decode(data)["type"])
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        return repr(data[:20])

@@ -1,0 +1,100 @@
+"""The packet filter rules of one bridge as values. Pure; ``apply`` turns them into nf_tables messages.
+
+What docker's rules come to (moby, daemon/libnetwork/drivers/bridge): a bridge's containers reach each other and the
+outside, the outside reaches them only in answer; an internal network is closed; what leaves has the host's address.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from contextkernel.network.plan import AddRules
+
+ChainName = Literal["postrouting", "forward", "prerouting"]
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """Where packets pass by: hook, kind and priority as in nft(8)."""
+
+    name: ChainName
+    kind: Literal["nat", "filter"]
+    priority: int
+
+
+class Entered(msgspec.Struct, frozen=True):
+    """The packet came in by this link, or (``other``) by any other."""
+
+    link: str
+    other: bool = False
+
+
+class Leaves(msgspec.Struct, frozen=True):
+    """The packet goes out by this link, or (``other``) by any other."""
+
+    link: str
+    other: bool = False
+
+
+class From(msgspec.Struct, frozen=True):
+    """The packet's source lies in this subnet."""
+
+    subnet: str
+
+
+class Known(msgspec.Struct, frozen=True):
+    """The packet belongs to a connection that exists, or is related to one."""
+
+
+class Tcp(msgspec.Struct, frozen=True):
+    """TCP over IPv4."""
+
+
+class Accept(msgspec.Struct, frozen=True):
+    """Let it pass."""
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """Let it vanish."""
+
+
+class Masquerade(msgspec.Struct, frozen=True):
+    """Give it the address of the link that it leaves by."""
+
+
+class Redirect(msgspec.Struct, frozen=True):
+    """Lead it to a port of this namespace."""
+
+    port: int
+
+
+Part: TypeAlias = Entered | Leaves | From | Known | Tcp | Accept | Drop | Masquerade | Redirect
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What a packet of a chain must be, and what then happens to it; the last part is the verdict."""
+
+    chain: ChainName
+    parts: tuple[Part, ...]
+
+
+CHAINS = (Chain("postrouting", "nat", 100), Chain("forward", "filter", 0), Chain("prerouting", "nat", -100))
+
+
+def rules_of(wanted: AddRules) -> tuple[Rule, ...]:
+    """The rules of a bridge, in order."""
+    bridge = wanted.bridge
+    rules = [
+        Rule("postrouting", (From(subnet), Leaves(bridge, other=True), Masquerade())) for subnet in wanted.masquerade
+    ]
+    within = Drop() if wanted.apart else Accept()
+    rules.append(Rule("forward", (Entered(bridge), Leaves(bridge), within)))
+    if wanted.closed:
+        rules.append(Rule("forward", (Entered(bridge), Drop())))
+    else:
+        rules.append(Rule("forward", (Leaves(bridge), Known(), Accept())))
+    rules.append(Rule("forward", (Leaves(bridge), Drop())))
+    if wanted.redirect:
+        rules.append(Rule("prerouting", (Entered(bridge), Tcp(), Redirect(wanted.redirect))))
+    return tuple(rules)
