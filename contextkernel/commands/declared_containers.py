@@ -140,7 +140,14 @@ CONTAINERS = (
         arguments="CONTAINER",
         summary="Show what a container has written",
         options=(
+            Option(name="details", help="Put labels and variables before each line that the log carries (--log-opt)"),
             Option(name="follow", short="f", help="Go on until the container ends"),
+            Option(
+                name="since",
+                kind="string",
+                metavar="string",
+                help="Only what was written since: a time, or 10m for ago",
+            ),
             Option(
                 name="tail",
                 short="n",
@@ -150,6 +157,7 @@ CONTAINERS = (
                 help="Number of lines from the end, or all",
             ),
             Option(name="timestamps", short="t", help="Put the time before each line"),
+            Option(name="until", kind="string", metavar="string", help="Only what was written until then"),
         ),
         minimum=1,
         maximum=1,

@@ -145,7 +145,16 @@ def logs(call: Call) -> Outcome:
             limit = None
     name = call.parsed.arguments[0]
     follow, timestamps = call.parsed.flag("follow"), call.parsed.flag("timestamps")
-    for stream, line in call.engine.logs(name, tail=limit, follow=follow, timestamps=timestamps):
+    lines = call.engine.logs(
+        name,
+        tail=limit,
+        follow=follow,
+        timestamps=timestamps,
+        since=call.parsed.maybe("since"),
+        until=call.parsed.maybe("until"),
+        details=call.parsed.flag("details"),
+    )
+    for stream, line in lines:
         call.face.write_output(stream, line)
     return Outcome(value=Nothing())
 

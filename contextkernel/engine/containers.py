@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from contextkernel.engine.builds import Builds
+from contextkernel.engine.log_lines import lines_of
 from contextkernel.errors import ImageNotFound
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
     from contextkernel.engine.asked import CreateKeywords
+    from contextkernel.engine.moments import Moment
     from contextkernel.model.container import Bind, Network, Tmpfs
     from contextkernel.model.ports import Reporter
     from contextkernel.model.results import ContainerRow, RunResult
@@ -166,17 +169,45 @@ class ContainerVerbs(Builds):
         return tuple(rows[: 1 if latest else limit])
 
     def logs(
-        self, container: str, *, tail: int | None = None, follow: bool = False, timestamps: bool = False
+        self,
+        container: str,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        timestamps: bool = False,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        details: bool = False,
     ) -> Iterator[tuple[str, bytes]]:
-        """Yield ``(stream, line)`` of a container's output; ``timestamps`` puts the time before each line."""
-        containers = self._containers
-        for stream, when, line in containers.logs(containers.find(container), tail=tail, follow=follow):
-            yield stream, f"{when} ".encode() + line if timestamps else line
+        """Yield ``(stream, line)`` of a container's output.
 
-    def stop(self, container: str, *, timeout: int | None = None) -> None:
-        """Stop a container: its stop signal, then SIGKILL after ``timeout`` seconds."""
+        Args:
+            tail: only the last lines.
+            follow: go on until the container ends.
+            timestamps: put the time before each line.
+            since, until: only what was written then; see :meth:`events`.
+            details: put labels and variables before each line that the log was asked to carry (``--log-opt labels``).
+
+        Raises:
+            Conflict: the container keeps no log. InvalidInput: ``since`` or ``until`` is no moment.
+        """
+        from contextkernel.engine.moments import nanoseconds
+
         containers = self._containers
-        containers.stop(containers.find(container), timeout)
+        now = time.time_ns()
+        records = containers.logs(
+            containers.find(container),
+            tail=tail,
+            follow=follow,
+            since=nanoseconds(since, now=now),
+            until=nanoseconds(until, now=now),
+        )
+        return lines_of(records, timestamps=timestamps, details=details)
+
+    def stop(self, container: str, *, timeout: int | None = None, signal: str | None = None) -> None:
+        """Stop a container: a signal (default: its stop signal), then SIGKILL after ``timeout`` seconds."""
+        containers = self._containers
+        containers.stop(containers.find(container), timeout, signal)
 
     def kill(self, container: str, *, signal: str = "KILL") -> None:
         """Send a signal to a running container."""

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from contextkernel.model.digest import Digest
-from contextkernel.model.life import Life
+from contextkernel.model.life import Health, Life, LogRules
 from contextkernel.model.mounts import Mount
 from contextkernel.model.networking import Networking
 from contextkernel.model.resources import Resources
@@ -81,6 +81,18 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     life: Life = Life()
 
 
+class Telling(msgspec.Struct, frozen=True):
+    """Where a monitor tells what happens to its container, and what it tells with each event.
+
+    Attributes:
+        root: directory of the store.
+        attributes: docker's: labels, image, name.
+    """
+
+    root: str
+    attributes: dict[str, str]
+
+
 class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     """All a runtime needs to start one process tree in its own namespaces.
 
@@ -105,6 +117,8 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
         mounts: what a build step sees besides its layers.
         secret_env: variables in addition to ``env``.
         networking, volumes, resources, security, life: see ContainerSpec; a build step has none of these.
+        log_rules: how the log is written.
+        telling: where events go; ``None``: nowhere.
     """
 
     id: str
@@ -140,6 +154,8 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     resources: Resources = Resources()
     security: Security = Security()
     life: Life = Life()
+    log_rules: LogRules = LogRules()
+    telling: Telling | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -155,17 +171,6 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 Status = Literal["created", "running", "paused", "restarting", "exited", "dead"]
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What health checks have found.
-
-    Attributes:
-        failing_streak: failures in a row.
-    """
-
-    status: Literal["starting", "healthy", "unhealthy"] = "starting"
-    failing_streak: int = 0
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Protocol
 from contextkernel.model.container import LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import CopyRequest, Entry, ExportRequest, LayerFacts, MakeDirRequest
+from contextkernel.model.life import RestartPolicy
 
 
 class Process(Protocol):
@@ -82,6 +83,14 @@ class RunningContainer(Process, Protocol):
 
         Raises:
             Conflict: it is not paused, or has ended.
+        """
+        ...
+
+    def update(self, restart: RestartPolicy) -> None:
+        """Change the restart policy, from the next exit on.
+
+        Raises:
+            Conflict: it has ended.
         """
         ...
 

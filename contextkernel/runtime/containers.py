@@ -16,16 +16,18 @@ import msgspec
 
 from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
 from contextkernel.layer.lowers import overlay_lowers
-from contextkernel.model.container import ContainerSpec, LaunchRequest, RunState
+from contextkernel.model.container import ContainerSpec, LaunchRequest, RunState, Telling
 from contextkernel.model.life import Life
 from contextkernel.model.mounts import Mount
 from contextkernel.model.networking import Networking
 from contextkernel.model.resources import Resources
 from contextkernel.model.results import ContainerRow
 from contextkernel.model.security import Security
+from contextkernel.runtime import log_options
 from contextkernel.runtime import spec as rules
+from contextkernel.runtime.container_changes import ContainerChanges
 from contextkernel.runtime.events import EventLog, event_attributes
-from contextkernel.runtime.log_reading import read_log
+from contextkernel.runtime.log_reading import LogRecord, read_log
 
 if TYPE_CHECKING:
     from contextkernel.model.container import Bind, Network, Tmpfs
@@ -62,7 +64,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     life: Life = Life()
 
 
-class Containers:
+class Containers(ContainerChanges):
     """The containers of one store.
 
     Args:
@@ -139,15 +141,12 @@ class Containers:
             mounts=options.mounts,
             resources=options.resources,
             security=options.security,
-            life=options.life,
+            life=rules.merge_life(options.life, config.healthcheck),
         )
+        _check_life(spec)
         self._store.add_container(spec)
         self.tell(spec, "create")
         return spec
-
-    def tell(self, spec: ContainerSpec, action: str, **attributes: str) -> None:
-        """Note that something happened to a container, with docker's attributes."""
-        self._events.write("container", action, spec.id, event_attributes(spec, attributes))
 
     def start(
         self, spec: ContainerSpec, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
@@ -180,7 +179,7 @@ class Containers:
             tmpfs=spec.tmpfs,
             init=spec.init,
             state_dir=directory,
-            log=os.path.join(directory, "log.json"),
+            log=None if spec.life.logs.driver == "none" else os.path.join(directory, "log.json"),
             remove=(directory,) if spec.auto_remove else (),
             fake_ids=self._fake_ids,
             open_stdin=spec.stdin_open and stdin is not None,
@@ -189,6 +188,8 @@ class Containers:
             resources=spec.resources,
             security=spec.security,
             life=spec.life,
+            log_rules=log_options.rules(spec),
+            telling=Telling(self._store.root, event_attributes(spec, {})),
         )
         try:
             return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr)
@@ -259,7 +260,7 @@ class Containers:
             same = False
         return spec.image if same else spec.image_id.short
 
-    def stop(self, spec: ContainerSpec, timeout: int | None = None) -> None:
+    def stop(self, spec: ContainerSpec, timeout: int | None = None, signal: str | None = None) -> None:
         """Send the stop signal, and SIGKILL after ``timeout`` seconds (default: the container's; negative: never).
 
         The end is wanted: no restart policy starts it again. A paused container is resumed for it.
@@ -268,10 +269,12 @@ class Containers:
         if process is None:
             return
         try:
-            process.stop(rules.signal_number(spec.stop_signal), spec.stop_timeout if timeout is None else timeout)
+            number = rules.signal_number(signal or spec.stop_signal)
+            process.stop(number, spec.stop_timeout if timeout is None else timeout)
             process.wait()
         finally:
             process.close()
+        self.tell(spec, "stop")
 
     def kill(self, spec: ContainerSpec, signal: str) -> None:
         """Send a signal.
@@ -330,6 +333,7 @@ class Containers:
 
     def _forget(self, spec: ContainerSpec) -> None:
         directory = self._store.container_dir(spec.id)
+        there = os.path.isdir(directory)
         try:
             shutil.rmtree(directory)
         except FileNotFoundError:
@@ -340,20 +344,45 @@ class Containers:
             if problem.errno != errno.ENOTEMPTY:  # its monitor is just ending: the store removes the rest later
                 raise
         self._store.remove_container(spec.id)
-        self.tell(spec, "destroy")
+        if there:  # else its monitor has removed it, and told so
+            self.tell(spec, "destroy")
 
     def logs(
-        self, spec: ContainerSpec, *, tail: int | None = None, follow: bool = False
-    ) -> Iterator[tuple[str, str, bytes]]:
-        """``(stream, time, line)`` of the container's log, oldest first.
+        self,
+        spec: ContainerSpec,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> Iterator[LogRecord]:
+        """The records of the container's log, oldest first.
 
         Args:
             spec: the container.
-            tail: only the last lines.
+            tail: only the last ones.
             follow: go on until the container has exited.
+            since, until: nanoseconds since the epoch.
+
+        Raises:
+            Conflict: the container keeps no log.
         """
+        if spec.life.logs.driver == "none":
+            raise Conflict(
+                f"container {spec.name!r} keeps no log (--log-driver none)",
+                hint="create it without --log-driver none to be able to read its output later",
+            )
         path = os.path.join(self._store.container_dir(spec.id), "log.json")
-        return read_log(path, lambda: self.state(spec).alive, tail=tail, follow=follow)
+        return read_log(path, lambda: self.state(spec).alive, tail=tail, follow=follow, since=since, until=until)
+
+
+def _check_life(spec: ContainerSpec) -> None:
+    if spec.auto_remove and spec.life.restart.name != "no":
+        raise InvalidInput(
+            f"a container that is removed at its end (--rm) cannot be restarted (--restart {spec.life.restart.name})",
+            hint="leave one of the two out",
+        )
+    log_options.check(spec.life.logs)
 
 
 def _when(nanoseconds: int) -> datetime:

@@ -28,12 +28,13 @@ from contextkernel.runtime.messages import (
     Taken,
     ToMonitor,
     Unpause,
+    Update,
 )
 
 _CHUNK = 65536
 _MOST = 8  # descriptors that may come at once
 
-Request: TypeAlias = Signal | Stop | Pause | Unpause | Attach | Processes
+Request: TypeAlias = Signal | Stop | Pause | Unpause | Attach | Update | Processes
 Answer: TypeAlias = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
 
 

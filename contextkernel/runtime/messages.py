@@ -17,6 +17,7 @@ import msgspec
 from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFailed, ProtocolViolation
 from contextkernel.model.container import LaunchRequest, Usage
 from contextkernel.model.ids import IdMap
+from contextkernel.model.life import RestartPolicy
 from contextkernel.runtime.facts import HostFacts
 
 _LENGTH = struct.Struct(">I")
@@ -83,6 +84,16 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
     number: int
     timeout: int
+
+
+class Update(msgspec.Struct, frozen=True, tag=True):
+    """Client to monitor: change what can be changed while the container runs. The answer is :class:`Done`.
+
+    Attributes:
+        restart: the restart policy from now on.
+    """
+
+    restart: RestartPolicy
 
 
 class Pause(msgspec.Struct, frozen=True, tag=True):
@@ -211,7 +222,7 @@ class SetUp(msgspec.Struct, frozen=True, tag=True):
 
 ToLauncher = Hello | Launch
 FromLauncher = Welcome | Refused
-ToMonitor = Signal | Stop | Pause | Unpause | Attach | Processes
+ToMonitor = Signal | Stop | Pause | Unpause | Attach | Update | Processes
 FromMonitor = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
 FromChild = SetUp | Failed
 

@@ -22,6 +22,7 @@ from contextkernel.linux import namespaces as ns
 from contextkernel.linux.tree import remove_tree
 from contextkernel.model.container import RunState
 from contextkernel.runtime import messages
+from contextkernel.runtime.birth import Child
 from contextkernel.runtime.channels import Attachment, Channels, Standard
 from contextkernel.runtime.life import EXIT_CODES, Life
 from contextkernel.runtime.links import Link, Request
@@ -43,9 +44,11 @@ from contextkernel.runtime.messages import (
     Stop,
     Taken,
     Unpause,
+    Update,
 )
 from contextkernel.runtime.record import Record
-from contextkernel.runtime.restarting import restart_delay
+from contextkernel.runtime.restarting import Restarting
+from contextkernel.runtime.telling import Teller
 
 
 def run_monitor(launch: Launch, connection: socket.socket, streams: list[int], permitted: frozenset[str]) -> NoReturn:
@@ -85,11 +88,14 @@ class Monitor:
         self._loop = Loop()
         self._record = Record(launch.request.state_dir, self._accept)
         self._life = Life(launch, permitted, self._loop, self._record.write)
+        self._restarting = Restarting(launch.request.life.restart)
+        self._teller = Teller(launch.request)
         self._log: JsonLog | None = None
         self._channels: Channels | None = None
         self._client = Link(connection, self._answer, self._gone)
         self._links: list[Link] = []
         self._attachments: dict[Link, Attachment] = {}
+        self._dies = False  # the end that comes now has not been told
 
     def run(self, streams: Standard) -> None:
         """Start the container, serve it, end it.
@@ -102,7 +108,7 @@ class Monitor:
             self._record.open()
             self._loop.add(self._record)
             if self._launch.request.log is not None:
-                self._log = JsonLog(self._launch.request.log)
+                self._log = JsonLog(self._launch.request.log, self._launch.request.log_rules)
             channels = self._connect(streams)
         except ContextKernelError as problem:
             self._give_up(Failed("setup", problem.problem, problem.hint))
@@ -116,6 +122,7 @@ class Monitor:
         if failure is not None:
             self._give_up(failure)
             return
+        self._teller("start")
         self._tell(Started(self._life.state.pid))
         while self._serve():
             pass
@@ -152,13 +159,17 @@ class Monitor:
         code = self._life.collect()
         if self._channels is not None:
             self._channels.end()
+        if self._log is not None:
+            self._log.flush()
         ended = {"pid": 0, "exit_code": code, "finished": time.time_ns()}
         last = msgspec.structs.replace(self._life.state, **ended)
-        delay = None if last.wanted_end else restart_delay(self._launch.request, last)
+        delay = self._restarting.delay(last)
         if delay is None:
             self._life.state = msgspec.structs.replace(last, status="exited")
+            self._dies = True
             return False
-        self._life.note(status="restarting", **ended)
+        self._life.note(status="restarting", restart_count=last.restart_count + 1, **ended)
+        self._tell_death()
         self._tell_exit()
         return self._again(delay)
 
@@ -177,7 +188,7 @@ class Monitor:
             code = EXIT_CODES[failure.kind]
             self._life.state = msgspec.structs.replace(before, status="exited", exit_code=code, error=failure.problem)
             return False
-        self._life.note(restart_count=before.restart_count + 1)
+        self._teller("start")
         return True
 
     def _finish(self) -> None:
@@ -186,11 +197,21 @@ class Monitor:
         if self._log is not None:
             self._log.close()
         self._life.note()
+        if self._dies:
+            self._tell_death()
         for path in self._launch.request.remove:
             with suppress(OSError):
                 remove_tree(path)
+        if self._launch.request.remove:
+            self._teller("destroy")
         self._record.unlock()
         self._tell_exit()
+
+    def _tell_death(self) -> None:
+        state = self._life.state
+        if state.oom_killed:
+            self._teller("oom")
+        self._teller("die", execDuration=(state.finished - state.started) // 10**9, exitCode=state.exit_code)
 
     def _tell_exit(self) -> None:
         """Tell all clients of the exit; those with streams once they have taken all output, while they are there."""
@@ -250,16 +271,19 @@ class Monitor:
             case Signal(number, ends):
                 if ends:
                     self._want_end()
-                self._life.signal(number)
+                self._kill(number)
             case Stop(number, timeout):
                 self._want_end()
-                self._life.signal(number)
+                self._kill(number)
                 if timeout >= 0 and (child := self._life.child) is not None:
-                    self._loop.after(timeout, lambda: child.signal(signal.SIGKILL))
+                    self._loop.after(timeout, lambda: self._kill_late(child))
             case Pause():
-                link.send(self._life.pause())
+                link.send(self._told("pause", self._life.pause()))
             case Unpause():
-                link.send(self._life.unpause())
+                link.send(self._told("unpause", self._life.unpause()))
+            case Update(restart):
+                self._restarting.policy = restart
+                link.send(Done())
             case Attach(stdin, stdout, stderr, detach_keys):
                 streams = link.take((stdin, stdout, stderr))
                 if streams is None:
@@ -272,10 +296,25 @@ class Monitor:
             case _:
                 assert_never(request)
 
+    def _told(self, action: str, answer: Done | Refusal) -> Done | Refusal:
+        if isinstance(answer, Done):
+            self._teller(action)
+        return answer
+
+    def _kill(self, number: int) -> None:
+        if self._life.child is not None:
+            self._teller("kill", signal=number)
+            self._life.signal(number)
+
+    def _kill_late(self, child: Child) -> None:
+        """The end was asked for, and has not come in time."""
+        if child is self._life.child:
+            self._kill(signal.SIGKILL)
+
     def _want_end(self) -> None:
         """Nobody starts it again; a paused one goes on, so that it can end."""
         self._life.state = msgspec.structs.replace(self._life.state, wanted_end=True)
-        self._life.unpause()
+        self._told("unpause", self._life.unpause())
 
     @property
     def _ends_input(self) -> bool:

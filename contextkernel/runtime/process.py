@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from contextkernel.errors import Conflict, LaunchFailed, ProtocolViolation
+from contextkernel.model.life import RestartPolicy
 from contextkernel.runtime import messages
 from contextkernel.runtime.messages import (
     Attach,
@@ -28,6 +29,7 @@ from contextkernel.runtime.messages import (
     Stop,
     Taken,
     Unpause,
+    Update,
 )
 
 if TYPE_CHECKING:
@@ -126,6 +128,10 @@ class ContainerProcess:
     def unpause(self) -> None:
         """Let all processes go on; see the port."""
         self._ask(Unpause())
+
+    def update(self, restart: RestartPolicy) -> None:
+        """Change the restart policy; see the port."""
+        self._ask(Update(restart))
 
     def processes(self) -> tuple[int, ...]:
         """Process ids as the host sees them; see the port."""

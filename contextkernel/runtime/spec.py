@@ -10,7 +10,11 @@ import signal as signals
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from contextkernel.errors import InvalidInput
+from contextkernel.model.life import Life
+from contextkernel.model.oci import Healthcheck
 
 if TYPE_CHECKING:
     from contextkernel.model.oci import RunConfig
@@ -117,3 +121,29 @@ def shown_command(argv: Sequence[str]) -> str:
     """The command as ``docker ps`` shows it: words with a space are put in single quotes."""
     head, *rest = argv
     return " ".join([head, *(f"'{word}'" if " " in word else word for word in rest)])
+
+
+def merge_life(asked: Life, healthcheck: Healthcheck | None) -> Life:
+    """What was asked for, completed by the image's health check (moby, daemon/commit.go).
+
+    Each setting of the check that the user left out is the image's; ``--no-healthcheck`` takes it away.
+
+    Args:
+        asked: what the user wants; a check without a test changes the settings of the image's.
+        healthcheck: the image's.
+    """
+    own = asked.healthcheck
+    if own is None:
+        merged = healthcheck
+    elif healthcheck is None or (own.test or ("",))[0] == "NONE":
+        merged = own
+    else:
+        merged = Healthcheck(
+            test=own.test or healthcheck.test,
+            interval=own.interval or healthcheck.interval,
+            timeout=own.timeout or healthcheck.timeout,
+            start_period=own.start_period or healthcheck.start_period,
+            start_interval=own.start_interval or healthcheck.start_interval,
+            retries=own.retries or healthcheck.retries,
+        )
+    return msgspec.structs.replace(asked, healthcheck=merged)

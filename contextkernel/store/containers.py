@@ -51,10 +51,7 @@ class Containers:
                     spec = msgspec.structs.replace(spec, name=generate_name(taken))
                 row = sql.execute("SELECT id FROM containers WHERE name = ? OR id = ?", (spec.name, spec.id)).fetchone()
                 if row:
-                    raise NameInUse(
-                        f'the container name "/{spec.name}" is already in use by container "{row[0]}"',
-                        hint=f"remove that container (rm {spec.name}) or choose another name",
-                    )
+                    raise _name_in_use(spec.name, row[0])
                 if not sql.execute("SELECT 1 FROM images WHERE id = ?", (str(spec.image_id),)).fetchone():
                     raise ImageNotFound(
                         f"no such image: {spec.image_id}", hint="it was removed meanwhile; build or pull it"
@@ -80,6 +77,14 @@ class Containers:
                 self._undo(spec.id)
             raise
         return spec
+
+    def replace(self, spec: ContainerSpec) -> None:
+        """See ``Store.replace_container``."""
+        with self._database.transaction() as sql:
+            row = sql.execute("SELECT id FROM containers WHERE name = ? AND id <> ?", (spec.name, spec.id)).fetchone()
+            if row:
+                raise _name_in_use(spec.name, row[0])
+            sql.execute("UPDATE containers SET name = ?, spec = ? WHERE id = ?", (spec.name, to_json(spec), spec.id))
 
     def _undo(self, id: str) -> None:
         import shutil
@@ -135,6 +140,13 @@ class Containers:
             sql.execute("DELETE FROM containers WHERE id = ?", (id,))
             if _ID.match(id) and os.path.isdir(self._paths.container(id)):
                 sql.execute("INSERT OR IGNORE INTO trash (path) VALUES (?)", (f"containers/{id}",))
+
+
+def _name_in_use(name: str, id: str) -> NameInUse:
+    return NameInUse(
+        f'the container name "/{name}" is already in use by container "{id}"',
+        hint=f"remove that container (rm {name}) or choose another name",
+    )
 
 
 def _listed(specs: Sequence[ContainerSpec]) -> str:

@@ -551,6 +551,10 @@ class Store:
         """
         return self._containers.add(spec)
 
+    def replace_container(self, spec: ContainerSpec) -> None:
+        """Record another name or other options for the container of this id; errors as :meth:`add_container`."""
+        self._containers.replace(spec)
+
     def container(self, text: str) -> ContainerSpec:
         """The container that ``text`` names: an id, a name, or a unique part of an id from its start.
 

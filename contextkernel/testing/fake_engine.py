@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
     from contextkernel.engine.asked import CreateKeywords
     from contextkernel.engine.contexts import BuildContext
+    from contextkernel.engine.moments import Moment
     from contextkernel.model.container import Bind, Network, Tmpfs
     from contextkernel.model.outputs import Annotation, Attest, Output
 
@@ -444,10 +445,27 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords):
         return tuple(rows[: 1 if latest else limit])
 
     def logs(
-        self, container: str, *, tail: int | None = None, follow: bool = False, timestamps: bool = False
+        self,
+        container: str,
+        *,
+        tail: int | None = None,
+        follow: bool = False,
+        timestamps: bool = False,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        details: bool = False,
     ) -> Iterator[tuple[str, bytes]]:
         """:attr:`stdout` and :attr:`stderr`, line by line."""
-        self._note("logs", container=container, tail=tail, follow=follow, timestamps=timestamps)
+        self._note(
+            "logs",
+            container=container,
+            tail=tail,
+            follow=follow,
+            timestamps=timestamps,
+            since=since,
+            until=until,
+            details=details,
+        )
         self._container(container)
         lines = [
             (s, line)
@@ -458,9 +476,9 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords):
         for stream, line in lines if tail is None else lines[max(0, len(lines) - tail) :]:
             yield stream, when + line
 
-    def stop(self, container: str, *, timeout: int | None = None) -> None:
+    def stop(self, container: str, *, timeout: int | None = None, signal: str | None = None) -> None:
         """Check that the container is there."""
-        self._note("stop", container=container, timeout=timeout)
+        self._note("stop", container=container, timeout=timeout, signal=signal)
         self._container(container)
 
     def kill(self, container: str, *, signal: str = "KILL") -> None:
