@@ -18,7 +18,7 @@ _TURNS = 64  # datagrams before others have their turn
 _HELD = 16  # datagrams of a sender that wait for the flow to be made
 _IP_PKTINFO = 8
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 49, 50
-_ANCILLARY = 64
+ANCILLARY = 64  # bytes that hold what ask_for_source() asks for
 
 
 class DatagramRelay:
@@ -39,13 +39,7 @@ class DatagramRelay:
         self._dialer: Dialer | None = None
         self._address: tuple[str, int] | None = None
         self._flows: OrderedDict[tuple[Any, ...], _Flow] = OrderedDict()
-        self._six = one.family == socket.AF_INET6
-        # the answer must come from the address that was asked: a host has several
-        with suppress(OSError):
-            if self._six:
-                one.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
-            else:
-                one.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        ask_for_source(one)
         loop.add_reader(one.fileno(), self._receive)
 
     @property
@@ -69,12 +63,12 @@ class DatagramRelay:
     def _receive(self) -> None:
         for _ in range(_TURNS):
             try:
-                data, notes, _, sender = self._socket.recvmsg(_LARGEST, _ANCILLARY)
+                data, notes, _, sender = self._socket.recvmsg(_LARGEST, ANCILLARY)
             except BlockingIOError:
                 return
             except OSError:
                 continue  # what a sender did not get (ICMP): not ours to pass on
-            flow = self._flow(sender, _source(notes))
+            flow = self._flow(sender, source_of(notes))
             if flow is not None:
                 flow.send(data)
 
@@ -164,7 +158,16 @@ class _Flow:
         self._timer = self._loop.call_later(self._idle, self._look)
 
 
-def _source(notes: list[tuple[int, int, bytes]]) -> tuple[int, int, bytes] | None:
+def ask_for_source(one: socket.socket) -> None:
+    """Have a socket tell at which address a datagram arrived: the answer must come from there; a host has several."""
+    with suppress(OSError):
+        if one.family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+        else:
+            one.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+
+def source_of(notes: list[tuple[int, int, bytes]]) -> tuple[int, int, bytes] | None:
     """The ancillary message that has an answer sent from where the question was sent to."""
     for level, kind, data in notes:
         if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):

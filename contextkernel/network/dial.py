@@ -160,7 +160,9 @@ def family_of(host: str) -> socket.AddressFamily:
 def connect(loop: Loop, made: socket.socket, address: tuple[str, int], patience: float, done: Dialled) -> None:
     """Connect a socket that does not block, and call ``done`` with it, or with what was wrong (it is closed then)."""
     try:
-        socket.inet_pton(made.family, address[0])  # never a name: to look it up would hold everybody up
+        socket.inet_pton(
+            made.family, address[0].partition("%")[0]
+        )  # never a name: to look it up would hold everybody up
         number = made.connect_ex(address)
     except (OSError, ValueError, OverflowError):
         made.close()

@@ -18,13 +18,11 @@ from contextkernel.model.networking import PortBinding
 from contextkernel.network.datagrams import DatagramRelay
 from contextkernel.network.dial import Dialer
 from contextkernel.network.loop import Loop, Timer
-from contextkernel.network.stream import Stream, abort
+from contextkernel.network.stream import EXHAUSTED, PAUSE, Stream, abort
 
 _BACKLOG = 4096
 _ACCEPTS = 64  # connections taken at once before others have their turn
 _TRIES = 64  # for a free port that is free for both families
-_PAUSE = 0.1  # seconds, when this process has no descriptors left
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _ANY4, _ANY6 = "0.0.0.0", "::"  # noqa: S104 # docker's default: all addresses
 
 
@@ -277,7 +275,7 @@ class _StreamPort:
             except BlockingIOError:
                 return
             except OSError as problem:
-                if problem.errno in _EXHAUSTED:
+                if problem.errno in EXHAUSTED:
                     self._rest()
                     return
                 continue  # this one has gone already
@@ -291,7 +289,7 @@ class _StreamPort:
         def again() -> None:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
-        self._pause = self._loop.call_later(_PAUSE, again)
+        self._pause = self._loop.call_later(PAUSE, again)
 
     def _begin(self, client: socket.socket) -> None:
         if self._dialer is None or self._address is None:
