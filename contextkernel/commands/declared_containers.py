@@ -9,6 +9,7 @@ from contextkernel.commands.run_options import OPTIONS
 #: what `run` and `create` have alike
 _CREATE_OPTIONS = (
     *OPTIONS,
+    Option(name="cidfile", kind="string", metavar="string", help="File to write the container's id to"),
     Option(name="entrypoint", kind="string", metavar="string", help="Program to run instead of the image's ENTRYPOINT"),
     Option(
         name="env",
@@ -84,6 +85,17 @@ _RUN_OPTIONS = tuple(
 )
 
 CONTAINERS = (
+    Command(
+        path=("container", "create"),
+        aliases=(("create",),),
+        arguments="IMAGE [COMMAND] [ARG...]",
+        summary="Make a container from an image, without starting it",
+        options=tuple(sorted(_CREATE_OPTIONS, key=lambda option: option.name)),
+        minimum=1,
+        interspersed=False,
+        subjects=("image", "command"),
+        verb="verbs_container:create",
+    ),
     Command(
         path=("container", "run"),
         aliases=(("run",),),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contextkernel.commands import run_life, run_mounts, run_network, run_resources, run_security
+from contextkernel.commands import run_basics, run_life, run_mounts, run_network, run_resources, run_security
 
 if TYPE_CHECKING:
     from contextkernel.commands.grammar import Parsed
@@ -26,6 +26,7 @@ def keywords(parsed: Parsed) -> CreateKeywords:
         UsageProblem: a value that cannot be.
     """
     return {
+        **run_basics.keywords(parsed),
         **run_life.keywords(parsed),
         **run_mounts.keywords(parsed),
         **run_network.keywords(parsed),

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from contextkernel.commands import run_options
 from contextkernel.commands.call import Call, LateReporter, for_each
+from contextkernel.commands.cid_file import CidFile
 from contextkernel.commands.declared_options import CONTAINER_FILTERS
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.humanize import human_size
 from contextkernel.commands.outcome import Nothing, Outcome, Ran, Table, TableOptions, Text
-from contextkernel.commands.values import (
-    parse_environment,
-    parse_filters,
-    parse_labels,
-    parse_network,
-    parse_tmpfs,
-    parse_volume,
-)
+from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_image import shown
 from contextkernel.errors import ContainerNotFound, ContextKernelError, InvalidInput
 
 if TYPE_CHECKING:
-    from contextkernel.commands.grammar import Parsed
-    from contextkernel.model.container import Bind
     from contextkernel.model.results import RunResult
 
 _STATES = ("created", "running", "paused", "restarting", "exited", "dead")
 _ENGINE_FAILED = 125
-_STOP_TIMEOUT = 10
 
 
 def run(call: Call) -> Outcome:
@@ -49,38 +39,22 @@ def run(call: Call) -> Outcome:
 def _run(call: Call) -> Outcome:
     parsed, face = call.parsed, call.face
     image, *command = parsed.arguments
-    detach, remove = parsed.flag("detach"), parsed.flag("rm")
-    volumes = _volumes(parsed)
-    network = parse_network(parsed.maybe("net") or parsed.text("network"))
-    environment = parse_environment(parsed.texts("env"), parsed.texts("env-file"), os.environ)
-    labels = parse_labels(parsed.texts("label"), parsed.texts("label-file"))
-    entrypoint = parsed.maybe("entrypoint")
-    stop_timeout = parsed.number("stop-timeout")
+    detach = parsed.flag("detach")
+    wanted = run_options.keywords(parsed)
     stdin = face.stdin
     if isinstance(stdin, int) and not parsed.flag("interactive"):
         stdin = None
-    out, err = (None, None) if detach else face.output_descriptors()
-    with LateReporter(face, "auto") as report:
+    with CidFile(parsed.maybe("cidfile")) as cid, LateReporter(face, "auto") as report:
+        out, err = (None, None) if detach else face.output_descriptors()
+
+        def created(identity: str) -> None:
+            report.finish()
+            cid.write(identity)
+
         done = call.engine.run(
             image,
             command,
-            name=parsed.maybe("name"),
             detach=detach,
-            remove=remove,
-            environment=environment,
-            working_dir=parsed.maybe("workdir"),
-            user=parsed.text("user"),
-            hostname=parsed.maybe("hostname"),
-            network=network,
-            read_only=parsed.flag("read-only"),
-            volumes=volumes,
-            tmpfs=tuple(parse_tmpfs(text) for text in parsed.texts("tmpfs")),
-            init=parsed.flag("init"),
-            # docker's --entrypoint "" takes the image's entrypoint away
-            entrypoint=None if entrypoint is None else (entrypoint,),
-            labels=labels,
-            stop_signal=parsed.maybe("stop-signal"),
-            stop_timeout=_STOP_TIMEOUT if stop_timeout is None else stop_timeout,
             stdin=None if detach else stdin,
             stdout=out,
             stderr=err,
@@ -88,30 +62,34 @@ def _run(call: Call) -> Outcome:
             forward_signals=not detach and parsed.flag("sig-proxy"),
             pull=parsed.text("pull"),
             report=None if parsed.flag("quiet") else report,
-            on_created=lambda _: report.finish(),
-            **run_options.keywords(parsed),
+            on_created=created,
+            **wanted,
         )
     return _ended(done)
+
+
+def create(call: Call) -> Outcome:
+    """Make a container without starting it."""
+    parsed, face = call.parsed, call.face
+    image, *command = parsed.arguments
+    wanted = run_options.keywords(parsed)
+    with CidFile(parsed.maybe("cidfile")) as cid, LateReporter(face, "auto") as report:
+        identity = call.engine.create(
+            image,
+            command,
+            stdin_open=parsed.flag("interactive"),
+            pull=parsed.text("pull"),
+            report=None if parsed.flag("quiet") else report,
+            on_created=cid.write,
+            **wanted,
+        )
+    return Outcome(value=Text(f"{identity}\n"))
 
 
 def _ended(done: RunResult | str) -> Outcome:
     if isinstance(done, str):
         return Outcome(value=Text(f"{done}\n"))
     return Outcome(value=Ran(done), exit_code=done.exit_code)
-
-
-def _volumes(parsed: Parsed) -> tuple[Bind, ...]:
-    """Bind mounts; a host directory that does not exist is made, as docker does."""
-    binds = tuple(parse_volume(text, os.getcwd()) for text in parsed.texts("volume"))
-    for bind in binds:
-        try:
-            if not os.path.lexists(bind.source):
-                os.makedirs(bind.source)
-        except OSError as problem:
-            raise InvalidInput(
-                f"cannot make the directory {bind.source}: {(problem.strerror or str(problem)).lower()}"
-            ) from None
-    return binds
 
 
 def ps(call: Call) -> Outcome:

@@ -6,20 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from contextkernel.engine.builds import Builds
+from contextkernel.engine.creation import Creation
 from contextkernel.engine.log_lines import lines_of
-from contextkernel.errors import ImageNotFound
-from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
     from contextkernel.engine.asked import CreateKeywords
     from contextkernel.engine.moments import Moment
-    from contextkernel.model.container import Bind, Network, Tmpfs
     from contextkernel.model.ports import Reporter
     from contextkernel.model.results import ContainerRow, RunResult
 
 
-class ContainerVerbs(Builds):
+class ContainerVerbs(Creation):
     """Running programs."""
 
     def run(
@@ -27,22 +24,7 @@ class ContainerVerbs(Builds):
         image: str,
         command: Sequence[str] = (),
         *,
-        name: str | None = None,
         detach: bool = False,
-        remove: bool = False,
-        environment: Mapping[str, str] | Sequence[str] = (),
-        working_dir: str | None = None,
-        user: str = "",
-        hostname: str | None = None,
-        network: Network = "default",
-        read_only: bool = False,
-        volumes: Sequence[Bind] = (),
-        tmpfs: Sequence[Tmpfs] = (),
-        init: bool = False,
-        entrypoint: Sequence[str] | None = None,
-        labels: Mapping[str, str] | None = None,
-        stop_signal: str | None = None,
-        stop_timeout: int = 10,
         stdin: bytes | int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
@@ -59,13 +41,13 @@ class ContainerVerbs(Builds):
             image: name or id; pulled when missing (``pull``: ``missing``, ``always``, ``never``).
             command: replaces the image's CMD.
             detach: return the container's id as soon as it runs.
-            remove: remove the container after its exit.
             stdin: bytes to feed, or a descriptor to relay; ``None``: the program reads ``/dev/null``.
             stdout, stderr: descriptors that get the output directly; without them it is collected in the result
                 and handed to ``on_output(stream, chunk)`` as it comes.
             forward_signals: pass SIGINT, SIGTERM, ... of this process on to the container (main thread only).
             on_created: called with the id before the start.
-            wanted: networks, mounts, limits, privileges: see :class:`contextkernel.engine.asked.CreateKeywords`.
+            wanted: name, environment, networks, mounts, limits, privileges and so on: see
+                :class:`contextkernel.engine.asked.CreateKeywords`.
 
         Returns:
             The finished result, or with ``detach`` the container's id.
@@ -74,45 +56,11 @@ class ContainerVerbs(Builds):
             CommandNotFound, CommandNotExecutable, LaunchFailed, NameInUse, ImageNotFound, InvalidInput: see there.
             KeyboardInterrupt: after the container has been stopped.
         """
-        from contextkernel.engine.asked import asked
         from contextkernel.runtime.attach import attach
-        from contextkernel.runtime.containers import RunOptions
-        from contextkernel.runtime.spec import environment_items
 
-        if pull == "never":
-            image_id = self._store.resolve(image)
-        elif pull == "always":
-            image_id = self._resolve_base(ImageRef.parse(image), pull=True, report=report)
-        else:
-            try:
-                image_id = self._store.resolve(image)
-            except ImageNotFound:
-                image_id = self._resolve_base(ImageRef.parse(image), pull=False, report=report)
         containers = self._containers
-        spec = containers.create(
-            image,
-            image_id,
-            RunOptions(
-                command=tuple(command),
-                entrypoint=tuple(entrypoint) if entrypoint is not None else None,
-                name=name,
-                environment=environment_items(environment),
-                working_dir=working_dir,
-                user=user,
-                hostname=hostname,
-                network=network,
-                read_only=read_only,
-                binds=tuple(volumes),
-                tmpfs=tuple(tmpfs),
-                init=init,
-                stdin_open=stdin is not None,
-                detached=detach,
-                auto_remove=remove,
-                labels=dict(labels or {}),
-                stop_signal=stop_signal,
-                stop_timeout=stop_timeout,
-                **asked(wanted)._asdict(),
-            ),
+        spec = self._create(
+            image, command, wanted, pull=pull, report=report, stdin_open=stdin is not None, detached=detach
         )
         try:
             if on_created:
@@ -120,6 +68,7 @@ class ContainerVerbs(Builds):
             if detach:
                 containers.start(spec).close()
                 return spec.id
+            containers.tell(spec, "attach")
             return attach(
                 containers,
                 spec,

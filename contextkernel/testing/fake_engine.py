@@ -39,7 +39,7 @@ from contextkernel.model.results import (
 )
 from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.fake_debug import FakeDebugging
-from contextkernel.testing.fake_life import FakeLife
+from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.samples import (
     BOZO,
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from contextkernel.engine.asked import CreateKeywords
     from contextkernel.engine.contexts import BuildContext
     from contextkernel.engine.moments import Moment
-    from contextkernel.model.container import Bind, Network, Tmpfs
     from contextkernel.model.outputs import Annotation, Attest, Output
 
 _DEFAULTS: tuple[Any, ...] = (None, False, (), {}, "")
@@ -331,22 +330,7 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords):
         image: str,
         command: Sequence[str] = (),
         *,
-        name: str | None = None,
         detach: bool = False,
-        remove: bool = False,
-        environment: Mapping[str, str] | Sequence[str] = (),
-        working_dir: str | None = None,
-        user: str = "",
-        hostname: str | None = None,
-        network: Network = "default",
-        read_only: bool = False,
-        volumes: Sequence[Bind] = (),
-        tmpfs: Sequence[Tmpfs] = (),
-        init: bool = False,
-        entrypoint: Sequence[str] | None = None,
-        labels: Mapping[str, str] | None = None,
-        stop_signal: str | None = None,
-        stop_timeout: int = 10,
         stdin: bytes | int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
@@ -363,30 +347,16 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords):
             "run",
             image=image,
             command=tuple(command),
-            name=name,
             detach=detach,
-            remove=remove,
-            environment=tuple(environment) if not isinstance(environment, Mapping) else dict(environment),
-            working_dir=working_dir,
-            user=user,
-            hostname=hostname,
-            network="" if network == "default" else network,
-            read_only=read_only,
-            volumes=tuple(volumes),
-            tmpfs=tuple(tmpfs),
-            init=init,
-            entrypoint=None if entrypoint is None else list(entrypoint),
-            labels=dict(labels or {}),
-            stop_signal=stop_signal,
-            stop_timeout=None if stop_timeout == 10 else stop_timeout,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             forward_signals=forward_signals,
             pull="" if pull == "missing" else pull,
-            **wanted,
+            **plain(wanted),
         )
         self._fail()
+        name = wanted.get("name")
         if name is not None and any(row.name == name for row in self.container_rows):
             raise NameInUse(f'the container name "/{name}" is already in use by container "{BOZO}"')
         self._image(image)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
 
 from contextkernel.model.engine_events import EngineEvent, includes
 from contextkernel.testing.samples import GREET, WEB
 
 if TYPE_CHECKING:
+    from contextkernel.engine.asked import CreateKeywords
     from contextkernel.engine.moments import Moment
+    from contextkernel.model.ports import Reporter
+    from contextkernel.model.results import ContainerRow, ImageRow
 
 _NOON = 1_795_608_000 * 10**9
 
@@ -28,6 +31,18 @@ def engine_events() -> tuple[EngineEvent, ...]:
     )
 
 
+def plain(wanted: CreateKeywords) -> dict[str, Any]:
+    """Keywords of ``run`` and ``create`` without those that say what holds anyhow."""
+    found: dict[str, Any] = dict(wanted)
+    if found.get("network") == "default":
+        del found["network"]
+    if found.get("stop_timeout") == 10:
+        del found["stop_timeout"]
+    if found.get("entrypoint") is not None:
+        found["entrypoint"] = list(found["entrypoint"])
+    return found
+
+
 class FakeLife:
     """Has the methods of :class:`contextkernel.engine.happenings.Happenings`.
 
@@ -39,6 +54,42 @@ class FakeLife:
 
     def _note(self, method: str, **arguments: Any) -> None:
         raise NotImplementedError
+
+    def _fail(self) -> None:
+        raise NotImplementedError
+
+    def _image(self, name: str) -> ImageRow:
+        raise NotImplementedError
+
+    def _container(self, name: str) -> ContainerRow:
+        raise NotImplementedError
+
+    def create(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        stdin_open: bool = False,
+        pull: str = "missing",
+        report: Reporter | None = None,
+        on_created: Callable[[str], None] | None = None,
+        **wanted: Unpack[CreateKeywords],
+    ) -> str:
+        """The id of ``web``."""
+        del report
+        self._note(
+            "create",
+            image=image,
+            command=tuple(command),
+            stdin_open=stdin_open,
+            pull="" if pull == "missing" else pull,
+            **plain(wanted),
+        )
+        self._fail()
+        self._image(image)
+        if on_created is not None:
+            on_created(WEB)
+        return WEB
 
     def events(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from contextkernel.engine.asked.basics import BasicKeywords
 from contextkernel.engine.asked.life import LifeKeywords, life_from
 from contextkernel.engine.asked.mounts import MountKeywords, mounts_from
 from contextkernel.engine.asked.network import NetworkKeywords, network_from
@@ -16,7 +17,9 @@ from contextkernel.model.resources import Resources
 from contextkernel.model.security import Security
 
 
-class CreateKeywords(NetworkKeywords, MountKeywords, ResourceKeywords, SecurityKeywords, LifeKeywords, total=False):
+class CreateKeywords(
+    BasicKeywords, NetworkKeywords, MountKeywords, ResourceKeywords, SecurityKeywords, LifeKeywords, total=False
+):
     """All of them."""
 
 

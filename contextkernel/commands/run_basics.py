@@ -1,0 +1,64 @@
+"""Options of ``run`` and ``create`` that every container has; they are declared with the two commands."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from contextkernel.commands.values import (
+    parse_environment,
+    parse_labels,
+    parse_network,
+    parse_tmpfs,
+    parse_volume,
+)
+from contextkernel.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from contextkernel.commands.grammar import Parsed
+    from contextkernel.engine.asked.basics import BasicKeywords
+    from contextkernel.model.container import Bind
+
+_STOP_TIMEOUT = 10
+
+
+def keywords(parsed: Parsed) -> BasicKeywords:
+    """The options as keyword arguments of the engine.
+
+    Raises:
+        UsageProblem: a value that cannot be.
+    """
+    entrypoint = parsed.maybe("entrypoint")
+    stop_timeout = parsed.number("stop-timeout")
+    return {
+        "name": parsed.maybe("name"),
+        "remove": parsed.flag("rm"),
+        "environment": parse_environment(parsed.texts("env"), parsed.texts("env-file"), os.environ),
+        "working_dir": parsed.maybe("workdir"),
+        "user": parsed.text("user"),
+        "hostname": parsed.maybe("hostname"),
+        "network": parse_network(parsed.maybe("net") or parsed.text("network")),
+        "read_only": parsed.flag("read-only"),
+        "volumes": _volumes(parsed),
+        "tmpfs": tuple(parse_tmpfs(text) for text in parsed.texts("tmpfs")),
+        "init": parsed.flag("init"),
+        # docker's --entrypoint "" takes the image's entrypoint away
+        "entrypoint": None if entrypoint is None else (entrypoint,),
+        "labels": parse_labels(parsed.texts("label"), parsed.texts("label-file")),
+        "stop_signal": parsed.maybe("stop-signal"),
+        "stop_timeout": _STOP_TIMEOUT if stop_timeout is None else stop_timeout,
+    }
+
+
+def _volumes(parsed: Parsed) -> tuple[Bind, ...]:
+    """Bind mounts; a host directory that does not exist is made, as docker does."""
+    binds = tuple(parse_volume(text, os.getcwd()) for text in parsed.texts("volume"))
+    for bind in binds:
+        try:
+            if not os.path.lexists(bind.source):
+                os.makedirs(bind.source)
+        except OSError as problem:
+            raise InvalidInput(
+                f"cannot make the directory {bind.source}: {(problem.strerror or str(problem)).lower()}"
+            ) from None
+    return binds

@@ -1,0 +1,58 @@
+"""Keyword arguments of ``run`` and ``create`` that every container has, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import Bind, Network, Tmpfs
+
+
+class BasicKeywords(TypedDict, total=False):
+    """Names follow docker-py.
+
+    * ``remove``: remove the container after its exit.
+    * ``entrypoint``: instead of the image's; ``("",)`` takes the image's away.
+    * ``stop_timeout``: seconds from the stop signal to SIGKILL.
+    """
+
+    name: str | None
+    remove: bool
+    environment: Mapping[str, str] | Sequence[str]
+    working_dir: str | None
+    user: str
+    hostname: str | None
+    network: Network
+    read_only: bool
+    volumes: Sequence[Bind]
+    tmpfs: Sequence[Tmpfs]
+    init: bool
+    entrypoint: Sequence[str] | None
+    labels: Mapping[str, str] | None
+    stop_signal: str | None
+    stop_timeout: int
+
+
+def basics(keywords: BasicKeywords) -> dict[str, Any]:
+    """The keywords as fields of ``runtime.containers.RunOptions``."""
+    from contextkernel.runtime.spec import environment_items
+
+    entrypoint = keywords.get("entrypoint")
+    return {
+        "name": keywords.get("name"),
+        "auto_remove": keywords.get("remove", False),
+        "environment": environment_items(keywords.get("environment", ())),
+        "working_dir": keywords.get("working_dir"),
+        "user": keywords.get("user", ""),
+        "hostname": keywords.get("hostname"),
+        "network": keywords.get("network", "default"),
+        "read_only": keywords.get("read_only", False),
+        "binds": tuple(keywords.get("volumes", ())),
+        "tmpfs": tuple(keywords.get("tmpfs", ())),
+        "init": keywords.get("init", False),
+        "entrypoint": None if entrypoint is None else tuple(entrypoint),
+        "labels": dict(keywords.get("labels") or {}),
+        "stop_signal": keywords.get("stop_signal"),
+        "stop_timeout": keywords.get("stop_timeout", 10),
+    }

@@ -1,0 +1,86 @@
+"""The verb that makes containers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Unpack
+
+from contextkernel.engine.builds import Builds
+from contextkernel.errors import ImageNotFound
+from contextkernel.model.reference import ImageRef
+
+if TYPE_CHECKING:
+    from contextkernel.engine.asked import CreateKeywords
+    from contextkernel.model.container import ContainerSpec
+    from contextkernel.model.digest import Digest
+    from contextkernel.model.ports import Reporter
+
+
+class Creation(Builds):
+    """Making containers."""
+
+    def create(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        stdin_open: bool = False,
+        pull: str = "missing",
+        report: Reporter | None = None,
+        on_created: Callable[[str], None] | None = None,
+        **wanted: Unpack[CreateKeywords],
+    ) -> str:
+        """Make a container of ``image`` without starting it.
+
+        Args:
+            image: name or id; pulled when missing (``pull``: ``missing``, ``always``, ``never``).
+            command: replaces the image's CMD.
+            stdin_open: it is to have a standard input when it is started.
+            on_created: called with the id.
+            wanted: see :meth:`run`.
+
+        Returns:
+            Its id.
+
+        Raises:
+            NameInUse, ImageNotFound, InvalidInput: see there.
+        """
+        spec = self._create(image, command, wanted, pull=pull, report=report, stdin_open=stdin_open)
+        if on_created:
+            on_created(spec.id)
+        return spec.id
+
+    def _create(
+        self,
+        image: str,
+        command: Sequence[str],
+        wanted: CreateKeywords,
+        *,
+        pull: str,
+        report: Reporter | None,
+        stdin_open: bool,
+        detached: bool = False,
+    ) -> ContainerSpec:
+        from contextkernel.engine.asked import asked
+        from contextkernel.engine.asked.basics import basics
+        from contextkernel.runtime.containers import RunOptions
+
+        options = RunOptions(
+            command=tuple(command),
+            stdin_open=stdin_open,
+            detached=detached,
+            **basics(wanted),
+            **asked(wanted)._asdict(),
+        )
+        return self._containers.create(image, self._image_of(image, pull, report), options)
+
+    def _image_of(self, image: str, pull: str, report: Reporter | None) -> Digest:
+        """The image of a new container, pulled if it must be."""
+        if pull == "never":
+            return self._store.resolve(image)
+        if pull == "always":
+            return self._resolve_base(ImageRef.parse(image), pull=True, report=report)
+        try:
+            return self._store.resolve(image)
+        except ImageNotFound:
+            return self._resolve_base(ImageRef.parse(image), pull=False, report=report)
