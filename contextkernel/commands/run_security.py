@@ -4,13 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contextkernel.commands.grammar import Option
+from contextkernel.commands.grammar import Option, usage_problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from contextkernel.commands.grammar import Parsed
     from contextkernel.engine.asked.security import SecurityKeywords
 
-OPTIONS: tuple[Option, ...] = ()
+
+def _list(name: str, text: str) -> Option:
+    return Option(name=name, kind="list", metavar="list", help=text)
+
+
+def _string(name: str, text: str) -> Option:
+    return Option(name=name, kind="string", metavar="string", help=text)
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(name="annotation", kind="list", metavar="map", help="Note for an OCI runtime: KEY=VALUE"),
+    _list("cap-add", "Add a capability: NET_ADMIN, or ALL"),
+    _list("cap-drop", "Take a capability away, or ALL"),
+    _string("cgroupns", "Control group namespace: host or private"),
+    _list("device", "Device of the host: HOST[:CONTAINER][:rwm]"),
+    _list("device-cgroup-rule", "Allow a kind of device: 'TYPE MAJOR:MINOR rwm'"),
+    Option(name="gpus", kind="string", metavar="gpu-request", help="GPUs (not possible: give --device)"),
+    _list("group-add", "Supplementary group, name or number"),
+    _string("ipc", "IPC namespace: none, private, shareable, host or container:NAME"),
+    _string("pid", "PID namespace: host or container:NAME"),
+    Option(name="privileged", help="Give it all privileges that this engine has"),
+    _string("runtime", "Run it with an installed OCI runtime: runc or crun"),
+    _list("security-opt", "no-new-privileges, seccomp=unconfined|PROFILE.json, systempaths=unconfined"),
+    Option(name="sysctl", kind="list", metavar="map", help="Kernel setting of its namespaces: NAME=VALUE"),
+    _string("userns", "User namespace: host"),
+    _string("uts", "UTS namespace: host"),
+)
 
 
 def keywords(parsed: Parsed) -> SecurityKeywords:
@@ -19,5 +47,41 @@ def keywords(parsed: Parsed) -> SecurityKeywords:
     Raises:
         UsageProblem: a value that cannot be.
     """
-    del parsed
-    return {}
+    return {
+        "annotations": _pairs("annotation", parsed.texts("annotation")),
+        "cap_add": parsed.texts("cap-add"),
+        "cap_drop": parsed.texts("cap-drop"),
+        "cgroupns": parsed.text("cgroupns"),
+        "device_cgroup_rules": parsed.texts("device-cgroup-rule"),
+        "devices": parsed.texts("device"),
+        "gpus": parsed.text("gpus"),
+        "group_add": parsed.texts("group-add"),
+        "ipc_mode": parsed.text("ipc"),
+        "pid_mode": parsed.text("pid"),
+        "privileged": parsed.flag("privileged"),
+        "runtime": parsed.text("runtime"),
+        "security_opt": parsed.texts("security-opt"),
+        "sysctls": _sysctls(parsed.texts("sysctl")),
+        "userns_mode": parsed.text("userns"),
+        "uts_mode": parsed.text("uts"),
+    }
+
+
+def _sysctls(words: Iterable[str]) -> dict[str, str]:
+    settings = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise usage_problem(f"sysctl '{word}' is not allowed", more="use --sysctl NAME=VALUE")
+        settings[name] = value
+    return settings
+
+
+def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
+    pairs = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise usage_problem(f'invalid argument "{word}" for "--{option}" flag', more=f"use --{option} KEY=VALUE")
+        pairs[name] = value
+    return pairs

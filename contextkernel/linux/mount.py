@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from contextkernel.errors import SyscallFailed
 from contextkernel.linux.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, check, libc, syscall
+from contextkernel.linux.openat2 import RESOLVE_NO_SYMLINKS, openat2
 
 MS_RDONLY = 1
 MS_NOSUID = 2
@@ -127,7 +128,7 @@ def mount_setattr(
     syscall("mount_setattr", directory, os.fsencode(path), flags, ctypes.byref(attr), size, path=path)
 
 
-def bind_at(source: str, point: int, attributes: int = 0) -> None:
+def bind_at(source: str, point: int, attributes: int = 0, clear: int = 0) -> None:
     """Make ``source``, with what is mounted below it, visible at an open mount point too, with these flags.
 
     The flags are set before anybody can see the mount, and its place is not looked up a second time: nobody who may
@@ -136,7 +137,7 @@ def bind_at(source: str, point: int, attributes: int = 0) -> None:
     Args:
         source: a path; links in it are followed.
         point: descriptor (``O_PATH``) of a directory, or of a file if ``source`` is none.
-        attributes: ``MOUNT_ATTR_...``, for everything below too.
+        attributes, clear: ``MOUNT_ATTR_...`` to set and to take away, for everything below too.
 
     Raises:
         SyscallFailed: the kernel refused.
@@ -144,11 +145,36 @@ def bind_at(source: str, point: int, attributes: int = 0) -> None:
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | AT_RECURSIVE
     tree = syscall("open_tree", AT_FDCWD, os.fsencode(source), flags, path=source)
     try:
-        if attributes:
-            mount_setattr("", directory=tree, set_attributes=attributes, recursive=True)
+        if attributes or clear:
+            mount_setattr("", directory=tree, set_attributes=attributes, clear=clear, recursive=True)
         syscall("move_mount", tree, b"", point, b"", _MOVE_MOUNT_EMPTY_PATHS, path=source)
     finally:
         os.close(tree)
+
+
+def copy_mount(path: str) -> int:
+    """A copy of the mount at ``path`` that is mounted nowhere, as a descriptor; it may be attached elsewhere.
+
+    Args:
+        path: absolute, in this process's mount namespace; links in it are not followed.
+
+    Raises:
+        SyscallFailed: there is none, or the kernel refused.
+    """
+    point = openat2(AT_FDCWD, path, os.O_PATH | os.O_CLOEXEC, resolve=RESOLVE_NO_SYMLINKS)
+    try:
+        return syscall("open_tree", point, b"", _OPEN_TREE_CLONE | os.O_CLOEXEC | AT_EMPTY_PATH, path=path)
+    finally:
+        os.close(point)
+
+
+def attach(tree: int, point: int) -> None:
+    """Mount what :func:`copy_mount` gave at an open mount point (move_mount(2)).
+
+    Raises:
+        SyscallFailed: the kernel refused.
+    """
+    syscall("move_mount", tree, b"", point, b"", _MOVE_MOUNT_EMPTY_PATHS)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

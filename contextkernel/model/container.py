@@ -11,7 +11,7 @@ from contextkernel.model.life import Health, Life, LogRules
 from contextkernel.model.mounts import Mount
 from contextkernel.model.networking import Networking
 from contextkernel.model.resources import Resources
-from contextkernel.model.security import Security
+from contextkernel.model.security import Join, Security
 from contextkernel.model.step_mounts import Limit, SecretVariable, StepMount
 
 Network = Literal["default", "none", "host"]
@@ -119,6 +119,7 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
         networking, volumes, resources, security, life: see ContainerSpec; a build step has none of these.
         log_rules: how the log is written.
         telling: where events go; ``None``: nowhere.
+        joins: namespaces of other containers, for the modes in ``security``.
     """
 
     id: str
@@ -156,6 +157,7 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     life: Life = Life()
     log_rules: LogRules = LogRules()
     telling: Telling | None = None
+    joins: tuple[Join, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -16,13 +16,14 @@ from contextlib import suppress
 from typing import NamedTuple, NoReturn, assert_never
 
 from contextkernel.errors import ContextKernelError, LaunchFailed, SyscallFailed
+from contextkernel.linux import landlock
 from contextkernel.linux import mount as mounts
 from contextkernel.linux.caps import (
     CapabilitySets,
     apply_capabilities,
     keep_capabilities,
-    limit_bounding,
     set_capabilities,
+    set_no_new_privs,
 )
 from contextkernel.linux.descriptors import close_from
 from contextkernel.linux.libc import AT_FDCWD
@@ -34,8 +35,8 @@ from contextkernel.linux.namespaces import (
 )
 from contextkernel.linux.net import loopback_up
 from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root, open_in_root, openat2
-from contextkernel.linux.seccomp import default_filter, fake_ids_filter, install_filter
-from contextkernel.runtime import devices, limits, step_mounts
+from contextkernel.linux.seccomp import fake_ids_filter, install_filter
+from contextkernel.runtime import devices, limits, privileges, sharing, step_mounts
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.execute import ExecProblem, execute
 from contextkernel.runtime.init import run_as_init
@@ -177,6 +178,14 @@ class _SetUp:
                 self._bind("/proc", target)
             case op.MountTmpfs(target, flags, options):
                 self._mount_tmpfs(target, flags, options)
+            case op.HostDevices():
+                devices.host_devices(self._dev)
+            case op.AddDevice(source, target):
+                devices.add_device(self._tree, self._dev, source, target)
+            case op.JoinIpc(pid):
+                sharing.join(pid, "ipc")
+            case op.ShareMount(pid, target):
+                sharing.share_mount(pid, target, self._point(target))
             case op.MountDevpts(target, options):
                 self._mount(target, "devpts", mounts.MS_NOSUID | mounts.MS_NOEXEC, options)
             case op.MountMqueue(target):
@@ -212,8 +221,8 @@ class _SetUp:
                 set_hostname(name)
             case op.LoopbackUp():
                 loopback_up()
-            case op.SetSysctl(name, value):
-                _set_sysctl(self._tree.root, name, value)
+            case op.SetSysctl(name, value, required):
+                privileges.set_sysctl(self._tree.root, name, value, required=required)
             case op.SetLimit(name, soft, hard):
                 limits.set_limit(name, soft, hard)
             case op.PivotRoot():
@@ -224,10 +233,14 @@ class _SetUp:
                 _read_only(target)
             case op.RemountReadonly():
                 mounts.mount_setattr("/", set_attributes=mounts.MOUNT_ATTR_RDONLY)
-            case op.LimitCapabilities(capabilities):
-                limit_bounding(frozenset(capabilities))
-            case op.InstallSeccomp(capabilities):
-                install_filter(default_filter(frozenset(capabilities)))
+            case op.LimitCapabilities(capabilities, required):
+                privileges.limit_capabilities(capabilities, required, self._permitted)
+            case op.LimitScope(signals, sockets):
+                landlock.restrict(landlock.SCOPE_SIGNAL * signals | landlock.SCOPE_ABSTRACT_UNIX_SOCKET * sockets)
+            case op.NoNewPrivileges():
+                set_no_new_privs()
+            case op.InstallSeccomp(capabilities, profile):
+                privileges.install_policy(frozenset(capabilities), profile)
             case op.InstallFakeIds():
                 install_filter(fake_ids_filter())
             case op.SetUser():
@@ -384,7 +397,7 @@ class _SetUp:
                 raise
 
     def _set_user(self, step: op.SetUser) -> None:
-        self._identity = resolve(step.user, _read("/etc/passwd"), _read("/etc/group"))
+        self._identity = resolve(step.user, _read("/etc/passwd"), _read("/etc/group"), step.more_groups)
         if not step.change:
             return
         uid, gid, groups, _ = self._identity
@@ -394,6 +407,8 @@ class _SetUp:
             keep_capabilities(step.keep)
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
+            if step.keep and uid:
+                set_capabilities(self._permitted, self._permitted)
         except OSError as problem:
             hint = "only one user id is mapped on this host: give this user a range in /etc/subuid and /etc/subgid"
             raise SyscallFailed(
@@ -431,22 +446,6 @@ def _if_possible(action: Callable[..., None], *args: object) -> None:
     """Do what a host may lack or refuse without harm."""
     with suppress(SyscallFailed):
         action(*args)
-
-
-def _set_sysctl(root: int, name: str, value: str) -> None:
-    try:
-        descriptor = open_in_root(root, f"/proc/sys/{name}", os.O_WRONLY)
-    except SyscallFailed as failure:
-        if failure.number in _NOT_HERE:
-            return
-        raise
-    try:
-        os.write(descriptor, value.encode())
-    except OSError as problem:
-        if problem.errno not in _NOT_HERE:
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _read_only(target: str) -> None:

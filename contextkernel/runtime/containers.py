@@ -23,7 +23,7 @@ from contextkernel.model.networking import Networking
 from contextkernel.model.resources import Resources
 from contextkernel.model.results import ContainerRow
 from contextkernel.model.security import Security
-from contextkernel.runtime import log_options
+from contextkernel.runtime import companions, log_options
 from contextkernel.runtime import spec as rules
 from contextkernel.runtime.container_changes import ContainerChanges
 from contextkernel.runtime.events import EventLog, event_attributes
@@ -140,7 +140,7 @@ class Containers(ContainerChanges):
             networking=options.networking,
             mounts=options.mounts,
             resources=options.resources,
-            security=options.security,
+            security=companions.settled(options.security, options.hostname, self.find),
             life=rules.merge_life(options.life, config.healthcheck),
         )
         _check_life(spec)
@@ -190,6 +190,7 @@ class Containers(ContainerChanges):
             life=spec.life,
             log_rules=log_options.rules(spec),
             telling=Telling(self._store.root, event_attributes(spec, {})),
+            joins=tuple(companions.joins(spec.security, self.find, self.state)),
         )
         try:
             return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr)

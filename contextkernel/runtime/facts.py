@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from contextkernel.linux.landlock import scopes_possible
+
 if TYPE_CHECKING:
     from contextkernel.model.ids import IdMap
     from contextkernel.model.results import HostReport
@@ -25,6 +27,9 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
         cgroup: ``unified``: the host has cgroup version 2 alone, and a view of it can be mounted.
         devices: what the host has of the standard device nodes.
         more_devices: what it has of those that an insecure build step sees too.
+        kcore: there is a /proc/kcore that /dev/core may lead to.
+        scopes: Landlock can keep signals and abstract sockets in (Linux 6.12).
+        device_cgroup: a control group keeps the container from devices that it was not given.
         throttle_paths: thermal counters in /sys, a side channel that docker masks.
         resolv_conf, hosts: content of the host's files.
     """
@@ -37,6 +42,9 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     cgroup: Literal["unified", "none"] = "none"
     devices: tuple[str, ...] = ("null", "zero", "full", "random", "urandom", "tty")
     more_devices: tuple[str, ...] = ()
+    kcore: bool = True
+    scopes: bool = False
+    device_cgroup: bool = False
     throttle_paths: tuple[str, ...] = ()
     resolv_conf: str = ""
     hosts: str = ""
@@ -65,6 +73,8 @@ def gather(
         cgroup="unified" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "none",
         devices=tuple(name for name in HostFacts().devices if os.path.exists(f"/dev/{name}")),
         more_devices=tuple(name for name in _INSECURE_DEVICES if idmap.identity and os.path.exists(f"/dev/{name}")),
+        kcore=os.path.exists("/proc/kcore"),
+        scopes=scopes_possible(),
         throttle_paths=_throttle_paths(),
         resolv_conf=_text("/etc/resolv.conf"),
         hosts=_text("/etc/hosts"),

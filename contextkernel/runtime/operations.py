@@ -79,6 +79,17 @@ class MakeDevice(_Operation, frozen=True):
     path: str
 
 
+class HostDevices(_Operation, frozen=True):
+    """All devices of the host's /dev that are not there yet (``--privileged``)."""
+
+
+class AddDevice(_Operation, frozen=True):
+    """A device of the host (``--device``), or all devices in a directory; ``source`` may be a link."""
+
+    source: str
+    target: str
+
+
 class MountDevpts(_Operation, frozen=True):
     """A private set of pseudo terminals."""
 
@@ -90,6 +101,19 @@ class MountMqueue(_Operation, frozen=True):
     """POSIX message queues of this ipc namespace."""
 
     target: str = "/dev/mqueue"
+
+
+class JoinIpc(_Operation, frozen=True):
+    """Enter the ipc namespace of another container, whose first process is ``pid`` on the host."""
+
+    pid: int
+
+
+class ShareMount(_Operation, frozen=True):
+    """What is mounted at ``target`` of another container, whose first process is ``pid`` on the host."""
+
+    pid: int
+    target: str
 
 
 class MakeLink(_Operation, frozen=True):
@@ -223,10 +247,16 @@ class LoopbackUp(_Operation, frozen=True):
 
 
 class SetSysctl(_Operation, frozen=True):
-    """A kernel setting of this network namespace, where it exists and may be written."""
+    """A kernel setting of the container's namespaces.
+
+    Attributes:
+        name: path below /proc/sys.
+        required: it was asked for; else it is set where it exists and may be written.
+    """
 
     name: str
     value: str
+    required: bool = False
 
 
 class SetLimit(_Operation, frozen=True):
@@ -264,15 +294,32 @@ class RemountReadonly(_Operation, frozen=True):
 
 
 class LimitCapabilities(_Operation, frozen=True):
-    """Drop everything else from the bounding set: what any program in here can ever have."""
+    """Drop everything else from the bounding set: what any program in here can ever have.
+
+    Attributes:
+        required: those that were asked for by name; it is an error if the engine itself has them not.
+    """
 
     capabilities: tuple[str, ...]
+    required: tuple[str, ...] = ()
+
+
+class LimitScope(_Operation, frozen=True):
+    """A Landlock scope, where no namespace does it: no signals to processes outside, none of their abstract sockets."""
+
+    signals: bool
+    sockets: bool
+
+
+class NoNewPrivileges(_Operation, frozen=True):
+    """No program gains privileges when it is executed (``--security-opt no-new-privileges``)."""
 
 
 class InstallSeccomp(_Operation, frozen=True):
-    """Docker's default system call policy for these capabilities."""
+    """The system call policy for these capabilities: docker's default, or a ``profile`` in its JSON format."""
 
     capabilities: tuple[str, ...]
+    profile: str = ""
 
 
 class InstallFakeIds(_Operation, frozen=True):
@@ -285,13 +332,15 @@ class SetUser(_Operation, frozen=True):
     Attributes:
         change: ``False``: look it up only, because a single id is mapped and the program stays root.
         groups: set the supplementary groups too; not allowed in a single-id namespace.
-        keep: capabilities stay permitted, for :class:`GrantCapabilities`.
+        keep: capabilities stay, for what comes after; :class:`DropCapabilities` or :class:`GrantCapabilities` ends it.
+        more_groups: further supplementary groups, names of the image or numbers (``--group-add``).
     """
 
     user: str
     change: bool = True
     groups: bool = True
     keep: bool = False
+    more_groups: tuple[str, ...] = ()
 
 
 class DropCapabilities(_Operation, frozen=True):
@@ -332,8 +381,12 @@ Operation = (
     | BindProc
     | MountTmpfs
     | MakeDevice
+    | HostDevices
+    | AddDevice
     | MountDevpts
     | MountMqueue
+    | JoinIpc
+    | ShareMount
     | MakeLink
     | WriteFile
     | MountSysfs
@@ -356,6 +409,8 @@ Operation = (
     | ReadonlyPath
     | RemountReadonly
     | LimitCapabilities
+    | LimitScope
+    | NoNewPrivileges
     | InstallSeccomp
     | InstallFakeIds
     | SetUser

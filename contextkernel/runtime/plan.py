@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING
 
 from contextkernel.errors import InvalidInput
 from contextkernel.runtime import operations as op
-from contextkernel.runtime.plan_security import fresh_sysfs, identity, masked_paths, readonly_paths
+from contextkernel.runtime.plan_security import (
+    devices,
+    fresh_sysfs,
+    identity,
+    joins,
+    masked_paths,
+    nodev,
+    own_proc,
+    readonly_paths,
+    shared_memory,
+    sysctls,
+    unconfined,
+)
 from contextkernel.runtime.step_mounts import UserMount, step_mount
 
 if TYPE_CHECKING:
@@ -65,23 +77,26 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
     return (
         op.MakePrivate(),
         op.NewKeyring(f"_ses.{request.id}"),
+        *joins(request),
         _root(request, facts),
-        op.MountProc() if facts.proc == "fresh" else op.BindProc(),
+        op.MountProc() if own_proc(request, facts) else op.BindProc(),
         *_dev(request, facts, {mount.target for mount in wanted}),
         *_sys(request, facts),
         *_generated_files(request, facts, {mount.target for mount in wanted}),
         *wanted,
+        *devices(request),
         # BuildKit gives it to the step's user (executor/runcexecutor)
         op.MakeDirectory(request.working_dir, request.user if request.sandbox and not request.fake_ids else ""),
-        op.SetHostname(request.hostname),
+        *([] if request.security.uts == "host" else [op.SetHostname(request.hostname)]),
         *_network(request),
+        *sysctls(request),
         op.PivotRoot(),
         *(op.MaskPath(path) for path in masked_paths(request, facts)),
         *(op.ReadonlyPath(path) for path in readonly_paths(request)),
         *([op.RemountReadonly()] if request.read_only else ()),
         *(op.SetLimit(limit.name, limit.soft, limit.hard) for limit in request.limits),
-        *identity(request, facts),
         op.Chdir(request.working_dir),
+        *identity(request, facts),
         *([op.StartInit()] if request.init else ()),
         op.Exec(request.argv, _environment(request), request.secret_env),
     )
@@ -89,14 +104,14 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
 
 def _root(request: LaunchRequest, facts: HostFacts) -> Operation:
     if not request.lowers:
-        return op.BindRoot(request.upper, nodev=not request.insecure, keep_own=request.sandbox)
+        return op.BindRoot(request.upper, nodev=nodev(request, facts), keep_own=request.sandbox)
     return op.MountOverlay(
         lowers=request.lowers,
         upper=request.upper,
         work=request.work,
         userxattr=facts.user_namespace,
         volatile=request.state_dir is None or bool(request.remove),
-        nodev=not request.insecure,
+        nodev=nodev(request, facts),
         keep_own=request.sandbox,
     )
 
@@ -104,28 +119,27 @@ def _root(request: LaunchRequest, facts: HostFacts) -> Operation:
 def _dev(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[Operation]:
     # nodev: the devices in here are binds, which keep their own mount's flags. It stands in for docker's device cgroup:
     # root in the container may make any node, and can open none of them.
-    flags = ("nosuid", "strictatime") if request.insecure else ("nosuid", "nodev", "strictatime")
+    flags = ("nosuid", "nodev", "strictatime") if nodev(request, facts) else ("nosuid", "strictatime")
     yield op.MountTmpfs("/dev", flags, "mode=755,size=65536k")
     group = ",gid=5" if facts.tty_group else ""
     yield op.MountDevpts("/dev/pts", f"newinstance,ptmxmode=0666,mode=0620{group}")
     if "/dev/mqueue" not in taken:
         yield op.MountMqueue()
     if "/dev/shm" not in taken:  # noqa: S108 - the container's own
-        # a size of one's own: BuildKit mounts it as one more tmpfs, on which programs may be executed
-        shm_flags = ("nosuid", "nodev") if request.shm_size else ("nosuid", "nodev", "noexec")
-        yield op.MountTmpfs("/dev/shm", shm_flags, f"mode=1777,size={request.shm_size or '65536k'}")  # noqa: S108
+        yield from shared_memory(request)
     for name in (*facts.devices, *(facts.more_devices if request.insecure else ())):
         if f"/dev/{name}" not in taken:
             yield op.MakeDevice(f"/dev/{name}")
     for target, link in DEVICE_LINKS:
-        yield op.MakeLink(target, link)
+        if facts.kcore or target != "/dev/core":
+            yield op.MakeLink(target, link)
     if request.fake_ids:
         yield op.WriteFile(APT_CONFIG, _APT_AS_ROOT)
 
 
 def _sys(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
     kind = op.MountSysfs if fresh_sysfs(request, facts) else op.BindSysfs
-    yield kind(read_only=not request.insecure)
+    yield kind(read_only=not unconfined(request))
     if facts.cgroup == "unified":
         yield op.MountCgroup()
 
@@ -170,7 +184,7 @@ def hosts_text(request: LaunchRequest, facts: HostFacts) -> str:
 def _user_mounts(request: LaunchRequest, facts: HostFacts) -> list[UserMount]:
     """Binds, tmpfs and the mounts of a build step, outer targets before inner ones."""
     mounts: list[UserMount] = [
-        *(_bind(bind, nodev=not facts.user_namespace) for bind in request.binds),
+        *(_bind(bind, nodev=not facts.user_namespace and nodev(request, facts)) for bind in request.binds),
         *(_tmpfs(tmpfs) for tmpfs in request.tmpfs),
         *(step_mount(mount, _target(mount.target), request, facts) for mount in request.mounts),
     ]

@@ -73,10 +73,12 @@ class Surrounding:
         return state
 
 
-def surroundings_of(request: LaunchRequest) -> list[Surrounding]:  # noqa: ARG001 - the list grows
+def surroundings_of(request: LaunchRequest) -> list[Surrounding]:
     """What ``request`` needs around it, in the order of :meth:`Surrounding.enter`; :meth:`Surrounding.leave` reverses.
 
     Args:
         request: what is to be started.
     """
-    return []
+    from contextkernel.runtime.joining import JoinPid
+
+    return [JoinPid(join) for join in request.joins if join.kind == "pid"]

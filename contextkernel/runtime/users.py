@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from contextkernel.errors import InvalidInput
@@ -18,7 +19,7 @@ class Identity(NamedTuple):
     home: str
 
 
-def resolve(spec: str, passwd: str, group: str) -> Identity:
+def resolve(spec: str, passwd: str, group: str, more_groups: Iterable[str] = ()) -> Identity:
     """Resolve a user as docker does.
 
     A number is always an id, even if a user of that name exists. Supplementary groups are those that list the user, and
@@ -27,6 +28,7 @@ def resolve(spec: str, passwd: str, group: str) -> Identity:
     Args:
         spec: ``user[:group]``, names or ids; empty is root.
         passwd, group: content of the image's /etc/passwd and /etc/group, empty if missing.
+        more_groups: further supplementary groups, names or numbers.
 
     Raises:
         InvalidInput: a name that is not in the file, or a number that is no id.
@@ -47,14 +49,15 @@ def resolve(spec: str, passwd: str, group: str) -> Identity:
                 hint="create the user in the image, or give a numeric id",
             )
         uid = wanted
+    more = tuple(_group(text, group) for text in more_groups)
     if group_text:
-        return Identity(uid, _group(group_text, group), (), home)
+        return Identity(uid, _group(group_text, group), more, home)
     members = [
         number
         for fields in _rows(group, 4)
         if name and name in fields[3].split(",") and (number := _plain(fields[2])) is not None
     ]
-    return Identity(uid, gid, tuple(members), home)
+    return Identity(uid, gid, (*members, *more), home)
 
 
 def _group(text: str, group: str) -> int:
@@ -92,6 +95,6 @@ def _plain(text: str) -> int | None:
 
 def _number(text: str) -> int | None:
     number = _plain(text)
-    if number is None and text.isascii() and text.isdigit():
+    if number is None and text.isascii() and text.removeprefix("-").isdigit():
         raise InvalidInput(f"uids and gids must be in range 0-{_MAX_ID}, got {text[:20]}")
     return number

@@ -102,11 +102,11 @@ def test_exact_operations_as_root():
         op.ReadonlyPath("/proc/irq"),
         op.ReadonlyPath("/proc/sys"),
         op.ReadonlyPath("/proc/sysrq-trigger"),
-        op.LimitCapabilities(CAPABILITIES),
-        op.InstallSeccomp(CAPABILITIES),
-        op.SetUser("bob"),
-        op.DropCapabilities(CAPABILITIES),
         op.Chdir("/work"),
+        op.LimitCapabilities(CAPABILITIES),
+        op.SetUser("bob", keep=True),
+        op.InstallSeccomp(CAPABILITIES),
+        op.DropCapabilities(CAPABILITIES),
         op.Exec(("prog", "arg"), ("PATH=/bin",)),
     )
 
@@ -128,11 +128,11 @@ def test_single_id_on_a_host_that_masks_proc():
     overlay = next(step for step in steps if isinstance(step, op.MountOverlay))
     assert overlay.userxattr
     assert steps[-6:] == (
-        op.LimitCapabilities(CAPABILITIES),
-        op.InstallSeccomp(CAPABILITIES),
-        op.SetUser("bob", change=False, groups=False),
-        op.InstallFakeIds(),
         op.Chdir("/work"),
+        op.LimitCapabilities(CAPABILITIES),
+        op.SetUser("bob", change=False, groups=False),
+        op.InstallSeccomp(CAPABILITIES),
+        op.InstallFakeIds(),
         op.Exec(("prog", "arg"), ("PATH=/bin", "APT_CONFIG=/dev/.apt.conf")),
     )
     assert not plan_namespaces(REQUEST, facts).pid
@@ -147,7 +147,7 @@ def test_everything_of_the_host_comes_before_the_pivot():
     # writing into the root, then freezing it; then giving up power; the program last
     assert pivot < order.index("MaskPath") < order.index("ReadonlyPath") < order.index("RemountReadonly")
     assert order[-7:] == [
-        *("LimitCapabilities", "InstallSeccomp", "SetUser", "DropCapabilities", "Chdir", "StartInit", "Exec")
+        *("Chdir", "LimitCapabilities", "SetUser", "InstallSeccomp", "DropCapabilities", "StartInit", "Exec")
     ]
 
 

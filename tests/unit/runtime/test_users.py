@@ -55,7 +55,7 @@ def test_without_files():
         ("bob:nogroup", "unable to find group nogroup: no matching entries in group file"),
         ("2147483648", "uids and gids must be in range 0-2147483647, got 2147483648"),
         ("0:99999999999", "uids and gids must be in range 0-2147483647, got 99999999999"),
-        ("-1", "unable to find user -1: no matching entries in passwd file"),
+        ("-1", "uids and gids must be in range 0-2147483647, got -1"),
     ],
 )
 def test_refused(spec, text):
