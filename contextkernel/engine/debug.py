@@ -91,6 +91,7 @@ class Debugging(Composition):
                 die_with_client=True,
                 fake_ids=self._idmap.single,
                 open_stdin=stdin is not None,
+                stdin_once=True,
             )
             spec = ContainerSpec(
                 id=step.id,

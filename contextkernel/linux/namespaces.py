@@ -8,6 +8,7 @@ import signal
 
 from contextkernel.linux.libc import check, libc, libc_holding_lock, number, prctl, syscall
 
+CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -49,7 +50,7 @@ def clone(flags: int) -> int:
     by exec or ``os._exit``.
 
     Args:
-        flags: ``CLONE_NEW...``.
+        flags: ``CLONE_NEW...``, or ``CLONE_PARENT``: the child becomes a sibling.
 
     Returns:
         0 in the child, its pid in the parent.

@@ -32,6 +32,38 @@ class Tmpfs(msgspec.Struct, frozen=True):
     options: str = ""
 
 
+class Terminal(msgspec.Struct, frozen=True):
+    """A terminal for a program (``-t``).
+
+    Attributes:
+        rows, columns: its size; 0: not known.
+    """
+
+    rows: int = 0
+    columns: int = 0
+
+
+class ExecRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A further program for a running container (``exec``).
+
+    Attributes:
+        argv: program and arguments; the program is looked up in the ``PATH`` of ``env``.
+        env: all of its environment, ``KEY=value``.
+        user: ``user[:group]``, names or ids; resolved in the container.
+        privileged: it gets all capabilities of this engine; the system call filter stays.
+        terminal: it gets one.
+        open_stdin: it has an input, from the client; else it reads ``/dev/null``.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    working_dir: str = "/"
+    user: str = ""
+    privileged: bool = False
+    terminal: Terminal | None = None
+    open_stdin: bool = False
+
+
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A container as it was created; stored, and never changed afterwards.
 
@@ -48,6 +80,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
         network: ``default`` is what this host and version give a container that asks for nothing.
         created: nanoseconds since the epoch.
         stop_signal: name or number, ``SIGTERM`` by default.
+        tty: it has a terminal.
+        stdin_open: it has an input.
         networking, mounts, resources, security, life: what was asked for, by what it is about.
     """
 
@@ -67,6 +101,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     binds: tuple[Bind, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     init: bool = False
+    tty: bool = False
     stdin_open: bool = False
     detached: bool = False
     auto_remove: bool = False
@@ -108,7 +143,9 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
         remove: directories that the monitor removes after the exit (``--rm``).
         die_with_client: kill the container when the client's connection closes (build steps).
         fake_ids: answer ownership and identity calls with success (one mapped id only).
-        open_stdin: connect the client's standard input; else the program reads ``/dev/null``.
+        open_stdin: the program has an input, which clients may be connected to; else it reads ``/dev/null``.
+        stdin_once: that ends with the input of the first client that is connected to it.
+        terminal: the program has a terminal.
         sandbox: generated files as BuildKit has them for a build step: /etc/hosts and /etc/resolv.conf, read-only.
         hosts: more ``(name, address)`` for /etc/hosts.
         insecure: all capabilities of this engine, no system call filter, no masked paths, devices can be opened.
@@ -143,6 +180,8 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     die_with_client: bool = False
     fake_ids: bool = False
     open_stdin: bool = False
+    stdin_once: bool = False
+    terminal: Terminal | None = None
     sandbox: bool = False
     hosts: tuple[tuple[str, str], ...] = ()
     insecure: bool = False

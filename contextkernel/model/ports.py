@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from contextkernel.model.container import LaunchRequest, RunState, Usage
+from contextkernel.model.container import ExecRequest, LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import CopyRequest, Entry, ExportRequest, LayerFacts, MakeDirRequest
 from contextkernel.model.life import RestartPolicy
@@ -102,6 +102,10 @@ class RunningContainer(Process, Protocol):
         """
         ...
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the program's terminal of a new size. No error without one, or when it has exited."""
+        ...
+
     def attach(
         self,
         *,
@@ -180,6 +184,34 @@ class ContainerRuntime(Runtime, Protocol):
 
     def connect(self, state_dir: str) -> RunningContainer | None:
         """The container of ``state_dir``, whoever started it; ``None`` unless a monitor looks after it."""
+        ...
+
+    def execute(
+        self,
+        state_dir: str,
+        request: ExecRequest,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        detach_keys: bytes = b"",
+    ) -> RunningContainer | None:
+        """Start a further program in the running container of ``state_dir``; ``None`` if it does not run.
+
+        What is returned is about the program: its :meth:`~Process.wait` gives the program's exit code. The program
+        goes on when the client goes; it ends with the container.
+
+        Args:
+            state_dir: of the container.
+            request: the program.
+            stdin, stdout, stderr: descriptors of the client that the monitor relays; the caller keeps its own. An
+                output that is ``None`` is discarded.
+            detach_keys: what to type on ``stdin`` to leave it running; empty: nothing.
+
+        Raises:
+            Conflict: the container is paused.
+            CommandNotFound, CommandNotExecutable, LaunchFailed: the program cannot be executed.
+        """
         ...
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from contextkernel.errors import SyscallFailed
@@ -10,12 +12,14 @@ from contextkernel.linux import namespaces as ns
 from contextkernel.linux import pidfd
 from contextkernel.runtime import messages
 from contextkernel.runtime.child import Streams, run_child
-from contextkernel.runtime.messages import Failed, FromChild, SetUp
+from contextkernel.runtime.entering import Inside
+from contextkernel.runtime.messages import Failed, Forked, FromChild, Opened, SetUp
 
 if TYPE_CHECKING:
     from contextkernel.runtime.operations import Operation
     from contextkernel.runtime.plan_security import Namespaces
 
+_KILLED = 137
 _CLONE_HINT = "see /proc/sys/user/max_*_namespaces, and `system info` for what this host allows"
 
 
@@ -40,9 +44,13 @@ class Child:
 
     def collect(self) -> tuple[int, float, int]:
         """Wait for its exit: exit code (128+n for signal n), seconds of processor time, peak memory in bytes."""
-        _, status, used = os.wait4(self.pid, 0)
-        os.close(self.handle)
-        self.handle = -1
+        try:
+            _, status, used = os.wait4(self.pid, 0)
+        except ChildProcessError:  # collected with all that was left of a container without a pid namespace
+            return _KILLED, 0.0, 0
+        finally:
+            os.close(self.handle)
+            self.handle = -1
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
@@ -54,10 +62,12 @@ class Birth:
         child: the process, once it was cloned; it must be collected, whatever became of the start.
         set_up: the mount points that were made for it.
         failure: why the program was not executed.
+        inside: its namespaces, for others that are to join it.
     """
 
     def __init__(self) -> None:
         self.child: Child | None = None
+        self.inside: Inside | None = None
         self.set_up = SetUp((), ())
         self.failure: Failed | None = None
 
@@ -67,7 +77,7 @@ class Birth:
         chosen: Namespaces,
         streams: tuple[int, int, int],
         permitted: frozenset[str],
-    ) -> int:
+    ) -> socket.socket | None:
         """Clone the child, which goes on to carry out ``operations``.
 
         Args:
@@ -77,33 +87,49 @@ class Birth:
             permitted: capabilities of this process.
 
         Returns:
-            Descriptor for :meth:`await_exec`; -1 if there is no child.
+            For :meth:`await_exec`; ``None`` if there is no child.
         """
-        report, end = os.pipe()
+        report, end = socket.socketpair()
         try:
             pid = ns.clone(_flags(chosen))
         except SyscallFailed as problem:
             self.failure = Failed("setup", problem.problem, _CLONE_HINT, "clone", problem.number)
-            os.close(report)
-            return -1
+            report.close()
+            return None
         else:
             if pid == 0:
-                run_child(operations, Streams(*streams, end), permitted)
+                run_child(operations, Streams(*streams, end.fileno()), permitted)
             self.child = Child(pid)
+            self.inside = Inside(pid)
             return report
         finally:
-            os.close(end)
+            end.close()
 
-    def await_exec(self, report: int) -> None:
-        """Read the child's report; its end of the pipe closes at exec, or when it dies."""
-        decoder: messages.Decoder[SetUp | Failed] = messages.Decoder(FromChild, "monitor", "child")
-        with os.fdopen(report, "rb", buffering=0) as stream:
-            while data := stream.read(65536):
+    def await_exec(self, report: socket.socket, use_terminal: Callable[[int], None]) -> None:
+        """Read the child's report; its end of the socket closes at exec, or when it dies.
+
+        Args:
+            report: from :meth:`clone`.
+            use_terminal: gets the other end of the program's terminal, which it then owns.
+        """
+        decoder: messages.Decoder[SetUp | Opened | Forked | Failed] = messages.Decoder(FromChild, "monitor", "child")
+        with report:
+            while True:
+                data, descriptors = messages.receive_some(report)
+                for descriptor in descriptors:
+                    use_terminal(descriptor)
+                if not data:
+                    return
                 for message in decoder.feed(data):
-                    if isinstance(message, SetUp):
-                        self.set_up = message
-                    else:
-                        self.failure = message
+                    match message:
+                        case SetUp():
+                            self.set_up = message
+                        case Failed():
+                            self.failure = message
+                        case Opened():
+                            pass  # its descriptor has been taken
+                        case Forked():
+                            messages.unexpected("monitor", "child", message, "SetUp or Failed")
 
 
 def _flags(chosen: Namespaces) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from contextkernel.linux.terminal import set_size
 from contextkernel.runtime.detaching import DetachKeys
 from contextkernel.runtime.relay import Input, Output, Sink, Tap
 
@@ -27,15 +29,30 @@ class Channels:
     Args:
         stdin: the program has an input; else it reads ``/dev/null``.
         stdout, stderr: the program has that output; else it writes to ``/dev/null``.
+        terminal: the program opens a terminal instead; :meth:`use_terminal` gets the other end.
         log: gets all output.
     """
 
-    def __init__(self, *, stdin: bool, stdout: bool = True, stderr: bool = True, log: JsonLog | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        stdin: bool,
+        stdout: bool = True,
+        stderr: bool = True,
+        terminal: bool = False,
+        log: JsonLog | None = None,
+    ) -> None:
         self.outputs: list[Output] = []
         self.sink: Sink | None = None
         self._inputs: list[Input] = []
+        self._log = log
+        self._stdin = stdin
+        self._terminal: int | None = None
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._child_ends = [null]
+        self.child = (null, null, null)
+        if terminal:
+            return
         child_in = null
         if stdin:
             child_in, end = os.pipe()
@@ -47,6 +64,23 @@ class Channels:
             self._child_ends.append(child_out[name])
             self.outputs.append(Output(name, source, log))
         self.child = (child_in, child_out["stdout"], child_out["stderr"])
+
+    def use_terminal(self, terminal: int) -> None:
+        """The program has a terminal.
+
+        Args:
+            terminal: descriptor of our end; owned from here on.
+        """
+        self._terminal = terminal
+        # descriptors of their own, so that each can be closed alone
+        self.outputs.append(Output("stdout", fcntl.fcntl(terminal, fcntl.F_DUPFD_CLOEXEC, 0), self._log))
+        if self._stdin:
+            self.sink = Sink(fcntl.fcntl(terminal, fcntl.F_DUPFD_CLOEXEC, 0))
+
+    def resize(self, rows: int, columns: int) -> None:
+        """The client's terminal has this size now; without a terminal nothing happens."""
+        if self._terminal is not None:
+            set_size(self._terminal, rows, columns)
 
     def close_child_ends(self) -> None:
         """The program has its own. Idempotent."""
@@ -120,6 +154,9 @@ class Channels:
         self.end_input()
         for output in self.outputs:
             output.drain()
+        if self._terminal is not None:
+            os.close(self._terminal)
+            self._terminal = None
 
     def close(self) -> None:
         """Forget program and clients. Idempotent."""

@@ -38,6 +38,7 @@ from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root
 from contextkernel.linux.seccomp import fake_ids_filter, install_filter
 from contextkernel.runtime import devices, limits, privileges, sharing, step_mounts
 from contextkernel.runtime import operations as op
+from contextkernel.runtime.child_terminal import open_terminal, own_streams
 from contextkernel.runtime.execute import ExecProblem, execute
 from contextkernel.runtime.init import run_as_init
 from contextkernel.runtime.messages import Failed, SetUp, encode
@@ -64,14 +65,14 @@ CHANGED_SIGNALS = (
     signal.SIGPIPE,
     signal.SIGCHLD,
 )
-_REPORT = 3  # the report pipe's descriptor in the child
+_REPORT = 3  # the report socket's descriptor in the child
 _GENERATED = "/dev/.generated"
 _MAX_USER_FILE = 10 << 20
 _NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
 
 
 class Streams(NamedTuple):
-    """Descriptors for the child: its three standard ones, and the pipe on which it reports."""
+    """Descriptors for the child: its three standard ones, and the socket on which it reports."""
 
     stdin: int
     stdout: int
@@ -79,18 +80,22 @@ class Streams(NamedTuple):
     report: int
 
 
-def run_child(operations: tuple[op.Operation, ...], streams: Streams, permitted: frozenset[str]) -> NoReturn:
+def run_child(
+    operations: tuple[op.Operation, ...], streams: Streams, permitted: frozenset[str], *, hidden: bool = False
+) -> NoReturn:
     """Become the container; never returns, never raises.
 
     Args:
         operations: the plan.
         streams: descriptors, see there.
         permitted: capabilities that the launcher has; no others can be kept.
+        hidden: there are others in the container already, and this process stays not dumpable until it executes the
+            program, so that they cannot look into it.
     """
     step: op.Operation | None = None
     try:
         _settle(streams)
-        setup = _SetUp(permitted)
+        setup = _SetUp(permitted, hidden=hidden)
         for step in operations:
             setup.apply(step)
         _report(Failed("setup", "the plan does not end in executing a program"))
@@ -145,8 +150,9 @@ def _settle(streams: Streams) -> None:
 class _SetUp:
     """What the operations share while they are applied, in order."""
 
-    def __init__(self, permitted: frozenset[str]) -> None:
+    def __init__(self, permitted: frozenset[str], *, hidden: bool) -> None:
         self._permitted = permitted
+        self._hidden = hidden
         self._points: MountPoints | None = None
         self._dev = -1  # descriptor of the container's own /dev
         self._identity = Identity(0, 0, (), "/")
@@ -188,6 +194,9 @@ class _SetUp:
                 sharing.share_mount(pid, target, self._point(target))
             case op.MountDevpts(target, options):
                 self._mount(target, "devpts", mounts.MS_NOSUID | mounts.MS_NOEXEC, options)
+            case op.OpenTerminal():
+                root = self._tree.root if self._points else os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                open_terminal(step, root, self._dev, _REPORT)
             case op.MountMqueue(target):
                 self._mount(target, "mqueue", _STANDARD)
             case op.MakeDevice(path):
@@ -401,6 +410,8 @@ class _SetUp:
         if not step.change:
             return
         uid, gid, groups, _ = self._identity
+        if uid:
+            own_streams(uid)
         try:
             if step.groups:
                 os.setgroups(list(dict.fromkeys((gid, *groups))))
@@ -417,7 +428,7 @@ class _SetUp:
                 hint=hint if problem.errno in (errno.EINVAL, errno.EPERM) else None,
             ) from problem
         set_parent_death_signal(signal.SIGKILL)  # forgotten by the change of ids
-        set_dumpable(True)  # same
+        set_dumpable(not self._hidden)  # same
 
     def _exec(self, argv: tuple[str, ...], env: tuple[str, ...]) -> None:
         environment = dict(item.partition("=")[::2] for item in env if not item.startswith("="))

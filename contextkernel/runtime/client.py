@@ -18,7 +18,7 @@ from contextkernel.runtime.messages import Decoder, FromLauncher, Hello, Launch,
 from contextkernel.runtime.process import ContainerProcess, NotTaken, await_start
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import LaunchRequest, RunState
+    from contextkernel.model.container import ExecRequest, LaunchRequest, RunState
     from contextkernel.model.ids import IdMap
 
 _LINK = 3  # the launcher's end of the socket
@@ -123,6 +123,27 @@ class NamespaceRuntime:
         except (OSError, LaunchFailed):
             link.close()
             return None
+
+    def execute(
+        self,
+        state_dir: str,
+        request: ExecRequest,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        detach_keys: bytes = b"",
+    ) -> ContainerProcess | None:
+        """Start a further program in the running container of ``state_dir``; see the port."""
+        process = self.connect(state_dir)
+        if process is None:
+            return None
+        try:
+            process.execute(request, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=detach_keys)
+        except BaseException:
+            process.close()
+            raise
+        return process
 
     def state(self, state_dir: str) -> RunState:
         """What became of the container of ``state_dir``; never raises."""

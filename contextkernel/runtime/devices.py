@@ -161,13 +161,19 @@ def reopen_null(descriptors: Iterable[int]) -> None:
     Args:
         descriptors: to look at; the process is inside of the container's root.
     """
-    host = [number for number in descriptors if stat.S_ISCHR(os.fstat(number).st_mode)]
+    null = os.makedev(1, 3)
+    host = [number for number in descriptors if _device(number) == null]
     if host:
         check_null()
-        null = os.open("/dev/null", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        own = os.open("/dev/null", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         for number in host:
-            os.dup2(null, number)
-        os.close(null)
+            os.dup2(own, number)
+        os.close(own)
+
+
+def _device(descriptor: int) -> int:
+    found = os.fstat(descriptor)
+    return found.st_rdev if stat.S_ISCHR(found.st_mode) else 0
 
 
 def check_null() -> None:

@@ -71,22 +71,22 @@ def descendants(roots: Iterable[int]) -> list[int]:
         pid = waiting.pop()
         if pid in found:
             continue
-        children = _children(pid)
-        if children is None:
+        below = children(pid)
+        if below is None:
             continue
         found[pid] = None
-        waiting.extend(children)
+        waiting.extend(below)
     return list(found)
 
 
-def _children(pid: int) -> list[int] | None:
+def children(pid: int) -> list[int] | None:
     """Children of all threads of a process; ``None`` if it has gone."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return None
-    children: list[int] = []
+    found: list[int] = []
     for thread in threads:
         with suppress(OSError, ValueError), open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
-            children.extend(map(int, file.read().split()))
-    return children
+            found.extend(map(int, file.read().split()))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contextkernel.errors import ContextKernelError
+from contextkernel.errors import Conflict, ContextKernelError
 from contextkernel.linux import namespaces as ns
-from contextkernel.model.container import RunState, Usage
+from contextkernel.model.container import ExecRequest, RunState, Usage
 from contextkernel.runtime.birth import Birth, Child
+from contextkernel.runtime.entering import fork_into
 from contextkernel.runtime.facts import refresh
 from contextkernel.runtime.freezing import Freezer, SignalFreezer, descendants
 from contextkernel.runtime.messages import Done, Failed, Refusal
 from contextkernel.runtime.plan import plan_operations
+from contextkernel.runtime.plan_exec import plan_exec
 from contextkernel.runtime.plan_security import plan_namespaces
 from contextkernel.runtime.stubs import remove_stubs
 from contextkernel.runtime.surroundings import Place, surroundings_of
@@ -43,7 +46,7 @@ class Life:
     Attributes:
         state: what is known of it.
         usage: of the last run, after its end.
-        child: the init; ``None`` before it was cloned.
+        others: pids of processes that are not the init's descendants (``exec``).
     """
 
     def __init__(
@@ -55,10 +58,12 @@ class Life:
         self._record = record
         self._surroundings = surroundings_of(launch.request)
         self._birth = Birth()
+        self._place: Place | None = None
         self._pid_namespace = True
         self._frozen: Freezer | None = None
         self.state = RunState(status="created")
         self.usage: Usage | None = None
+        self.others: Callable[[], list[int]] = list
 
     @property
     def child(self) -> Child | None:
@@ -103,6 +108,7 @@ class Life:
         place = Place(request=request, facts=facts, namespaces=plan_namespaces(request, facts))
         for surrounding in self._surroundings:
             place = surrounding.enter(place, self._loop)
+        self._place = place
         operations = plan_operations(place.request, place.facts)
         self._pid_namespace = place.namespaces.pid
         if not self._pid_namespace:
@@ -110,11 +116,11 @@ class Life:
         self._birth = Birth()
         report = self._birth.clone(operations, place.namespaces, channels.child, self._permitted)
         channels.close_child_ends()
-        if self._birth.child is None:
+        if self._birth.child is None or report is None:
             return self._birth.failure
         for surrounding in self._surroundings:
             surrounding.settle(self._birth.child.pid)
-        self._birth.await_exec(report)
+        self._birth.await_exec(report, channels.use_terminal)
         return self._birth.failure
 
     def collect(self) -> int:
@@ -125,6 +131,8 @@ class Life:
         self.usage = Usage(seconds, memory)
         if not self._pid_namespace:
             _kill_descendants()
+        if self._birth.inside is not None:
+            self._birth.inside.close()
         self._frozen = None
         self._report()
         self._leave()
@@ -152,7 +160,34 @@ class Life:
         """Processes that all others descend from."""
         if not self._pid_namespace:
             return [pid for pid in descendants([os.getpid()]) if pid != os.getpid()]
-        return [self.child.pid] if self.child is not None else []
+        return [self.child.pid, *self.others()] if self.child is not None else []
+
+    def init_of_namespace(self) -> int | None:
+        """Pid of the init if it is that of a pid namespace of its own."""
+        return self.child.pid if self._pid_namespace and self.child is not None else None
+
+    def why_no_exec(self) -> Refusal | None:
+        """Why no further program can be started now."""
+        if self._frozen is not None:
+            return Refusal("it is paused", "unpause it first")
+        if self.child is None:
+            return Refusal("it is not running", "ps -a shows what became of it")
+        return None
+
+    def fork(self, wanted: ExecRequest, streams: tuple[int, int, int]) -> tuple[int, socket.socket]:
+        """Fork a process that becomes a further program; see :func:`~contextkernel.runtime.entering.fork_into`.
+
+        Raises:
+            SyscallFailed: no process can be made. InvalidInput: the plan is not possible. Conflict: no init.
+        """
+        if self._place is None or self._birth.inside is None:
+            raise Conflict("the container is not running")
+        operations = plan_exec(self._place.request, self._place.facts, wanted)
+        return fork_into(self._birth.inside, operations, streams, self._permitted, self._join)
+
+    def _join(self) -> None:
+        for surrounding in self._surroundings:
+            surrounding.join()
 
     def pause(self) -> Done | Refusal:
         """Pause all processes."""

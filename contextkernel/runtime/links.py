@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import os
 import select
 import socket
@@ -16,12 +15,14 @@ from contextkernel.runtime.messages import (
     Attach,
     Detached,
     Done,
+    Exec,
     Exited,
     Failed,
     Pause,
     Processes,
     ProcessList,
     Refusal,
+    Resize,
     Signal,
     Started,
     Stop,
@@ -31,10 +32,7 @@ from contextkernel.runtime.messages import (
     Update,
 )
 
-_CHUNK = 65536
-_MOST = 8  # descriptors that may come at once
-
-Request: TypeAlias = Signal | Stop | Pause | Unpause | Attach | Update | Processes
+Request: TypeAlias = Signal | Stop | Pause | Unpause | Attach | Exec | Resize | Update | Processes
 Answer: TypeAlias = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
 
 
@@ -82,7 +80,8 @@ class Link:
         if self._closed or self._connection.fileno() not in events:
             return
         try:
-            data = self._receive()
+            data, descriptors = messages.receive_some(self._connection)
+            self._descriptors.extend(descriptors)
             requests = list(self._decoder.feed(data)) if data else []
         except BlockingIOError:
             return
@@ -94,16 +93,6 @@ class Link:
             return
         for request in requests:
             self._answer(self, request)
-
-    def _receive(self) -> bytes:
-        space = socket.CMSG_LEN(_MOST * array.array("i").itemsize)
-        data, notes, _, _ = self._connection.recvmsg(_CHUNK, space, socket.MSG_CMSG_CLOEXEC)
-        for level, kind, content in notes:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                received = array.array("i")
-                received.frombytes(content[: len(content) - len(content) % received.itemsize])
-                self._descriptors.extend(received)
-        return data
 
     def close(self) -> None:
         """Hang up. Idempotent."""

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, NoReturn, TypeVar
 import msgspec
 
 from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFailed, ProtocolViolation
-from contextkernel.model.container import LaunchRequest, Usage
+from contextkernel.model.container import ExecRequest, LaunchRequest, Usage
 from contextkernel.model.ids import IdMap
 from contextkernel.model.life import RestartPolicy
 from contextkernel.runtime.facts import HostFacts
@@ -120,6 +120,27 @@ class Attach(msgspec.Struct, frozen=True, tag=True):
     detach_keys: bytes = b""
 
 
+class Exec(msgspec.Struct, frozen=True, tag=True):
+    """Client to monitor: start a further program in the container; this connection is about it from now on.
+
+    Descriptors: those streams that are ``True``, in this order. Answers: :class:`Started` or :class:`Failed` or
+    :class:`Refusal`, and after :class:`Started` an :class:`Exited`. The program goes on when the client goes.
+    """
+
+    request: ExecRequest
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    detach_keys: bytes = b""
+
+
+class Resize(msgspec.Struct, frozen=True, tag=True):
+    """Client to monitor: the terminal has this size now: the one of :class:`Exec`, else the container's. No answer."""
+
+    rows: int
+    columns: int
+
+
 class Processes(msgspec.Struct, frozen=True, tag=True):
     """Client to monitor: which processes are in the container? Answer: :class:`ProcessList`."""
 
@@ -213,6 +234,16 @@ class StubParent(msgspec.Struct, frozen=True):
     ours: bool
 
 
+class Opened(msgspec.Struct, frozen=True, tag=True):
+    """Child to monitor: the program has a terminal; its other end comes with this message."""
+
+
+class Forked(msgspec.Struct, frozen=True, tag=True):
+    """Helper to monitor: the process of an ``exec`` is there; ``pid`` as the host sees it."""
+
+    pid: int
+
+
 class SetUp(msgspec.Struct, frozen=True, tag=True):
     """Child to monitor: all mounts are made; these mount points were created for them, outermost first."""
 
@@ -222,9 +253,9 @@ class SetUp(msgspec.Struct, frozen=True, tag=True):
 
 ToLauncher = Hello | Launch
 FromLauncher = Welcome | Refused
-ToMonitor = Signal | Stop | Pause | Unpause | Attach | Update | Processes
+ToMonitor = Signal | Stop | Pause | Unpause | Attach | Exec | Resize | Update | Processes
 FromMonitor = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
-FromChild = SetUp | Failed
+FromChild = SetUp | Opened | Forked | Failed
 
 T = TypeVar("T")
 _ENCODER = msgspec.msgpack.Encoder()
@@ -340,6 +371,21 @@ def send(link: socket.socket, message: msgspec.Struct, descriptors: Sequence[int
     sent = link.sendmsg([frame], notes, socket.MSG_NOSIGNAL)
     if sent < len(frame):
         link.sendall(frame[sent:], socket.MSG_NOSIGNAL)
+
+
+def receive_some(link: socket.socket) -> tuple[bytes, list[int]]:
+    """Take what there is, at most 64 KiB, with its descriptors; empty at the end.
+
+    Raises:
+        OSError: the connection is broken, or nothing is there and it does not block.
+    """
+    received = array.array("i")
+    space = socket.CMSG_LEN(_MAX_DESCRIPTORS * received.itemsize)
+    data, notes, _, _ = link.recvmsg(65536, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in notes:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            received.frombytes(content[: len(content) - len(content) % received.itemsize])
+    return data, list(received)
 
 
 def unexpected(receiver: str, sender: str, message: object, expected: str) -> NoReturn:

@@ -24,6 +24,7 @@ from contextkernel.model.container import RunState
 from contextkernel.runtime import messages
 from contextkernel.runtime.birth import Child
 from contextkernel.runtime.channels import Attachment, Channels, Standard
+from contextkernel.runtime.execs import Execs, Execution
 from contextkernel.runtime.life import EXIT_CODES, Life
 from contextkernel.runtime.links import Link, Request
 from contextkernel.runtime.logs import JsonLog
@@ -32,6 +33,7 @@ from contextkernel.runtime.messages import (
     Attach,
     Detached,
     Done,
+    Exec,
     Exited,
     Failed,
     Launch,
@@ -39,6 +41,7 @@ from contextkernel.runtime.messages import (
     Processes,
     ProcessList,
     Refusal,
+    Resize,
     Signal,
     Started,
     Stop,
@@ -96,6 +99,9 @@ class Monitor:
         self._links: list[Link] = []
         self._attachments: dict[Link, Attachment] = {}
         self._dies = False  # the end that comes now has not been told
+        self._execs = Execs(self._loop, self._life.fork, self._life.init_of_namespace)
+        self._executions: dict[Link, Execution] = {}
+        self._life.others = self._execs.pids
 
     def run(self, streams: Standard) -> None:
         """Start the container, serve it, end it.
@@ -109,7 +115,7 @@ class Monitor:
             self._loop.add(self._record)
             if self._launch.request.log is not None:
                 self._log = JsonLog(self._launch.request.log, self._launch.request.log_rules)
-            channels = self._connect(streams)
+            channels = self._connect(streams.stdout is not None, streams.stderr is not None)
         except ContextKernelError as problem:
             self._give_up(Failed("setup", problem.problem, problem.hint))
             return
@@ -123,6 +129,8 @@ class Monitor:
             self._give_up(failure)
             return
         self._teller("start")
+        if any(stream is not None for stream in streams):
+            self._attach(self._client, streams, self._launch.detach_keys)
         self._tell(Started(self._life.state.pid))
         while self._serve():
             pass
@@ -130,20 +138,19 @@ class Monitor:
 
     # Runs of the init
 
-    def _connect(self, streams: Standard) -> Channels:
-        """Pipes for the next run of the init, and the first client's streams at them."""
+    def _connect(self, stdout: bool = False, stderr: bool = False) -> Channels:
+        """Pipes for the next run of the init; for its outputs only if there may be somebody to read them."""
         request = self._launch.request
         kept = request.state_dir is not None or self._log is not None
         channels = Channels(
             stdin=request.open_stdin,
-            stdout=kept or streams.stdout is not None,
-            stderr=kept or streams.stderr is not None,
+            stdout=kept or stdout,
+            stderr=kept or stderr,
+            terminal=request.terminal is not None,
             log=self._log,
         )
         self._channels = channels
         self._loop.add(channels)
-        if any(stream is not None for stream in streams):
-            self._attach(self._client, streams, self._launch.detach_keys)
         return channels
 
     def _serve(self) -> bool:
@@ -183,7 +190,7 @@ class Monitor:
             self._life.state = msgspec.structs.replace(self._life.state, status="exited")
             return False
         before = self._life.state
-        failure = self._life.start(self._connect(Standard()))
+        failure = self._life.start(self._connect())
         if failure is not None:
             code = EXIT_CODES[failure.kind]
             self._life.state = msgspec.structs.replace(before, status="exited", exit_code=code, error=failure.problem)
@@ -206,6 +213,7 @@ class Monitor:
             self._teller("destroy")
         self._record.unlock()
         self._tell_exit()
+        self._execs.finish()
 
     def _tell_death(self) -> None:
         state = self._life.state
@@ -217,7 +225,7 @@ class Monitor:
         """Tell all clients of the exit; those with streams once they have taken all output, while they are there."""
         message = Exited(self._life.state.exit_code, self._life.usage)
         for link in self._links:
-            if link not in self._attachments:
+            if link not in self._attachments and link not in self._executions:
                 link.send(message)
         while any(not attachment.flushed for attachment in self._attachments.values()):
             self._loop.turn()
@@ -262,6 +270,9 @@ class Monitor:
             attachment.close()
             if self._ends_input and self._channels is not None:
                 self._channels.end_input()
+        execution = self._executions.pop(link, None)
+        if execution is not None:
+            execution.leave()
         if link is self._client and self._launch.request.die_with_client:
             self._life.signal(signal.SIGKILL)
 
@@ -291,6 +302,13 @@ class Monitor:
                 else:
                     self._attach(link, Standard(*streams), detach_keys)
                     link.send(Done() if self._channels is not None else Refusal("it is restarting"))
+            case Exec():
+                self._exec(link, request)
+            case Resize(rows, columns):
+                execution = self._executions.get(link)
+                channels = self._channels if execution is None else execution.channels
+                if channels is not None:
+                    channels.resize(rows, columns)
             case Processes():
                 link.send(ProcessList(tuple(self._life.processes())))
             case _:
@@ -319,7 +337,7 @@ class Monitor:
     @property
     def _ends_input(self) -> bool:
         """The program's input ends with a client's: whoever started it gave it one (docker's StdinOnce)."""
-        return self._launch.stdin
+        return self._launch.request.stdin_once
 
     def _attach(self, link: Link, streams: Standard, detach_keys: bytes) -> None:
         if self._channels is None:  # between two runs
@@ -332,6 +350,23 @@ class Monitor:
             before.close()
         self._attachments[link] = self._channels.attach(
             streams, ends_input=self._ends_input, detach_keys=detach_keys, on_detach=lambda: self._detach(link)
+        )
+
+    def _exec(self, link: Link, request: Exec) -> None:
+        streams = link.take((request.stdin, request.stdout, request.stderr))
+        refusal = self._life.why_no_exec()
+        if streams is None:
+            refusal = Refusal("the streams for the program did not arrive")
+        elif link in self._executions:
+            refusal = Refusal("this connection has a program already")
+        if refusal is not None or streams is None:
+            for stream in streams or ():
+                if stream is not None:
+                    os.close(stream)
+            link.send(refusal or Refusal(""))
+            return
+        self._executions[link] = self._execs.start(
+            request.request, Standard(*streams), link.send, detach_keys=request.detach_keys
         )
 
     def _detach(self, link: Link) -> None:

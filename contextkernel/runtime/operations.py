@@ -97,6 +97,19 @@ class MountDevpts(_Operation, frozen=True):
     options: str
 
 
+class OpenTerminal(_Operation, frozen=True):
+    """A new terminal of ``/dev/pts`` becomes standard input, output and error; the monitor has its other end.
+
+    Attributes:
+        rows, columns: its size; 0: not known.
+        console: bind it to ``/dev/console`` too.
+    """
+
+    rows: int
+    columns: int
+    console: bool
+
+
 class MountMqueue(_Operation, frozen=True):
     """POSIX message queues of this ipc namespace."""
 
@@ -384,6 +397,7 @@ Operation = (
     | HostDevices
     | AddDevice
     | MountDevpts
+    | OpenTerminal
     | MountMqueue
     | JoinIpc
     | ShareMount

@@ -98,7 +98,7 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         op.Chdir(request.working_dir),
         *identity(request, facts),
         *([op.StartInit()] if request.init else ()),
-        op.Exec(request.argv, _environment(request), request.secret_env),
+        op.Exec(request.argv, environment(request), request.secret_env),
     )
 
 
@@ -135,6 +135,8 @@ def _dev(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[
             yield op.MakeLink(target, link)
     if request.fake_ids:
         yield op.WriteFile(APT_CONFIG, _APT_AS_ROOT)
+    if request.terminal is not None:
+        yield op.OpenTerminal(request.terminal.rows, request.terminal.columns, console=True)
 
 
 def _sys(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
@@ -233,7 +235,8 @@ def _network(request: LaunchRequest) -> Iterator[Operation]:
         yield op.SetSysctl("net/ipv4/ip_unprivileged_port_start", "0")
 
 
-def _environment(request: LaunchRequest) -> tuple[str, ...]:
+def environment(request: LaunchRequest) -> tuple[str, ...]:
+    """The program's, with what this engine has to add."""
     if not request.fake_ids or any(item.startswith("APT_CONFIG=") for item in request.env):
         return request.env
     return (*request.env, f"APT_CONFIG={APT_CONFIG}")

@@ -18,12 +18,14 @@ from contextkernel.runtime.messages import (
     Decoder,
     Detached,
     Done,
+    Exec,
     Exited,
     Failed,
     Pause,
     Processes,
     ProcessList,
     Refusal,
+    Resize,
     Signal,
     Started,
     Stop,
@@ -35,7 +37,7 @@ from contextkernel.runtime.messages import (
 if TYPE_CHECKING:
     import msgspec
 
-    from contextkernel.model.container import Usage
+    from contextkernel.model.container import ExecRequest, Usage
 
 _KILLED = 137  # what a container is said to have exited with when its monitor vanished
 
@@ -58,7 +60,7 @@ class ContainerProcess:
         self._exit_code: int | None = None
         self._usage: Usage | None = None
         self._detached = False
-        self._answers: deque[Done | Refusal | ProcessList] = deque()
+        self._answers: deque[Done | Refusal | ProcessList | Started | Failed] = deque()
         self._receiving = threading.Lock()
         self._closed = False
 
@@ -108,7 +110,7 @@ class ContainerProcess:
                     self._exit_code, self._usage = exit_code, usage
                 case Detached():
                     self._detached = True
-                case Done() | Refusal() | ProcessList():
+                case Done() | Refusal() | ProcessList() | Started() | Failed():
                     self._answers.append(message)
                 case _:
                     messages.unexpected("client", "monitor", message, "Exited, Detached or an answer")
@@ -151,16 +153,37 @@ class ContainerProcess:
         request = Attach(stdin is not None, stdout is not None, stderr is not None, detach_keys)
         self._ask(request, streams)
 
+    def execute(
+        self,
+        request: ExecRequest,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        detach_keys: bytes = b"",
+    ) -> None:
+        """Start a further program; from here on this object is about it. See ``model.ports.ContainerRuntime``."""
+        streams = [stream for stream in (stdin, stdout, stderr) if stream is not None]
+        message = Exec(request, stdin is not None, stdout is not None, stderr is not None, detach_keys)
+        answer = self._ask(message, streams)
+        if isinstance(answer, Started):
+            self._pid = answer.pid
+
+    def resize(self, rows: int, columns: int) -> None:
+        """The client's terminal has this size now; see the port."""
+        self._send(Resize(rows, columns))
+
     def _send(self, message: msgspec.Struct) -> None:
         if self._exit_code is None and not self._closed:
             with suppress(OSError):
                 messages.send(self._link, message)
 
-    def _ask(self, message: msgspec.Struct, descriptors: list[int] | None = None) -> Done | ProcessList:
+    def _ask(self, message: msgspec.Struct, descriptors: list[int] | None = None) -> Done | ProcessList | Started:
         """Send a request and wait for its answer.
 
         Raises:
             Conflict: the monitor refuses, or the container has ended meanwhile.
+            CommandNotFound, CommandNotExecutable, LaunchFailed: a program could not be started.
         """
         with self._receiving:
             with suppress(OSError):  # the answer, or its absence, tells
@@ -172,6 +195,8 @@ class ContainerProcess:
             answer = self._answers.popleft()
         if isinstance(answer, Refusal):
             raise Conflict(answer.problem, hint=answer.hint)
+        if isinstance(answer, Failed):
+            raise answer.error()
         return answer
 
     def close(self) -> None:

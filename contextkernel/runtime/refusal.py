@@ -9,7 +9,7 @@ from contextkernel.model.results import HostReport
 from contextkernel.runtime import state
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import LaunchRequest, RunState
+    from contextkernel.model.container import ExecRequest, LaunchRequest, RunState
     from contextkernel.model.ports import RunningContainer
 
 _NEEDED = ("user_namespace", "mount_namespace", "pid_namespace", "overlay", "pivot_root")
@@ -52,6 +52,20 @@ class RefusingRuntime:
     def connect(self, state_dir: str) -> RunningContainer | None:
         """Nothing runs here."""
         del state_dir
+        return None
+
+    def execute(
+        self,
+        state_dir: str,
+        request: ExecRequest,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        detach_keys: bytes = b"",
+    ) -> RunningContainer | None:
+        """Nothing runs here."""
+        del state_dir, request, stdin, stdout, stderr, detach_keys
         return None
 
     def state(self, state_dir: str) -> RunState:

@@ -83,7 +83,7 @@ def test_much_output_is_complete(box):
 
 def test_standard_input_is_relayed(box):
     data = b"line\n" * 100_000
-    done = box.run("sh", "-c", "cat; echo end", stdin=data, open_stdin=True)
+    done = box.run("sh", "-c", "cat; echo end", stdin=data, open_stdin=True, stdin_once=True)
     assert done.out.encode() == data + b"end\n"
 
 
@@ -93,7 +93,7 @@ def test_standard_input_is_empty_unless_opened(box):
 
 
 def test_a_program_that_closes_its_input(box):
-    assert box.run("head", "-n1", stdin=b"first\n" * 100_000, open_stdin=True).out == "first\n"
+    assert box.run("head", "-n1", stdin=b"first\n" * 100_000, open_stdin=True, stdin_once=True).out == "first\n"
 
 
 def test_output_to_files_is_appended_in_place(box, tmp_path):

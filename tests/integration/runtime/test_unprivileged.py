@@ -39,7 +39,7 @@ def test_everything_as_an_ordinary_user(user, ids):
             [
                 *("runuser", "-u", user, "--", "env", "PYTHONDONTWRITEBYTECODE=1", f"CONTEXTKERNEL_TEST_IDS={ids}"),
                 *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={scratch}/pytest"),
-                *(str(HERE / f"test_{name}.py") for name in ("containers", "lifetimes", "control")),
+                *(str(HERE / f"test_{name}.py") for name in ("containers", "lifetimes", "control", "exec")),
             ],
             cwd=PROJECT,
             capture_output=True,

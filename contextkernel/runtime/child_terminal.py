@@ -1,0 +1,62 @@
+"""The terminal of a program, from inside: opened in the container's own devpts, handed to the monitor."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from contextkernel.linux import mount as mounts
+from contextkernel.linux.openat2 import open_in_root
+from contextkernel.linux.terminal import open_peer, set_size, take_control
+from contextkernel.runtime import messages
+from contextkernel.runtime.messages import Opened
+
+if TYPE_CHECKING:
+    from contextkernel.runtime.operations import OpenTerminal
+
+
+def open_terminal(step: OpenTerminal, root: int, dev: int, report: int) -> None:
+    """Open a new terminal, make it this process's, and send its other end to the monitor.
+
+    Args:
+        step: its size, and whether it is the console.
+        root: descriptor of the container's root.
+        dev: descriptor of the container's /dev, for the console.
+        report: descriptor of the socket to the monitor.
+
+    Raises:
+        SyscallFailed: there is no usable ``/dev/pts/ptmx``.
+    """
+    ptmx = open_in_root(root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        terminal = open_peer(ptmx)
+        set_size(ptmx, step.rows, step.columns)
+        with socket.socket(fileno=os.dup(report)) as link:
+            messages.send(link, Opened(), [ptmx])
+    finally:
+        os.close(ptmx)
+    if step.console:
+        os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=dev))
+        point = os.open("console", os.O_PATH | os.O_NOFOLLOW, dir_fd=dev)
+        mounts.bind_at(f"/proc/self/fd/{terminal}", point)
+        os.close(point)
+    take_control(terminal)
+    for place in range(3):
+        os.dup2(terminal, place, inheritable=True)
+    os.close(terminal)
+
+
+def own_streams(uid: int) -> None:
+    """Give the standard streams to the program's user, so that it can open ``/dev/stdout``; as runc does.
+
+    Args:
+        uid: of that user.
+    """
+    null = os.makedev(1, 3)
+    for place in range(3):
+        try:
+            if os.fstat(place).st_rdev != null:
+                os.fchown(place, uid, -1)
+        except OSError:  # it is not this namespace's to give
+            continue

@@ -1,0 +1,131 @@
+"""A further process for a running container: forked from the monitor, moved into the container's namespaces.
+
+The kernel puts only children into another pid namespace, so there are two forks. The first process joins everything and
+ends; the second, which the kernel makes a child of the monitor too (CLONE_PARENT), carries out the plan.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from contextkernel.errors import ContextKernelError
+from contextkernel.linux import namespaces as ns
+from contextkernel.runtime import messages
+from contextkernel.runtime.child import Streams, run_child
+from contextkernel.runtime.messages import Failed, Forked
+from contextkernel.runtime.operations import Operation
+
+#: in the order of joining: the host's files are gone after the last
+_KINDS = (
+    ("user", ns.CLONE_NEWUSER),
+    ("cgroup", ns.CLONE_NEWCGROUP),
+    ("ipc", ns.CLONE_NEWIPC),
+    ("uts", ns.CLONE_NEWUTS),
+    ("net", ns.CLONE_NEWNET),
+    ("pid", ns.CLONE_NEWPID),
+    ("mnt", ns.CLONE_NEWNS),
+)
+
+
+class Inside:
+    """The namespaces of a container's init that are not the monitor's own, held open from its birth on.
+
+    Later the init might not let itself be looked at any more, because it has become another user.
+
+    Args:
+        pid: of the init, just cloned.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._held: list[tuple[int, int]] = []
+        for name, flag in _KINDS:
+            with suppress(OSError):
+                descriptor = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                if os.fstat(descriptor).st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
+                    os.close(descriptor)
+                else:
+                    self._held.append((descriptor, flag))
+
+    def join(self) -> None:
+        """Move this process there; the pid namespace is for its children.
+
+        Raises:
+            SyscallFailed: the kernel refused.
+        """
+        for descriptor, flag in self._held:
+            ns.setns(descriptor, flag)
+
+    def close(self) -> None:
+        """Let go of them. Idempotent."""
+        while self._held:
+            os.close(self._held.pop()[0])
+
+
+def fork_into(
+    inside: Inside,
+    operations: tuple[Operation, ...],
+    streams: tuple[int, int, int],
+    permitted: frozenset[str],
+    join: Callable[[], None],
+) -> tuple[int, socket.socket]:
+    """Fork a process that becomes one of the container's.
+
+    Args:
+        inside: where to.
+        operations: what it then does.
+        streams: its standard descriptors.
+        permitted: capabilities of this process.
+        join: called first in the new process, which still sees the host's files.
+
+    Returns:
+        The pid of a helper, which must be waited for, and the socket on which :class:`~messages.Forked`, perhaps
+        :class:`~messages.Opened`, and :class:`~messages.Failed` arrive; its end means that the program was executed,
+        or that it failed.
+
+    Raises:
+        SyscallFailed: no process can be made.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        helper = ns.clone(0)
+    except BaseException:
+        ours.close()
+        raise
+    else:
+        if helper == 0:
+            _become(inside, operations, Streams(*streams, theirs.fileno()), permitted, join)
+    finally:
+        theirs.close()
+    return helper, ours
+
+
+def _become(
+    inside: Inside,
+    operations: tuple[Operation, ...],
+    streams: Streams,
+    permitted: frozenset[str],
+    join: Callable[[], None],
+) -> NoReturn:
+    """The helper: join, fork once more, tell, end."""
+    try:
+        # whoever is root in the container must not look into this process, which has the engine's capabilities and
+        # descriptors and runs a program of the host; exec takes it back
+        ns.set_dumpable(False)
+        link = socket.socket(fileno=os.dup(streams.report))
+        try:
+            join()
+            inside.join()
+            pid = ns.clone(ns.CLONE_PARENT)
+        except ContextKernelError as problem:
+            number = getattr(problem, "number", 0)
+            messages.send(link, Failed("setup", problem.problem, problem.hint, "Join", number))
+            os._exit(1)
+        if pid == 0:
+            run_child(operations, streams, permitted, hidden=True)
+        messages.send(link, Forked(pid))
+    finally:
+        os._exit(0)

@@ -1,0 +1,254 @@
+"""Further programs in a running container (``exec``): each is a child of the monitor, inside of the container."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import TypeAlias
+
+import msgspec
+
+from contextkernel.errors import ContextKernelError
+from contextkernel.model.container import ExecRequest, Usage
+from contextkernel.runtime import messages
+from contextkernel.runtime.birth import Child
+from contextkernel.runtime.channels import Attachment, Channels, Standard
+from contextkernel.runtime.freezing import children
+from contextkernel.runtime.loop import READABLE, Loop
+from contextkernel.runtime.messages import Detached, Exited, Failed, Forked, FromChild, Opened, SetUp, Started
+
+Tell: TypeAlias = Callable[[Started | Failed | Exited | Detached], None]
+
+
+class Execution:
+    """One of them; a :class:`~contextkernel.runtime.loop.Source`.
+
+    Args:
+        request: the program.
+        streams: of the client; owned from here on.
+        tell: called with what becomes of it: :class:`Started` or :class:`Failed`; later :class:`Detached`, and at the
+            end :class:`Exited`, when the client has all output.
+        detach_keys: what the client types to leave.
+        lost: called when the process was forked, and its helper killed before it could tell which one it is.
+    """
+
+    def __init__(
+        self, request: ExecRequest, streams: Standard, tell: Tell, *, detach_keys: bytes, lost: Callable[[], None]
+    ) -> None:
+        wants = streams.stdout is not None, streams.stderr is not None
+        terminal = request.terminal is not None
+        self.channels = Channels(stdin=request.open_stdin, stdout=wants[0], stderr=wants[1], terminal=terminal)
+        self._streams = streams
+        self._tell = tell
+        self._detach_keys = detach_keys
+        self._lost = lost
+        self._decoder: messages.Decoder[SetUp | Opened | Forked | Failed] = messages.Decoder(
+            FromChild, "monitor", "child"
+        )
+        self._report: socket.socket | None = None
+        self._helper = 0
+        self._child: Child | None = None
+        self._failure: Failed | None = None
+        self._attachment: Attachment | None = None
+        self._exited: Exited | None = None
+        self.over = False
+
+    @property
+    def pid(self) -> int:
+        """As the host sees it; 0 before it is known and after its end."""
+        return self._child.pid if self._child is not None and self._exited is None else 0
+
+    @property
+    def helper(self) -> int:
+        """Pid of the process that forks it; 0 when that has ended."""
+        return self._helper if self._report is not None else 0
+
+    def begin(self, helper: int, report: socket.socket) -> None:
+        """It has been forked: see :func:`~contextkernel.runtime.entering.fork_into`."""
+        self._helper, self._report = helper, report
+        report.setblocking(False)  # noqa: FBT003 - takes no keyword
+        self.channels.close_child_ends()
+
+    def interests(self) -> Iterator[tuple[int, int]]:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if self._report is not None:
+            yield self._report.fileno(), select.POLLIN
+            return  # its output waits until there is somebody to take it
+        if self._child is not None and self._child.handle >= 0:
+            yield self._child.handle, select.POLLIN
+        yield from self.channels.interests()
+
+    def ready(self, events: Mapping[int, int]) -> None:
+        """See :class:`~contextkernel.runtime.loop.Source`."""
+        if self._report is not None:
+            if events.get(self._report.fileno(), 0) & READABLE:
+                self._hear(self._report)
+            return
+        if self._child is not None and self._child.handle in events:
+            self._collect(self._child)
+        self.channels.ready(events)
+        self._settle()
+
+    def _hear(self, report: socket.socket) -> None:
+        """What the process says before it executes the program."""
+        try:
+            data, descriptors = messages.receive_some(report)
+            for descriptor in descriptors:
+                self.channels.use_terminal(descriptor)
+            for message in self._decoder.feed(data):
+                match message:
+                    case Forked(pid):
+                        self._child = Child(pid)
+                    case Failed():
+                        self._failure = message
+                    case Opened() | SetUp():
+                        pass
+        except BlockingIOError:
+            return
+        except (OSError, ContextKernelError):
+            data = b""
+        if not data:
+            report.close()
+            self._report = None
+            self._executed()
+
+    def _executed(self) -> None:
+        """The helper has ended, and the process has executed the program, or failed to."""
+        os.waitpid(self._helper, 0)
+        if self._child is None and self._failure is None:
+            self._failure = Failed("setup", "the process to start the program was killed")
+            self._lost()
+        if self._failure is not None or self._child is None:
+            if self._child is not None:
+                self._child.collect()
+            self._close_streams()
+            self.channels.close()
+            self.over = True
+            if self._failure is not None:
+                self._tell(_sorted(self._failure))
+            return
+        self._tell(Started(self._child.pid))
+        self._attachment = self.channels.attach(self._streams, detach_keys=self._detach_keys, on_detach=self._detached)
+        self._streams = Standard()
+
+    def _collect(self, child: Child) -> None:
+        code, seconds, memory = child.collect()
+        self._exited = Exited(code, Usage(seconds, memory))
+        self.channels.end()
+
+    def _settle(self) -> None:
+        """The end, once the client has all output."""
+        if self._exited is None or self.over:
+            return
+        if self._attachment is None or self._attachment.flushed:
+            self.leave()
+            self.channels.close()
+            self.over = True
+            self._tell(self._exited)
+
+    def _detached(self) -> None:
+        self.leave()
+        self._tell(Detached())
+
+    def leave(self) -> None:
+        """The client has gone: its input has ended, its output is lost. Idempotent."""
+        if self._attachment is not None:
+            self._attachment.close()
+            self._attachment = None
+            self.channels.end_input()
+        self._close_streams()
+
+    def _close_streams(self) -> None:
+        for stream in self._streams:
+            if stream is not None:
+                os.close(stream)
+        self._streams = Standard()
+
+    def fail(self, failure: Failed) -> None:
+        """It could not even be forked."""
+        self._close_streams()
+        self.channels.close()
+        self.over = True
+        self._tell(failure)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; no error when it has ended."""
+        if self._child is not None:
+            self._child.signal(number)
+
+
+class Execs:
+    """All of one container.
+
+    Args:
+        loop: what waits for them.
+        fork: forks the process for a request: see :meth:`contextkernel.runtime.life.Life.fork`.
+        init: pid of the container's init, if that has a pid namespace.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        fork: Callable[[ExecRequest, tuple[int, int, int]], tuple[int, socket.socket]],
+        init: Callable[[], int | None],
+    ) -> None:
+        self._loop = loop
+        self._fork = fork
+        self._init = init
+        self._running: list[Execution] = []
+
+    def start(self, request: ExecRequest, streams: Standard, tell: Tell, *, detach_keys: bytes = b"") -> Execution:
+        """Start a program; see :class:`Execution`. Never raises: ``tell`` hears of a failure."""
+        self.sweep()
+        execution = Execution(request, streams, tell, detach_keys=detach_keys, lost=self._kill_strays)
+        try:
+            execution.begin(*self._fork(request, execution.channels.child))
+        except ContextKernelError as problem:
+            execution.fail(Failed("setup", problem.problem, problem.hint, number=getattr(problem, "number", 0)))
+        else:
+            self._running.append(execution)
+            self._loop.add(execution)
+        return execution
+
+    def pids(self) -> list[int]:
+        """Of those that run."""
+        return [execution.pid for execution in self._running if execution.pid]
+
+    def sweep(self) -> None:
+        """Forget those that are over."""
+        for execution in [execution for execution in self._running if execution.over]:
+            self._running.remove(execution)
+            self._loop.discard(execution)
+
+    def _kill_strays(self) -> None:
+        """Kill what is a child of the monitor without being known: nobody would collect it, and the init could not end.
+
+        Without a pid namespace orphans of the container come to the monitor as well; there they end with it.
+        """
+        init = self._init()
+        if init is None:
+            return
+        known = {init, *(one.pid for one in self._running), *(one.helper for one in self._running)}
+        for pid in set(children(os.getpid()) or ()) - known:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+    def finish(self) -> None:
+        """The container has ended, and they with it: serve their clients until all have been told."""
+        self.sweep()
+        while self._running:
+            self._loop.turn()
+            self.sweep()
+
+
+def _sorted(failure: Failed) -> Failed:
+    """A working directory that cannot be entered counts for docker as a program that cannot be found or executed."""
+    if failure.operation != "Chdir":
+        return failure
+    kind: messages.FailureKind = "not_found" if failure.number == 2 else "not_executable"
+    return msgspec.structs.replace(failure, kind=kind)

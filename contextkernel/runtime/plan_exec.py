@@ -1,0 +1,54 @@
+"""From a request for a further program to the ordered steps of its process. Pure.
+
+It gets the container's rules: capabilities, filters, limits, users; what it shares with the others, its namespaces, it
+has joined before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contextkernel.runtime import operations as op
+from contextkernel.runtime.plan import environment
+from contextkernel.runtime.plan_security import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from contextkernel.model.container import ExecRequest, LaunchRequest
+    from contextkernel.runtime.facts import HostFacts
+    from contextkernel.runtime.operations import Operation
+
+
+def plan_exec(request: LaunchRequest, facts: HostFacts, wanted: ExecRequest) -> tuple[Operation, ...]:
+    """The steps of a process that is in the container's namespaces already.
+
+    Args:
+        request: the container, as its init was started.
+        facts: what this host allows.
+        wanted: the program.
+    """
+    request = msgspec.structs.replace(request, user=wanted.user, env=wanted.env)
+    size = wanted.terminal
+    return (
+        op.NewKeyring(f"_ses.{request.id}"),
+        *([op.OpenTerminal(size.rows, size.columns, console=False)] if size is not None else ()),
+        *(op.SetLimit(limit.name, limit.soft, limit.hard) for limit in request.limits),
+        *_identity(request, facts, privileged=wanted.privileged),
+        op.Chdir(wanted.working_dir),
+        op.Exec(wanted.argv, environment(request)),
+    )
+
+
+def _identity(request: LaunchRequest, facts: HostFacts, *, privileged: bool) -> Iterator[Operation]:
+    """The container's; a privileged program gets more capabilities, and keeps the filter, as with docker."""
+    own = tuple(identity(request, facts))
+    if not privileged or request.fake_ids:
+        yield from own
+        return
+    for step in identity(msgspec.structs.replace(request, insecure=True), facts):
+        yield step
+        if isinstance(step, op.LimitCapabilities):
+            yield from (filter_ for filter_ in own if isinstance(filter_, op.InstallSeccomp))
