@@ -49,6 +49,6 @@ def _identity(request: LaunchRequest, facts: HostFacts, *, privileged: bool) -> 
         yield from own
         return
     for step in identity(msgspec.structs.replace(request, insecure=True), facts):
+        if isinstance(step, op.GrantCapabilities):
+            yield from (limit for limit in own if isinstance(limit, op.InstallSeccomp | op.LimitScope))
         yield step
-        if isinstance(step, op.LimitCapabilities):
-            yield from (filter_ for filter_ in own if isinstance(filter_, op.InstallSeccomp))
