@@ -13,6 +13,7 @@
     ├── NotFound
     │   ├── ImageNotFound
     │   ├── ContainerNotFound
+    │   ├── VolumeNotFound
     │   └── SourceNotFound      a COPY/ADD source or a context file
     ├── Conflict
     │   ├── NameInUse
@@ -177,6 +178,10 @@ class ImageNotFound(NotFound):
 
 class ContainerNotFound(NotFound):
     """No such container."""
+
+
+class VolumeNotFound(NotFound):
+    """No such volume."""
 
 
 class SourceNotFound(NotFound):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from contextkernel.commands.declaration import GRAMMAR
 from contextkernel.commands.declared_cache import CACHE_FILTERS
 from contextkernel.commands.declared_options import CONTAINER_FILTERS, IMAGE_FILTERS
+from contextkernel.commands.declared_volumes import LIST_FILTERS
 from contextkernel.errors import ContextKernelError
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _values(command: Command, option: Option, current: str, engine: Engine | Cal
         return option.choices
     match option.name:
         case "filter":
-            kinds = {"image": IMAGE_FILTERS, "builder": CACHE_FILTERS}
+            kinds = {"image": IMAGE_FILTERS, "builder": CACHE_FILTERS, "volume": LIST_FILTERS}
             return [f"{key}=" for key in kinds.get(command.path[0], CONTAINER_FILTERS)]
         case "network":
             return _NETWORKS
@@ -153,6 +154,8 @@ def _subjects(subject: Subject, current: str, engine: Engine | Callable[[], Engi
             return _containers(engine, running=False)
         case "running":
             return _containers(engine, running=True)
+        case "volume":
+            return _volumes(engine)
         case "object":
             return [*_images(engine), *_containers(engine, running=False)]
         case "directory" | "file":
@@ -182,6 +185,13 @@ def _containers(engine: Engine | Callable[[], Engine], *, running: bool) -> list
     except (ContextKernelError, OSError):
         return []
     return [row.name for row in rows]
+
+
+def _volumes(engine: Engine | Callable[[], Engine]) -> list[str]:
+    try:
+        return [row.volume.name for row in _made(engine).volumes()]
+    except (ContextKernelError, OSError):
+        return []
 
 
 def _builds(engine: Engine | Callable[[], Engine]) -> list[str]:

@@ -11,6 +11,7 @@ from contextkernel.commands.declared_containers import CONTAINERS
 from contextkernel.commands.declared_images import IMAGES
 from contextkernel.commands.declared_life import EVENTS, LIFE
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
+from contextkernel.commands.declared_volumes import VOLUMES
 from contextkernel.commands.grammar import Command, Grammar, Group, Option
 
 _OTHERS = (
@@ -99,7 +100,7 @@ _OTHERS = (
 )
 
 GRAMMAR = Grammar(
-    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *_OTHERS),
+    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *VOLUMES, *_OTHERS),
     (
         Group(name="base", summary="Manage base images"),
         Group(name="builder", summary="Manage builds"),
@@ -108,6 +109,7 @@ GRAMMAR = Grammar(
         Group(name="container", summary="Manage containers"),
         Group(name="image", summary="Manage images"),
         Group(name="system", summary="Manage the engine"),
+        Group(name="volume", summary="Manage volumes"),
     ),
     (
         Option(name="debug", short="D", help="Show the traceback of an error"),

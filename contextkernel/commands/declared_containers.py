@@ -54,7 +54,6 @@ _CREATE_OPTIONS = (
         metavar="int",
         help="Seconds from the stop signal to SIGKILL (default 10)",
     ),
-    Option(name="tmpfs", kind="list", metavar="list", help="File system in memory: PATH[:OPTIONS]"),
     Option(name="tty", short="t", help="Give it a terminal (not in this version)"),
     Option(
         name="user",
@@ -62,13 +61,6 @@ _CREATE_OPTIONS = (
         kind="string",
         metavar="string",
         help="User to run as: USER[:GROUP], names or numbers",
-    ),
-    Option(
-        name="volume",
-        short="v",
-        kind="list",
-        metavar="list",
-        help="Host file or directory to show inside: HOST:CONTAINER[:ro]",
     ),
     Option(name="workdir", short="w", kind="string", metavar="string", help="Directory to start in"),
 )
@@ -243,7 +235,7 @@ CONTAINERS = (
         summary="Remove containers and what they wrote",
         options=(
             Option(name="force", short="f", help="Kill a running container first"),
-            Option(name="volumes", short="v", hidden=True),
+            Option(name="volumes", short="v", help="Remove its anonymous volumes too"),
         ),
         minimum=1,
         subjects=("container",),

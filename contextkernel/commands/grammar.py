@@ -13,7 +13,9 @@ from msgspec import Struct
 from contextkernel.errors import UsageProblem
 
 OptionKind = Literal["bool", "string", "int", "list"]
-Subject = Literal["image", "container", "running", "object", "file", "directory", "base", "build", "command", ""]
+Subject = Literal[
+    "image", "container", "running", "object", "file", "directory", "base", "build", "command", "volume", ""
+]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})

@@ -27,6 +27,7 @@ TableKind = Literal[
     "explanation",
     "cache",
     "usage",
+    "volumes",
     "events",
 ]
 

@@ -9,15 +9,11 @@ from contextkernel.commands.values import (
     parse_environment,
     parse_labels,
     parse_network,
-    parse_tmpfs,
-    parse_volume,
 )
-from contextkernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from contextkernel.commands.grammar import Parsed
     from contextkernel.engine.asked.basics import BasicKeywords
-    from contextkernel.model.container import Bind
 
 _STOP_TIMEOUT = 10
 
@@ -39,8 +35,6 @@ def keywords(parsed: Parsed) -> BasicKeywords:
         "hostname": parsed.maybe("hostname"),
         "network": parse_network(parsed.maybe("net") or parsed.text("network")),
         "read_only": parsed.flag("read-only"),
-        "volumes": _volumes(parsed),
-        "tmpfs": tuple(parse_tmpfs(text) for text in parsed.texts("tmpfs")),
         "init": parsed.flag("init"),
         # docker's --entrypoint "" takes the image's entrypoint away
         "entrypoint": None if entrypoint is None else (entrypoint,),
@@ -48,17 +42,3 @@ def keywords(parsed: Parsed) -> BasicKeywords:
         "stop_signal": parsed.maybe("stop-signal"),
         "stop_timeout": _STOP_TIMEOUT if stop_timeout is None else stop_timeout,
     }
-
-
-def _volumes(parsed: Parsed) -> tuple[Bind, ...]:
-    """Bind mounts; a host directory that does not exist is made, as docker does."""
-    binds = tuple(parse_volume(text, os.getcwd()) for text in parsed.texts("volume"))
-    for bind in binds:
-        try:
-            if not os.path.lexists(bind.source):
-                os.makedirs(bind.source)
-        except OSError as problem:
-            raise InvalidInput(
-                f"cannot make the directory {bind.source}: {(problem.strerror or str(problem)).lower()}"
-            ) from None
-    return binds

@@ -34,6 +34,7 @@ from contextkernel.commands.outcome import (
     Text,
     Value,
 )
+from contextkernel.commands.volume_fields import VOLUME_FORMAT, VOLUME_HEADERS, volume_fields
 
 if TYPE_CHECKING:
     from contextkernel.commands.template import Template
@@ -136,6 +137,7 @@ HEADERS: dict[TableKind, dict[str, str]] = {
         "Layer": "LAYER",
         "Error": "ERROR",
     },
+    "volumes": VOLUME_HEADERS,
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
     **CACHE_HEADERS,
     "events": {},
@@ -228,7 +230,7 @@ def identifiers(table: Table) -> str:
     """The ids alone, as ``-q`` prints them; an image with several names comes once."""
     seen: dict[str, None] = {}
     for row in table.rows:
-        seen.setdefault(str(fields(table.kind, row, table.options)["ID"]))
+        seen.setdefault(str(fields(table.kind, row, table.options)["Name" if table.kind == "volumes" else "ID"]))
     if table.kind == "history":  # <missing> stands for each step that has no image
         return "".join(f"{fields('history', row, table.options)['ID']}\n" for row in table.rows)
     return "".join(f"{identifier}\n" for identifier in seen)
@@ -299,6 +301,8 @@ def _default_format(table: Table) -> str:
             return (
                 "table {{.Number}}\t{{.Name}}\t{{.State}}\t{{.Duration}}\t{{.CPUTime}}\t{{.PeakMemory}}\t{{.Written}}"
             )
+        case "volumes":
+            return VOLUME_FORMAT
         case "events":
             return "{{.Type}} {{.Action}} {{.Actor.ID}}"
         case "findings":
@@ -406,6 +410,7 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     "bases": _base,
     "findings": _finding,
     "events": lambda row, _options, _now: event_document(row),
+    "volumes": volume_fields,
     **CACHE_FIELDS,
     "builds": build_fields,
     "build_steps": build_step_fields,

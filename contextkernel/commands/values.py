@@ -1,21 +1,16 @@
-"""Option values to typed ones: environment, labels, volumes, tmpfs, filters.
+"""Option values to typed ones: environment, labels, filters.
 
-The rules are those of docker/cli (opts, pkg/kvfile, internal/volumespec).
+The rules are those of docker/cli (opts, pkg/kvfile).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from contextkernel.commands.grammar import nearest, usage_problem
 from contextkernel.errors import InvalidInput
-from contextkernel.model.container import Bind, Network, Tmpfs
-
-_IGNORED_MODES = frozenset(("rw", "z", "Z", "cached", "delegated", "consistent", "nocopy")) | {
-    reach + kind for reach in ("", "r") for kind in ("private", "shared", "slave")
-}
+from contextkernel.model.container import Network
 
 
 def parse_environment(words: Iterable[str], files: Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -102,54 +97,6 @@ def parse_build_args(words: Iterable[str]) -> dict[str, str | None]:
             raise usage_problem(f"invalid build argument {word!r}: empty name", more="use --build-arg NAME=value")
         arguments[key] = value if equals else None
     return arguments
-
-
-def parse_volume(text: str, directory: str) -> Bind:
-    """``-v HOST:CONTAINER[:ro]``.
-
-    Args:
-        text: the option's value; a host path must be absolute or start with ``.``, as docker has it.
-        directory: what a relative host path starts from.
-
-    Raises:
-        UsageProblem: not a bind mount this version can make.
-    """
-    parts = text.split(":")
-    if not all(parts) or len(parts) > 3:
-        what = "empty section between colons" if not all(parts) else "too many colons"
-        raise usage_problem(f"invalid volume {text!r}: {what}", more="use -v /host/path:/container/path[:ro]")
-    if len(parts) == 1 or not parts[0].startswith(("/", ".")):
-        name = f"the volume name {parts[0]!r}" if len(parts) > 1 else "an anonymous volume"
-        hint = (
-            f"give a directory: -v ./{parts[0]}:{parts[1]}" if len(parts) > 1 else "give a directory: -v ./data:/data"
-        )
-        if parts[0].startswith("~"):
-            hint = "write the home directory out: only a shell knows ~"
-        raise usage_problem(f"invalid volume {text!r}: {name} is not possible in this version", more=hint)
-    source, target = os.path.normpath(os.path.join(directory, parts[0])), parts[1]
-    if not target.startswith("/"):
-        raise usage_problem(f"invalid volume {text!r}: mount path {target!r} must be absolute")
-    if os.path.normpath(target) in ("/", "//"):
-        raise usage_problem(f"invalid volume {text!r}: destination can't be '/'")
-    read_only = False
-    for mode in parts[2].split(",") if len(parts) == 3 else ():
-        if mode == "ro":
-            read_only = True
-        elif mode not in _IGNORED_MODES:
-            raise usage_problem(f"invalid volume {text!r}: unknown mode {mode!r}", more="ro or rw")
-    return Bind(source, target, read_only)
-
-
-def parse_tmpfs(text: str) -> Tmpfs:
-    """``--tmpfs PATH[:OPTIONS]``.
-
-    Raises:
-        UsageProblem: the path is not absolute.
-    """
-    target, _, options = text.partition(":")
-    if not target.startswith("/"):
-        raise usage_problem(f"invalid tmpfs {text!r}: mount path {target!r} must be absolute")
-    return Tmpfs(target, options)
 
 
 def parse_network(text: str) -> Network:

@@ -188,7 +188,7 @@ def remove(call: Call) -> Outcome:
         bare = name.strip("/")
         if not bare:
             raise InvalidInput("container name cannot be empty")
-        call.engine.remove_container(bare, force=force)
+        call.engine.remove_container(bare, force=force, volumes=call.parsed.flag("volumes"))
         return f"{name}\n"
 
     return for_each(call.parsed.arguments, one, skip=ContainerNotFound if force else ())

@@ -15,11 +15,12 @@ from contextkernel.engine.happenings import Happenings
 from contextkernel.engine.images import Images
 from contextkernel.engine.records import Records
 from contextkernel.engine.system import System
+from contextkernel.engine.volumes import Volumes
 
 __all__ = ["Engine"]
 
 
-class Engine(ContainerVerbs, Builds, Caches, Checks, Debugging, Happenings, Images, Records, System):
+class Engine(ContainerVerbs, Builds, Caches, Checks, Debugging, Happenings, Images, Records, System, Volumes):
     """Build, run and look into images, in one store.
 
     The verbs are in the modules of this package, by what they are about; the arguments are those of

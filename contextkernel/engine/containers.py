@@ -168,7 +168,13 @@ class ContainerVerbs(Creation):
         containers = self._containers
         return containers.wait(containers.find(container))
 
-    def remove_container(self, container: str, *, force: bool = False) -> None:
-        """Remove a container and what it wrote; a running one only with ``force``."""
+    def remove_container(self, container: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container and what it wrote; a running one only with ``force``.
+
+        Args:
+            container: name or id.
+            force: kill it if it runs.
+            volumes: remove its anonymous volumes too.
+        """
         containers = self._containers
-        containers.remove(containers.find(container), force=force)
+        containers.remove(containers.find(container), force=force, volumes=volumes)

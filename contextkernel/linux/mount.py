@@ -24,6 +24,7 @@ MS_MOVE = 8192
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
 MS_RELATIME = 1 << 21
 MS_STRICTATIME = 1 << 24
 
@@ -109,7 +110,13 @@ class _MountAttr(ctypes.Structure):
 
 
 def mount_setattr(
-    path: str, *, directory: int = AT_FDCWD, set_attributes: int = 0, clear: int = 0, recursive: bool = False
+    path: str,
+    *,
+    directory: int = AT_FDCWD,
+    set_attributes: int = 0,
+    clear: int = 0,
+    propagation: int = 0,
+    recursive: bool = False,
 ) -> None:
     """Change the flags of the mount at ``path`` (mount_setattr(2), Linux 5.12); others stay, also locked ones.
 
@@ -117,15 +124,30 @@ def mount_setattr(
         path: a mount point; empty for the mount that ``directory`` itself is.
         directory: descriptor that a relative ``path`` counts from.
         set_attributes, clear: ``MOUNT_ATTR_...``.
+        propagation: ``MS_PRIVATE``, ``MS_SLAVE`` or ``MS_SHARED``; 0 leaves it.
         recursive: change everything mounted below too.
 
     Raises:
         SyscallFailed: the kernel refused.
     """
-    attr = _MountAttr(attr_set=set_attributes, attr_clr=clear)
+    attr = _MountAttr(attr_set=set_attributes, attr_clr=clear, propagation=propagation)
     flags = (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
     size = ctypes.sizeof(attr)
     syscall("mount_setattr", directory, os.fsencode(path), flags, ctypes.byref(attr), size, path=path)
+
+
+def clone_tree(source: str, *, recursive: bool = True) -> int:
+    """A copy of the mount of ``source`` that is mounted nowhere, as a descriptor for :func:`attach`.
+
+    Args:
+        source: a path; links in it are followed.
+        recursive: with what is mounted below it.
+
+    Raises:
+        SyscallFailed: the kernel refused.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (AT_RECURSIVE if recursive else 0)
+    return syscall("open_tree", AT_FDCWD, os.fsencode(source), flags, path=source)
 
 
 def bind_at(source: str, point: int, attributes: int = 0, clear: int = 0) -> None:
@@ -142,8 +164,7 @@ def bind_at(source: str, point: int, attributes: int = 0, clear: int = 0) -> Non
     Raises:
         SyscallFailed: the kernel refused.
     """
-    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | AT_RECURSIVE
-    tree = syscall("open_tree", AT_FDCWD, os.fsencode(source), flags, path=source)
+    tree = clone_tree(source)
     try:
         if attributes or clear:
             mount_setattr("", directory=tree, set_attributes=attributes, clear=clear, recursive=True)

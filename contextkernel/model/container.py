@@ -8,7 +8,7 @@ import msgspec
 
 from contextkernel.model.digest import Digest
 from contextkernel.model.life import Health, Life, LogRules
-from contextkernel.model.mounts import Mount
+from contextkernel.model.mounts import Mount, Mounts
 from contextkernel.model.networking import Networking
 from contextkernel.model.resources import Resources
 from contextkernel.model.security import Join, Security
@@ -110,7 +110,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     stop_timeout: int = 10
     created: int
     networking: Networking = Networking()
-    mounts: tuple[Mount, ...] = ()
+    mounts: Mounts = Mounts()
     resources: Resources = Resources()
     security: Security = Security()
     life: Life = Life()

@@ -155,6 +155,22 @@ class MakeDirRequest(msgspec.Struct, frozen=True, kw_only=True):
     mtime: int | None = None
 
 
+class PopulateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Give a new volume what an image has at its place; done by the layer worker in the container's ids.
+
+    Attributes:
+        lowers: layer ``diff`` directories of the image, base first.
+        target: absolute path in the image; links in it are followed inside of it.
+        directory: the volume's; nothing is done if anything is in it.
+        room: a directory of the store in which something can be mounted for a moment.
+    """
+
+    lowers: tuple[str, ...]
+    target: str
+    directory: str
+    room: str
+
+
 class ExtraFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is added to exported ones: clean relative path, content, permission bits, nanoseconds."""
 

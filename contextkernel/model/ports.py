@@ -10,7 +10,14 @@ from typing import Protocol
 
 from contextkernel.model.container import ExecRequest, LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
-from contextkernel.model.layers import CopyRequest, Entry, ExportRequest, LayerFacts, MakeDirRequest
+from contextkernel.model.layers import (
+    CopyRequest,
+    Entry,
+    ExportRequest,
+    LayerFacts,
+    MakeDirRequest,
+    PopulateRequest,
+)
 from contextkernel.model.life import RestartPolicy
 
 
@@ -253,6 +260,14 @@ class LayerWorker(Protocol):
 
     def make_dir(self, request: MakeDirRequest) -> tuple[str, ...]:
         """Create a directory as WORKDIR does; an existing one is left as it is. Returns notes as :meth:`copy`."""
+        ...
+
+    def populate(self, request: PopulateRequest) -> None:
+        """Copy what an image has at a path into an empty directory, with owners, modes, attributes and times.
+
+        The directory itself gets those of the image's. Nothing is done if the image has no directory there, or the
+        directory is not empty.
+        """
         ...
 
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         HistoryRow,
         ImageRow,
     )
+    from contextkernel.model.volumes import VolumeRow
 
 _TEXT, _NUMBER, _TIME, _FACTOR, _FLAG, _KIND = "string", "int64", "datetime64[ns, UTC]", "float64", "bool", "category"
 _MAYBE, _OBJECT = "Int64", "object"
@@ -141,6 +142,16 @@ DTYPES: dict[str, dict[str, str]] = {
         "shared": _FLAG,
     },
     "usage": {"type": _TEXT, "total": _NUMBER, "active": _NUMBER, "size": _NUMBER, "reclaimable": _NUMBER},
+    "volumes": {
+        "driver": _TEXT,
+        "volume_name": _TEXT,
+        "mountpoint": _TEXT,
+        "created": _TIME,
+        "containers": _NUMBER,
+        "anonymous": _FLAG,
+        "labels": _OBJECT,
+        "options": _OBJECT,
+    },
     "events": {
         "time": _TIME,
         "type": _TEXT,
@@ -301,6 +312,20 @@ def _event(row: EngineEvent) -> tuple[Any, ...]:
     return (pd.Timestamp(row.time, tz="UTC"), row.type, row.action, name, row.id, row.attributes)
 
 
+def _volume(row: VolumeRow) -> tuple[Any, ...]:
+    volume = row.volume
+    return (
+        "local",
+        volume.name,
+        row.mountpoint,
+        pd.Timestamp(volume.created, tz="UTC"),
+        len(row.containers),
+        volume.anonymous,
+        volume.labels,
+        volume.options,
+    )
+
+
 def fact_record(row: Fact) -> tuple[Any, ...]:
     """A fact about the host as a record of kind ``facts``."""
     return (row.name, row.verdict, row.reason, row.remedy, row.milliseconds)
@@ -317,6 +342,7 @@ _RECORDS: dict[str, Any] = {
     "cache": _cache,
     "usage": _usage,
     "events": _event,
+    "volumes": _volume,
     "builds": _build,
     "build_steps": _build_step,
 }

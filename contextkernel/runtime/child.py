@@ -36,7 +36,7 @@ from contextkernel.linux.namespaces import (
 from contextkernel.linux.net import loopback_up
 from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root, open_in_root, openat2
 from contextkernel.linux.seccomp import fake_ids_filter, install_filter
-from contextkernel.runtime import devices, limits, privileges, sharing, step_mounts
+from contextkernel.runtime import binds, devices, limits, privileges, sharing, step_mounts
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.child_terminal import open_terminal, own_streams
 from contextkernel.runtime.execute import ExecProblem, execute
@@ -158,6 +158,7 @@ class _SetUp:
         self._identity = Identity(0, 0, (), "/")
         self._empty = ""  # a directory that is already masked
         self._init = False
+        self._held: dict[str, int] = {}  # sources that were taken before, by target
 
     @property
     def _tree(self) -> MountPoints:
@@ -213,9 +214,12 @@ class _SetUp:
                 _if_possible(self._mount, target, "cgroup2", _STANDARD | mounts.MS_RDONLY)
             case op.HostsFile(target, content, read_only):
                 self._hosts_file(target, content, read_only=read_only)
-            case op.BindMount(source, target, read_only, nodev):
-                attributes = mounts.MOUNT_ATTR_RDONLY * read_only | mounts.MOUNT_ATTR_NODEV * nodev
-                self._bind(source, target, attributes=attributes)
+            case op.HoldSource():
+                self._held[step.target] = binds.hold_source(step)
+            case op.BindMount():
+                binds.bind_mount(step, self._tree, self._held.pop(step.target, -1))
+            case op.MountDevice():
+                binds.mount_device(step, self._tree)
             case op.BindLayers():
                 step_mounts.bind_layers(step, self._tree)
             case op.BindCache():
@@ -286,7 +290,7 @@ class _SetUp:
                 flags=mounts.MS_NODEV * step.nodev,
             )
         root = os.open(step.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._points = MountPoints(root, upper, keep_own=step.keep_own)
+        self._points = MountPoints(root, upper, keep_own=step.keep_own, keep_points=step.keep_points)
 
     def _point(self, target: str, *, directory: bool = True) -> int:
         """Descriptor of a mount point."""
@@ -306,11 +310,11 @@ class _SetUp:
             os.close(point)
 
     def _mount_tmpfs(self, target: str, flags: tuple[str, ...], options: str) -> None:
-        known = len(self._tree.stubs)
+        known = self._tree.made
         point = self._point(target)
         mode = os.fstat(point).st_mode & 0o7777
         os.close(point)
-        if len(self._tree.stubs) == known and "mode=" not in options:
+        if self._tree.made == known and "mode=" not in options:
             options = ",".join(filter(None, (options, f"mode={mode:o}")))
         number = 0
         for flag in flags:

@@ -17,8 +17,9 @@ import msgspec
 from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
 from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.container import ContainerSpec, LaunchRequest, RunState, Telling
+from contextkernel.model.layers import PopulateRequest
 from contextkernel.model.life import Life
-from contextkernel.model.mounts import Mount
+from contextkernel.model.mounts import Mounts
 from contextkernel.model.networking import Networking
 from contextkernel.model.resources import Resources
 from contextkernel.model.results import ContainerRow
@@ -28,9 +29,10 @@ from contextkernel.runtime import spec as rules
 from contextkernel.runtime.container_changes import ContainerChanges
 from contextkernel.runtime.events import EventLog, event_attributes
 from contextkernel.runtime.log_reading import LogRecord, read_log
+from contextkernel.runtime.mounting import launch_mounts, resolve_mounts, to_populate
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import Bind, Network, Tmpfs
+    from contextkernel.model.container import Network
     from contextkernel.model.digest import Digest
     from contextkernel.model.ports import ContainerRuntime, LayerWorker, RunningContainer
     from contextkernel.store import Store
@@ -48,8 +50,6 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str | None = None
     network: Network = "default"
     read_only: bool = False
-    binds: tuple[Bind, ...] = ()
-    tmpfs: tuple[Tmpfs, ...] = ()
     init: bool = False
     stdin_open: bool = False
     detached: bool = False
@@ -58,7 +58,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     stop_signal: str | None = None
     stop_timeout: int = 10
     networking: Networking = Networking()
-    mounts: tuple[Mount, ...] = ()
+    mounts: Mounts = Mounts()
     resources: Resources = Resources()
     security: Security = Security()
     life: Life = Life()
@@ -101,13 +101,12 @@ class Containers(ContainerChanges):
         """
         config = self._store.config(image_id).config
         entrypoint, cmd = rules.compose_command(config, options.entrypoint, options.command)
-        for bind in options.binds:
-            _check_bind(bind)
         working_dir = options.working_dir or config.working_dir or "/"
         if not working_dir.startswith("/"):
             raise InvalidInput(f"working directory {working_dir!r} is not absolute", hint="let it start with /")
         stop_signal = options.stop_signal or config.stop_signal or "SIGTERM"
         rules.signal_number(stop_signal)
+        mounts, volumes = resolve_mounts(options.mounts, config.volumes, self.find)
         identity = secrets.token_hex(32)
         hostname = options.hostname or (os.uname().nodename if options.network == "host" else identity[:12])
         environment = rules.merge_environment(
@@ -127,8 +126,6 @@ class Containers(ContainerChanges):
             hostname=hostname,
             network=options.network,
             read_only=options.read_only,
-            binds=options.binds,
-            tmpfs=options.tmpfs,
             init=options.init,
             stdin_open=options.stdin_open,
             detached=options.detached,
@@ -138,15 +135,32 @@ class Containers(ContainerChanges):
             stop_timeout=options.stop_timeout,
             created=time.time_ns(),
             networking=options.networking,
-            mounts=options.mounts,
+            mounts=mounts,
             resources=options.resources,
             security=companions.settled(options.security, options.hostname, self.find),
             life=rules.merge_life(options.life, config.healthcheck),
         )
         _check_life(spec)
-        self._store.add_container(spec)
+        spec, made = self._store.add_container_with(spec, volumes)
+        for name in made:
+            self._events.write("volume", "create", name, {"driver": "local"})
+        try:
+            self._populate(spec)
+        except BaseException:
+            self._store.remove_container(spec.id, volumes=True)
+            raise
         self.tell(spec, "create")
         return spec
+
+    def _populate(self, spec: ContainerSpec) -> None:
+        """Give new volumes what the image has at their places."""
+        if not spec.mounts.points:
+            return
+        layers = overlay_lowers(layer.directory for layer in self._store.layers_of(spec.image_id))
+        room = self._store.container_dir(spec.id)
+        for mount in to_populate(spec.mounts, layers, self._store):
+            request = PopulateRequest(lowers=layers, target=mount.target, directory=mount.source, room=room)
+            self._worker().populate(request)
 
     def start(
         self, spec: ContainerSpec, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
@@ -175,8 +189,6 @@ class Containers(ContainerChanges):
             upper=upper,
             work=work,
             read_only=spec.read_only,
-            binds=spec.binds,
-            tmpfs=spec.tmpfs,
             init=spec.init,
             state_dir=directory,
             log=None if spec.life.logs.driver == "none" else os.path.join(directory, "log.json"),
@@ -185,7 +197,7 @@ class Containers(ContainerChanges):
             open_stdin=spec.stdin_open,
             stdin_once=not spec.detached,
             networking=spec.networking,
-            volumes=spec.mounts,
+            volumes=launch_mounts(spec.mounts, self._store),
             resources=spec.resources,
             security=spec.security,
             life=spec.life,
@@ -216,7 +228,7 @@ class Containers(ContainerChanges):
         """
         spec = self._store.container(text.removeprefix("/"))
         if self._is_gone(spec):
-            self._store.remove_container(spec.id)
+            self._store.remove_container(spec.id, volumes=True)
             raise ContainerNotFound(f"no such container: {text}")
         return spec
 
@@ -229,7 +241,7 @@ class Containers(ContainerChanges):
         rows = []
         for spec in self._store.containers():
             if self._is_gone(spec):
-                self._store.remove_container(spec.id)
+                self._store.remove_container(spec.id, volumes=True)
                 continue
             state = self.state(spec)
             if running_only and not state.alive:
@@ -307,8 +319,13 @@ class Containers(ContainerChanges):
         finally:
             process.close()
 
-    def remove(self, spec: ContainerSpec, *, force: bool = False) -> None:
+    def remove(self, spec: ContainerSpec, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container and its files.
+
+        Args:
+            spec: the container.
+            force: kill it if it runs.
+            volumes: remove its anonymous volumes too, those that no other container uses.
 
         Raises:
             ContainerRunning: it runs, and ``force`` is not set.
@@ -321,7 +338,7 @@ class Containers(ContainerChanges):
                 )
             with suppress(Conflict):  # it has ended meanwhile
                 self.kill(spec, "KILL")
-        self._forget(spec)
+        self._forget(spec, volumes=volumes)
 
     def give_up(self, spec: ContainerSpec) -> None:
         """Remove a ``--rm`` container whose start or run was broken off, if it is still there."""
@@ -333,7 +350,7 @@ class Containers(ContainerChanges):
         if spec.auto_remove:
             self._forget(spec)
 
-    def _forget(self, spec: ContainerSpec) -> None:
+    def _forget(self, spec: ContainerSpec, *, volumes: bool = False) -> None:
         directory = self._store.container_dir(spec.id)
         there = os.path.isdir(directory)
         try:
@@ -345,9 +362,15 @@ class Containers(ContainerChanges):
         except OSError as problem:
             if problem.errno != errno.ENOTEMPTY:  # its monitor is just ending: the store removes the rest later
                 raise
-        self._store.remove_container(spec.id)
+        gone = self._store.remove_container(spec.id, volumes=volumes or spec.auto_remove)
         if there:  # else its monitor has removed it, and told so
             self.tell(spec, "destroy")
+        for name in gone:
+            self._events.write("volume", "destroy", name, {"driver": "local"})
+        if gone:
+            from contextkernel.store.archive_load import empty_trash
+
+            empty_trash(self._store, self._worker())
 
     def logs(
         self,
@@ -389,10 +412,3 @@ def _check_life(spec: ContainerSpec) -> None:
 
 def _when(nanoseconds: int) -> datetime:
     return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
-
-
-def _check_bind(bind: Bind) -> None:
-    if not bind.target.startswith("/") or os.path.normpath(bind.target) == "/":
-        raise InvalidInput(f"invalid mount target {bind.target!r}", hint="an absolute path other than /")
-    if not os.path.exists(bind.source):
-        raise InvalidInput(f"bind source {bind.source!r} does not exist", hint="create the directory first")

@@ -77,7 +77,7 @@ def container_document(
             },
             "Name": "overlay",
         },
-        "Mounts": mounts.mounts(spec),
+        "Mounts": mounts.mounts(spec, directory),
         "Config": {
             "Hostname": spec.hostname,
             "Domainname": "",
@@ -91,7 +91,7 @@ def container_document(
             "Env": list(spec.env),
             "Cmd": list(spec.cmd) if spec.cmd else None,
             "Image": spec.image,
-            "Volumes": config.volumes,
+            "Volumes": mounts.volumes(spec, config.volumes),
             "WorkingDir": spec.working_dir if spec.working_dir != "/" or config.working_dir else "",
             "Entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
             "OnBuild": list(config.on_build) if config.on_build else None,

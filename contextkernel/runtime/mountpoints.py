@@ -21,11 +21,18 @@ class MountPoints:
         root: descriptor of the container's root, mounted.
         upper: descriptor of its writable directory, to tell what was there before.
         keep_own: what has to be made of :data:`OWN` is no stub.
+        keep_points: nor are places of mounts that the user asked for: docker leaves them in the container's files.
+
+    Attributes:
+        made: how many places were created, stubs or not.
     """
 
-    def __init__(self, root: int, upper: int, *, keep_own: bool = False) -> None:
+    def __init__(self, root: int, upper: int, *, keep_own: bool = False, keep_points: bool = False) -> None:
         self.root = root
+        self.made = 0
         self._keep_own = keep_own
+        self._keep_points = keep_points
+        self._keep = False  # right now
         self._upper = upper
         self._prefix = os.readlink(f"/proc/self/fd/{root}").rstrip("/")
         self._root_device = os.fstat(root).st_dev
@@ -74,7 +81,11 @@ class MountPoints:
             LaunchFailed: links of the image lead it to the root itself, or into /proc.
             SyscallFailed: it cannot be opened or made.
         """
-        point = self.directory(path) if directory else self.file(path)
+        self._keep = self._keep_points
+        try:
+            point = self.directory(path) if directory else self.file(path)
+        finally:
+            self._keep = False
         where = self.inside(point)
         if where and where.split("/")[0] != "proc":
             return point
@@ -143,7 +154,8 @@ class MountPoints:
                 os.close(os.open(name, flags, 0o644, dir_fd=parent))
         except OSError as problem:
             raise SyscallFailed("create", problem.errno or 0, f"{inside}/{name}") from problem
-        if not own:
+        self.made += 1
+        if not own or self._keep:
             return
         self._stubs.append(Stub(f"{inside}/{name}".lstrip("/"), directory))
         after = os.fstat(parent).st_mtime_ns

@@ -19,6 +19,20 @@ class MakePrivate(_Operation, frozen=True):
     """Cut this mount namespace off from the host's: nothing mounted here is seen there, or the other way round."""
 
 
+class HoldSource(_Operation, frozen=True):
+    """Take the source of a bind whose mounts stay tied to the host's, for :class:`BindMount` of the same target.
+
+    Attributes:
+        propagation: ``shared``, ``slave``, and with ``r`` before it for what is mounted below as well.
+        recursive: with what is mounted below.
+    """
+
+    source: str
+    target: str
+    propagation: str
+    recursive: bool
+
+
 class MountOverlay(_Operation, frozen=True):
     """Stack the layers, base first, under a writable directory; the result becomes the container's root.
 
@@ -29,6 +43,7 @@ class MountOverlay(_Operation, frozen=True):
         nodev: device nodes on it cannot be opened.
         keep_own: where the image lacks /proc, /sys or /dev, the directories that are made stay in ``upper``, as they do
             with BuildKit.
+        keep_points: places that were made for mounts the user asked for stay as well, as they do with docker.
     """
 
     lowers: tuple[str, ...]
@@ -38,6 +53,7 @@ class MountOverlay(_Operation, frozen=True):
     volatile: bool
     nodev: bool = True
     keep_own: bool = False
+    keep_points: bool = False
 
 
 class BindRoot(_Operation, frozen=True):
@@ -46,6 +62,7 @@ class BindRoot(_Operation, frozen=True):
     upper: str
     nodev: bool = True
     keep_own: bool = False
+    keep_points: bool = False
 
 
 class MountProc(_Operation, frozen=True):
@@ -176,10 +193,27 @@ class BindMount(_Operation, frozen=True):
 
     Attributes:
         nodev: device nodes on it cannot be opened; without a user namespace the container's root could make one there.
+        recursive: with what is mounted below the source.
+        read_only_below: ``read_only`` holds for that too.
+        propagation: how its mounts stay tied to the host's; empty for not at all. See :class:`HoldSource`.
     """
 
     source: str
     target: str
+    read_only: bool
+    nodev: bool
+    recursive: bool = True
+    read_only_below: bool = True
+    propagation: str = ""
+
+
+class MountDevice(_Operation, frozen=True):
+    """The file system of a volume of the local driver, as mount(8) would be given it."""
+
+    target: str
+    kind: str
+    device: str
+    options: str
     read_only: bool
     nodev: bool
 
@@ -387,7 +421,8 @@ class Exec(_Operation, frozen=True):
 
 
 Operation = (
-    MakePrivate
+    HoldSource
+    | MakePrivate
     | MountOverlay
     | BindRoot
     | MountProc
@@ -408,6 +443,7 @@ Operation = (
     | MountCgroup
     | HostsFile
     | BindMount
+    | MountDevice
     | BindLayers
     | BindCache
     | BindSecret

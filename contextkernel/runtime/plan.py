@@ -8,11 +8,10 @@ set-user-ID programs work inside as they do with docker.
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING
 
-from contextkernel.errors import InvalidInput
 from contextkernel.runtime import operations as op
+from contextkernel.runtime.plan_mounts import kept_sources, user_mounts
 from contextkernel.runtime.plan_security import (
     devices,
     fresh_sysfs,
@@ -26,12 +25,11 @@ from contextkernel.runtime.plan_security import (
     sysctls,
     unconfined,
 )
-from contextkernel.runtime.step_mounts import UserMount, step_mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from contextkernel.model.container import Bind, LaunchRequest, Tmpfs
+    from contextkernel.model.container import LaunchRequest
     from contextkernel.runtime.facts import HostFacts
     from contextkernel.runtime.operations import Operation
 
@@ -48,23 +46,6 @@ DEVICE_LINKS = (
 APT_CONFIG = "/dev/.apt.conf"
 _APT_AS_ROOT = 'APT::Sandbox::User "root";\n'
 _GENERATED = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
-_TMPFS_FLAGS = {
-    "ro": "ro",
-    "rw": "",
-    "nosuid": "nosuid",
-    "suid": "",
-    "noexec": "noexec",
-    "exec": "",
-    "nodev": "nodev",
-    "dev": "",
-    "noatime": "noatime",
-    "atime": "",
-    "relatime": "",
-    "sync": "sync",
-    "async": "",
-    "nodiratime": "nodiratime",
-}
-_TMPFS_VALUES = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 
 
 def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation, ...]:
@@ -73,8 +54,9 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
     Raises:
         InvalidInput: a mount target that is not possible, or an unknown tmpfs option.
     """
-    wanted = _user_mounts(request, facts)
+    wanted = user_mounts(request, facts)
     return (
+        *kept_sources(wanted),
         op.MakePrivate(),
         op.NewKeyring(f"_ses.{request.id}"),
         *joins(request),
@@ -103,8 +85,9 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
 
 
 def _root(request: LaunchRequest, facts: HostFacts) -> Operation:
+    keep = request.state_dir is not None and not request.sandbox
     if not request.lowers:
-        return op.BindRoot(request.upper, nodev=nodev(request, facts), keep_own=request.sandbox)
+        return op.BindRoot(request.upper, nodev=nodev(request, facts), keep_own=request.sandbox, keep_points=keep)
     return op.MountOverlay(
         lowers=request.lowers,
         upper=request.upper,
@@ -113,6 +96,7 @@ def _root(request: LaunchRequest, facts: HostFacts) -> Operation:
         volatile=request.state_dir is None or bool(request.remove),
         nodev=nodev(request, facts),
         keep_own=request.sandbox,
+        keep_points=keep,
     )
 
 
@@ -156,7 +140,7 @@ def _generated_files(request: LaunchRequest, facts: HostFacts, taken: set[str]) 
     }
     for target in _GENERATED:
         if target not in taken and not (request.sandbox and target == "/etc/hostname"):
-            yield op.HostsFile(target, content[target], read_only=request.sandbox)
+            yield op.HostsFile(target, content[target], read_only=request.sandbox or request.read_only)
 
 
 def hosts_text(request: LaunchRequest, facts: HostFacts) -> str:
@@ -181,52 +165,6 @@ def hosts_text(request: LaunchRequest, facts: HostFacts) -> str:
         "ff02::2\tip6-allrouters\n"
         f"{own}{more}"
     )
-
-
-def _user_mounts(request: LaunchRequest, facts: HostFacts) -> list[UserMount]:
-    """Binds, tmpfs and the mounts of a build step, outer targets before inner ones."""
-    mounts: list[UserMount] = [
-        *(_bind(bind, nodev=not facts.user_namespace and nodev(request, facts)) for bind in request.binds),
-        *(_tmpfs(tmpfs) for tmpfs in request.tmpfs),
-        *(step_mount(mount, _target(mount.target), request, facts) for mount in request.mounts),
-    ]
-    return sorted(mounts, key=lambda mount: mount.target.count("/"))
-
-
-def _target(text: str) -> str:
-    path = posixpath.normpath(text)
-    if not text.startswith("/") or path.lstrip("/") == "":
-        raise InvalidInput(f"invalid mount target {text!r}", hint="an absolute path other than /")
-    path = "/" + path.lstrip("/")
-    if path.split("/")[1] == "proc":
-        raise InvalidInput(f"invalid mount target {text!r}", hint="/proc belongs to the engine")
-    return path
-
-
-def _bind(bind: Bind, *, nodev: bool) -> op.BindMount:
-    return op.BindMount(bind.source, _target(bind.target), bind.read_only, nodev)
-
-
-def _tmpfs(tmpfs: Tmpfs) -> op.MountTmpfs:
-    """Docker's defaults ``noexec,nosuid,nodev``, changed by the given options; ``dev`` is not granted."""
-    flags = dict.fromkeys(("nosuid", "nodev", "noexec"), True)
-    values: dict[str, str] = {}
-    for word in filter(None, tmpfs.options.split(",")):
-        key, equals, value = word.partition("=")
-        if equals and key in _TMPFS_VALUES:
-            values[key] = value
-        elif not equals and key in _TMPFS_FLAGS:
-            if _TMPFS_FLAGS[key]:
-                flags[key] = True
-            elif key != "dev":
-                flags.pop(f"no{key}" if key != "rw" else "ro", None)
-        else:
-            raise InvalidInput(
-                f"invalid tmpfs option {word!r} for {tmpfs.target}",
-                hint=f"flags such as exec, or {', '.join(f'{name}=' for name in _TMPFS_VALUES)}",
-            )
-    options = ",".join(f"{key}={value}" for key, value in values.items())
-    return op.MountTmpfs(_target(tmpfs.target), tuple(flags), options)
 
 
 def _network(request: LaunchRequest) -> Iterator[Operation]:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from contextkernel.runtime.facts import HostFacts
     from contextkernel.runtime.mountpoints import MountPoints
 
-UserMount: TypeAlias = op.BindMount | op.MountTmpfs | op.BindLayers | op.BindCache | op.BindSecret | op.BindSocket
+UserMount: TypeAlias = (
+    op.BindMount | op.MountDevice | op.MountTmpfs | op.BindLayers | op.BindCache | op.BindSecret | op.BindSocket
+)
 
 _SECRET = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
 _GENERATED = ".generated"

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from contextkernel.errors import ContainerNotFound, ImageNotFound, InvalidInput, NameInUse
 from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.container import ContainerSpec
+from contextkernel.model.volumes import Volume
 from contextkernel.store.database import Database
 from contextkernel.store.names import generate_name
 from contextkernel.store.paths import Paths
 from contextkernel.store.sessions import Session
+from contextkernel.store.volumes import Volumes
 
 #: docker's rule for container names (moby, daemon/names)
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
@@ -24,12 +26,13 @@ _ID_START = re.compile(r"[0-9a-f]{1,64}\Z")
 class Containers:
     """The containers of a store."""
 
-    def __init__(self, paths: Paths, database: Database, session: Session) -> None:
+    def __init__(self, paths: Paths, database: Database, session: Session, volumes: Volumes) -> None:
+        self._volumes = volumes
         self._paths = paths
         self._database = database
         self._session = session
 
-    def add(self, spec: ContainerSpec) -> ContainerSpec:
+    def add(self, spec: ContainerSpec, volumes: Sequence[Volume] = ()) -> tuple[ContainerSpec, tuple[str, ...]]:
         """See ``Store.add_container``."""
         import msgspec
 
@@ -43,9 +46,10 @@ class Containers:
         # a session, so that the directory is found if this process is killed before the row is there
         assert self._session.id  # noqa: S101
         begun = False
+        made: list[str] = []
         try:
             with self._database.transaction() as sql:
-                self._forget_removed(sql)
+                self.forget_removed(sql)
                 if not spec.name:
                     taken = {row[0] for row in sql.execute("SELECT name FROM containers")}
                     spec = msgspec.structs.replace(spec, name=generate_name(taken))
@@ -66,6 +70,10 @@ class Containers:
                     " SELECT ?, position, diff_id FROM image_layers WHERE image = ?",
                     (spec.id, str(spec.image_id)),
                 )
+                made += [volume.name for volume in volumes if self._volumes.insert(sql, volume)]
+                self._volumes.refer(
+                    sql, spec.id, (point.source for point in spec.mounts.points if point.type == "volume")
+                )
                 # the last thing before the commit, under the write lock: see Sweeper.orphans
                 path = self._paths.container(spec.id)
                 os.mkdir(path, 0o700)
@@ -74,9 +82,9 @@ class Containers:
                 os.mkdir(f"{path}/work", 0o700)
         except BaseException:
             if begun:  # an interrupt may come before the commit, or just after
-                self._undo(spec.id)
+                self._undo(spec.id, made)
             raise
-        return spec
+        return spec, tuple(made)
 
     def replace(self, spec: ContainerSpec) -> None:
         """See ``Store.replace_container``."""
@@ -86,22 +94,25 @@ class Containers:
                 raise _name_in_use(spec.name, row[0])
             sql.execute("UPDATE containers SET name = ?, spec = ? WHERE id = ?", (spec.name, to_json(spec), spec.id))
 
-    def _undo(self, id: str) -> None:
+    def _undo(self, id: str, volumes: Sequence[str]) -> None:
         import shutil
 
         with self._database.transaction() as sql:
             sql.execute("DELETE FROM containers WHERE id = ?", (id,))
+            for name in volumes:
+                self._volumes.undo(sql, name)
             shutil.rmtree(self._paths.container(id), ignore_errors=True)
 
     def _gone(self, spec: ContainerSpec) -> bool:
         # the monitor of a --rm container removes the directory; the record is then history
         return spec.auto_remove and not os.path.isdir(self._paths.container(spec.id))
 
-    def _forget_removed(self, sql: sqlite3.Connection) -> None:
+    def forget_removed(self, sql: sqlite3.Connection) -> None:
+        """Forget ``--rm`` containers whose monitors have removed them, and their anonymous volumes."""
         for (document,) in sql.execute("SELECT spec FROM containers").fetchall():
             spec = from_json(document, ContainerSpec)
             if self._gone(spec):
-                sql.execute("DELETE FROM containers WHERE id = ?", (spec.id,))
+                self._volumes.forget_container(sql, spec.id, anonymous=True)
 
     def get(self, text: str) -> ContainerSpec:
         """See ``Store.container``."""
@@ -134,12 +145,13 @@ class Containers:
         specs = (from_json(row[0], ContainerSpec) for row in rows)
         return tuple(spec for spec in specs if not self._gone(spec))
 
-    def remove(self, id: str) -> None:
-        """Forget the container; its directory, if it is still there, becomes trash."""
+    def remove(self, id: str, *, volumes: bool) -> tuple[str, ...]:
+        """Forget the container; its directory, if it is still there, becomes trash, with ``volumes`` theirs too."""
         with self._database.transaction() as sql:
-            sql.execute("DELETE FROM containers WHERE id = ?", (id,))
+            gone = self._volumes.forget_container(sql, id, anonymous=volumes)
             if _ID.match(id) and os.path.isdir(self._paths.container(id)):
                 sql.execute("INSERT OR IGNORE INTO trash (path) VALUES (?)", (f"containers/{id}",))
+        return gone
 
 
 def _name_in_use(name: str, id: str) -> NameInUse:

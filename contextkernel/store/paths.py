@@ -7,6 +7,7 @@
     root/layers/<id>/             diff/ (overlay lower directory), index, work/
     root/caches/<name>/           tree/data (what RUN --mount=type=cache shows), lock
     root/containers/<id>/         upper/, work/, log.json, state.json, ...
+    root/volumes/<name>/_data     what a volume shows
     root/sessions/<id>.lock       one per process that is adding something
     root/tmp/<session>-<random>   files being written
     root/run/userns/              locks of those who share the user namespace (linux.userns_shared)
@@ -73,6 +74,7 @@ class Paths:
         self.layers = f"{root}/layers"
         self.containers = f"{root}/containers"
         self.caches = f"{root}/caches"
+        self.volumes = f"{root}/volumes"
         self.sessions = f"{root}/sessions"
         self.tmp = f"{root}/tmp"  # noqa: S108 # not the shared /tmp
 
@@ -93,6 +95,7 @@ class Paths:
                 self.layers,
                 self.caches,
                 self.containers,
+                self.volumes,
                 f"{self.root}/blobs",
                 self.blobs,
             ):
@@ -112,6 +115,10 @@ class Paths:
     def container(self, id: str) -> str:
         """Path of a container's directory."""
         return f"{self.containers}/{id}"
+
+    def volume(self, name: str) -> str:
+        """Path of what a volume shows."""
+        return f"{self.volumes}/{name}/_data"
 
     def temporary(self, session: str) -> str:
         """A new path for something that ``session`` is writing."""

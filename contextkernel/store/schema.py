@@ -181,6 +181,20 @@ SCRIPTS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX platform_images_by_image ON platform_images (image)",
     ),
+    (
+        """CREATE TABLE volumes (
+            name TEXT PRIMARY KEY,
+            created INTEGER NOT NULL,
+            anonymous INTEGER NOT NULL,
+            document BLOB NOT NULL
+        ) WITHOUT ROWID""",
+        """CREATE TABLE container_volumes (
+            container TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+            volume TEXT NOT NULL REFERENCES volumes (name),
+            PRIMARY KEY (container, volume)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX container_volumes_by_volume ON container_volumes (volume)",
+    ),
 )
 
 #: The version this package writes.

@@ -12,7 +12,6 @@ from typing import IO, Any
 from contextkernel.errors import StoreFull, StoreProblem
 from contextkernel.model.builds import BuildLog, BuildRow, BuildStepRow
 from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow, UsageRow
-from contextkernel.model.container import ContainerSpec
 from contextkernel.model.digest import Digest
 from contextkernel.model.failed import FailedStep
 from contextkernel.model.layers import Layer, LayerFacts
@@ -23,6 +22,7 @@ from contextkernel.model.results import CheckFinding, CompareRow, HistoryRow, Im
 from contextkernel.store.blobs import Blobs, Readable
 from contextkernel.store.builds import Builds, StepEntry
 from contextkernel.store.cache_mounts import CacheMountRow, CacheMounts, Sharing
+from contextkernel.store.container_records import ContainerRecords
 from contextkernel.store.containers import Containers
 from contextkernel.store.database import Database
 from contextkernel.store.extras import Extras, ImageExtras
@@ -35,9 +35,10 @@ from contextkernel.store.sessions import Session
 from contextkernel.store.step_notes import Notes, StepNote, StepPlace
 from contextkernel.store.steps import StepRecord, Steps
 from contextkernel.store.sweep import Sweeper
+from contextkernel.store.volumes import Volumes
 
 
-class Store:
+class Store(ContainerRecords):
     """Everything that is kept: blobs, unpacked layers, images, containers, the build cache.
 
     Several threads, and several processes at once, may use one store. Every method either does all of its work or
@@ -64,7 +65,8 @@ class Store:
         self._builds = Builds(self._database, self._session)
         self._caches = CacheMounts(paths, self._database, self._session)
         self._failed = FailedSteps(paths, self._database, self._session)
-        self._containers = Containers(paths, self._database, self._session)
+        self._volumes = Volumes(paths, self._database, self._session)
+        self._containers = Containers(paths, self._database, self._session, self._volumes)
 
     # ---- life
 
@@ -537,43 +539,6 @@ class Store:
     def remove_builds(self, builds: Iterable[str]) -> None:
         """Forget builds by their whole ids; fine for those that are gone."""
         self._builds.remove(builds)
-
-    # ---- containers
-
-    def add_container(self, spec: ContainerSpec) -> ContainerSpec:
-        """Make a container known, with its directory and ``upper/`` and ``work/`` in it.
-
-        Returns:
-            The spec as stored: an empty name is replaced by a generated one.
-
-        Raises:
-            NameInUse: the name is taken. InvalidInput: not a container name. ImageNotFound: no such image.
-        """
-        return self._containers.add(spec)
-
-    def replace_container(self, spec: ContainerSpec) -> None:
-        """Record another name or other options for the container of this id; errors as :meth:`add_container`."""
-        self._containers.replace(spec)
-
-    def container(self, text: str) -> ContainerSpec:
-        """The container that ``text`` names: an id, a name, or a unique part of an id from its start.
-
-        Raises:
-            ContainerNotFound: with names that are near. InvalidInput: more than one id starts so.
-        """
-        return self._containers.get(text)
-
-    def containers(self) -> tuple[ContainerSpec, ...]:
-        """All containers, newest first."""
-        return self._containers.all()
-
-    def remove_container(self, id: str) -> None:
-        """Forget a container; its directory becomes trash. Fine for one that is gone."""
-        self._containers.remove(id)
-
-    def container_dir(self, id: str) -> str:
-        """The directory of a container: ``upper/``, ``work/``, log and state."""
-        return self._paths.container(id)
 
     # ---- maintenance
 

@@ -115,8 +115,8 @@ class Sweeper:
     def orphans(self, sql: sqlite3.Connection, dead: Callable[[str], bool]) -> list[str]:
         """Directories, as paths below the root, that no row knows and no session is working on; not yet trash.
 
-        Call it inside a write transaction: containers get their row and their directory under the write lock, so a
-        container directory without a row is nobody's.
+        Call it inside a write transaction: containers and volumes get their row and their directory under the write
+        lock, so such a directory without a row is nobody's.
         """
         trash = {row[0] for row in sql.execute("SELECT path FROM trash")}
         found = []
@@ -130,6 +130,9 @@ class Sweeper:
         names = os.listdir(self._paths.containers)
         known = {row[0] for row in sql.execute("SELECT id FROM containers")}
         found += [f"containers/{name}" for name in names if name not in known]
+        names = os.listdir(self._paths.volumes)
+        known = {row[0] for row in sql.execute("SELECT name FROM volumes")}
+        found += [f"volumes/{name}" for name in names if name not in known]
         return sorted(path for path in found if path not in trash)
 
     # ---- garbage

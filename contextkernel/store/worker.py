@@ -94,6 +94,10 @@ class Worker:
                 from contextkernel.store.worker_copy import make_dir
 
                 return make_dir(job.request, ids, check)
+            case messages.Populate():
+                from contextkernel.store.worker_copy import populate
+
+                populate(job.request, ids, check)
             case messages.WriteTar():
                 from contextkernel.store.worker_commit import write_tar
 

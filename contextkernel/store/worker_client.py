@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from contextkernel.errors import ContextKernelError, HostUnsupported, ProtocolViolation, StoreProblem
 from contextkernel.model.ids import IdMap
-from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest
+from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
 from contextkernel.store import worker_messages as messages
 from contextkernel.store.worker_messages import Answer, Channel, Job, to_error
 
@@ -60,6 +60,10 @@ class LayerWorkerClient:
     def make_dir(self, request: MakeDirRequest) -> tuple[str, ...]:
         """See ports.LayerWorker."""
         return self._call(lambda job: messages.MakeDir(id=job, request=request)).notes
+
+    def populate(self, request: PopulateRequest) -> None:
+        """See ports.LayerWorker."""
+        self._call(lambda job: messages.Populate(id=job, request=request))
 
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""

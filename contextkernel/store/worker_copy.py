@@ -15,14 +15,14 @@ from contextkernel.errors import InvalidInput, SourceNotFound, SyscallFailed
 from contextkernel.layer import names
 from contextkernel.layer.selection import Selection
 from contextkernel.linux.openat2 import open_in_root
-from contextkernel.model.layers import CopyItem, CopyRequest, MakeDirRequest
+from contextkernel.model.layers import CopyItem, CopyRequest, MakeDirRequest, PopulateRequest
 from contextkernel.model.modes import parse_mode
 from contextkernel.store.worker_add import extract_archive, is_archive
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
 from contextkernel.store.worker_files import copy_bytes, is_whiteout, new_file, readable, xattrs_of
 from contextkernel.store.worker_owners import Notes, Owner, resolve_owner, true_owners
-from contextkernel.store.worker_stage import Stage, destination_in_root, open_source_root, open_stage
+from contextkernel.store.worker_stage import Stage, destination_in_root, open_merged, open_source_root, open_stage
 from contextkernel.store.worker_tree import Ids
 
 
@@ -89,6 +89,7 @@ class _Copy:
         owner: for everything; ``None`` keeps the source's.
         kept: with a single id, what the source's indexes say of owners.
         check: raises when the client has given up.
+        whole: a directory that is there already gets owner, mode and attributes of the source too.
     """
 
     def __init__(
@@ -99,7 +100,10 @@ class _Copy:
         owner: Owner | None,
         kept: Mapping[str, Owner],
         check: Check,
+        *,
+        whole: bool = False,
     ) -> None:
+        self._whole = whole
         self._request = request
         self._stage = stage
         self._source = source
@@ -154,6 +158,10 @@ class _Copy:
                     os.close(holder)
         finally:
             os.close(descriptor)
+
+    def tree(self, source: int, path: str) -> None:
+        """Copy what is in an open directory, ``path`` from the source root, into the root of the destination."""
+        self._directory(source, path, ".", "", None)
 
     def _heredoc(self, item: CopyItem, data: bytes, target: str, owner: Owner, made_mode: int) -> None:
         stage = self._stage
@@ -243,7 +251,7 @@ class _Copy:
                 return
             descriptor = stage.tree.open(target, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                if top and here.existed:
+                if top and here.existed and not self._whole:
                     if path != "." or self._request.source_root is None:
                         # the time of a context's own directory is not sent along
                         os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
@@ -363,6 +371,31 @@ class _Copy:
         set_xattrs(descriptor, attributes)
         if timed:
             os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def populate(request: PopulateRequest, ids: Ids, check: Check) -> None:
+    """See ports.LayerWorker."""
+    source = open_merged(request.lowers, request.room, ids)
+    try:
+        path = destination_in_root(source, request.target)
+        try:
+            here = open_in_root(source, path, os.O_PATH | os.O_DIRECTORY)
+        except SyscallFailed as failure:
+            if failure.number in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                return  # nothing to copy, or a file: the launch will say so
+            raise
+        try:
+            with open_stage((), request.directory, "", ids) as stage:
+                with os.scandir(request.directory) as listing:
+                    if next(listing, None) is not None:
+                        return
+                kept = true_owners(request.lowers) if ids.single else {}
+                wanted = CopyRequest(lowers=(), upper=request.directory, work="", destination="/")
+                _Copy(wanted, stage, source, None, kept, check, whole=True).tree(here, path)
+        finally:
+            os.close(here)
+    finally:
+        os.close(source)
 
 
 def _base(source: str) -> str:

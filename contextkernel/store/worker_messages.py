@@ -22,7 +22,7 @@ from contextkernel.errors import ContextKernelError, ProtocolViolation, StorePro
 from contextkernel.layer.index import decode_name, encode_name
 from contextkernel.model.codec import from_msgpack, to_msgpack
 from contextkernel.model.ids import IdMap
-from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest
+from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -61,6 +61,13 @@ class MakeDir(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     id: int
     request: MakeDirRequest
+
+
+class Populate(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.populate."""
+
+    id: int
+    request: PopulateRequest
 
 
 class WriteTar(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -106,7 +113,7 @@ class Cancel(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     id: int
 
 
-Job = Commit | Unpack | Copy | MakeDir | WriteTar | ExportTar | ExportTree | Remove | Adopt
+Job = Commit | Unpack | Copy | MakeDir | Populate | WriteTar | ExportTar | ExportTree | Remove | Adopt
 Request = Start | Job | Cancel
 
 
@@ -291,6 +298,6 @@ class Channel:
 
 __all__ = [
     "Adopt", "Answer", "Cancel", "Cancelled", "Channel", "Commit", "Copy", "Done", "ExportTar", "ExportTree",
-    "Failed", "Job", "MakeDir", "Problem", "Ready", "Remove", "Request", "Start", "Unpack", "WriteTar",
+    "Failed", "Job", "MakeDir", "Populate", "Problem", "Ready", "Remove", "Request", "Start", "Unpack", "WriteTar",
     "to_error", "to_problem",
 ]  # fmt: skip

@@ -130,11 +130,7 @@ def open_source_root(request: CopyRequest, ids: Ids) -> Iterator[int]:
                 f"cannot read the build context {request.source_root!r}: {os.strerror(problem.errno or 0).lower()}"
             ) from problem
     elif request.source_lowers:
-        if len(request.source_lowers) == 1:
-            # overlay wants two lower directories; a single one is the merged view but for whiteouts, of nothing
-            root = os.open(request.source_lowers[0], DIRECTORY | os.O_CLOEXEC)
-        else:
-            root = _overlay(request.source_lowers, "", os.path.dirname(request.upper), ids)
+        root = open_merged(request.source_lowers, os.path.dirname(request.upper), ids)
     elif any(item.data is None for item in request.items):
         place = f"{os.path.dirname(request.upper)}/nothing-{os.urandom(6).hex()}"  # scratch, which is empty
         os.mkdir(place, 0o755)
@@ -147,6 +143,20 @@ def open_source_root(request: CopyRequest, ids: Ids) -> Iterator[int]:
         yield root
     finally:
         os.close(root)
+
+
+def open_merged(lowers: Sequence[str], room: str, ids: Ids) -> int:
+    """A descriptor of the merged view of layers, which nobody can change.
+
+    Args:
+        lowers: base first, at least one.
+        room: directory in which a mount point can be made for a moment.
+        ids: says where overlay keeps its marks.
+    """
+    if len(lowers) == 1:
+        # overlay wants two lower directories; a single one is the merged view but for whiteouts, of nothing
+        return os.open(lowers[0], DIRECTORY | os.O_CLOEXEC)
+    return _overlay(lowers, "", room, ids)
 
 
 def _inherit_root(lowers: Sequence[str], upper: str, ids: Ids) -> None:

@@ -41,6 +41,7 @@ from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.fake_debug import FakeDebugging
 from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_records import FakeRecords
+from contextkernel.testing.fake_volumes import FakeVolumes
 from contextkernel.testing.samples import (
     BOZO,
     DANGLING,
@@ -72,7 +73,7 @@ def _same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords):
+class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords, FakeVolumes):
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
     Attributes:
@@ -461,9 +462,9 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords):
         self._note("wait", container=container)
         return self._container(container).exit_code
 
-    def remove_container(self, container: str, *, force: bool = False) -> None:
+    def remove_container(self, container: str, *, force: bool = False, volumes: bool = False) -> None:
         """Take the row away."""
-        self._note("remove_container", container=container, force=force)
+        self._note("remove_container", container=container, force=force, volumes=volumes)
         row = self._container(container)
         self.container_rows = tuple(other for other in self.container_rows if other is not row)
 

@@ -11,7 +11,7 @@ from contextkernel.engine.asked.network import NetworkKeywords, network_from
 from contextkernel.engine.asked.resources import ResourceKeywords, resources_from
 from contextkernel.engine.asked.security import SecurityKeywords, security_from
 from contextkernel.model.life import Life
-from contextkernel.model.mounts import Mount
+from contextkernel.model.mounts import Mounts
 from contextkernel.model.networking import Networking
 from contextkernel.model.resources import Resources
 from contextkernel.model.security import Security
@@ -27,7 +27,7 @@ class Asked(NamedTuple):
     """What they come to; the fields of a container's specification."""
 
     networking: Networking
-    mounts: tuple[Mount, ...]
+    mounts: Mounts
     resources: Resources
     security: Security
     life: Life

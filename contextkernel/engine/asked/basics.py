@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import Bind, Network, Tmpfs
+    from contextkernel.model.container import Network
 
 
 class BasicKeywords(TypedDict, total=False):
@@ -25,8 +25,6 @@ class BasicKeywords(TypedDict, total=False):
     hostname: str | None
     network: Network
     read_only: bool
-    volumes: Sequence[Bind]
-    tmpfs: Sequence[Tmpfs]
     init: bool
     entrypoint: Sequence[str] | None
     labels: Mapping[str, str] | None
@@ -48,8 +46,6 @@ def basics(keywords: BasicKeywords) -> dict[str, Any]:
         "hostname": keywords.get("hostname"),
         "network": keywords.get("network", "default"),
         "read_only": keywords.get("read_only", False),
-        "binds": tuple(keywords.get("volumes", ())),
-        "tmpfs": tuple(keywords.get("tmpfs", ())),
         "init": keywords.get("init", False),
         "entrypoint": None if entrypoint is None else tuple(entrypoint),
         "labels": dict(keywords.get("labels") or {}),

@@ -1,6 +1,4 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from contextkernel.commands.values import (
     parse_build_args,
@@ -8,12 +6,9 @@ from contextkernel.commands.values import (
     parse_filters,
     parse_labels,
     parse_network,
-    parse_tmpfs,
-    parse_volume,
     read_pairs,
 )
 from contextkernel.errors import InvalidInput, UsageProblem
-from contextkernel.model.container import Bind, Tmpfs
 
 
 def test_environment_words_win_over_files(tmp_path):
@@ -64,65 +59,6 @@ def test_labels_and_build_args(tmp_path):
         parse_labels(["=x"])
     with pytest.raises(UsageProblem):
         parse_build_args([""])
-
-
-@pytest.mark.parametrize(
-    ("text", "bind"),
-    [
-        ("/a:/b", Bind("/a", "/b")),
-        ("/a:/b:ro", Bind("/a", "/b", read_only=True)),
-        ("/a:/b:rw,z", Bind("/a", "/b")),
-        ("/a:/b:Z,ro,rprivate", Bind("/a", "/b", read_only=True)),
-        ("./a:/b", Bind("/cwd/a", "/b")),
-        (".:/b", Bind("/cwd", "/b")),
-        ("../a/:/b", Bind("/a", "/b")),
-    ],
-)
-def test_volumes(text, bind):
-    assert parse_volume(text, "/cwd") == bind
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("", "empty section"),
-        ("/a:", "empty section"),
-        ("/a:/b:ro:x", "too many colons"),
-        ("/a", "an anonymous volume is not possible"),
-        ("data:/b", "the volume name 'data' is not possible"),
-        ("~/a:/b", "not possible"),
-        ("/a:b", "must be absolute"),
-        ("/a:/", "can't be '/'"),
-        ("/a:/x/..", "can't be '/'"),
-        ("/a:/b:rx", "unknown mode 'rx'"),
-    ],
-)
-def test_volume_problems(text, problem):
-    with pytest.raises(UsageProblem, match=problem):
-        parse_volume(text, "/cwd")
-
-
-def test_named_volume_hint_is_a_directory():
-    with pytest.raises(UsageProblem) as caught:
-        parse_volume("data:/b", "/cwd")
-    assert caught.value.hint == "give a directory: -v ./data:/b"
-
-
-@given(st.text(alphabet="/.:,abro~ \n", max_size=12))
-def test_any_volume_is_a_bind_or_a_usage_problem(text):
-    try:
-        bind = parse_volume(text, "/cwd")
-    except UsageProblem:
-        return
-    assert bind.source.startswith("/")
-    assert bind.target.startswith("/")
-
-
-def test_tmpfs():
-    assert parse_tmpfs("/t") == Tmpfs("/t")
-    assert parse_tmpfs("/t:size=64m,mode=1777") == Tmpfs("/t", "size=64m,mode=1777")
-    with pytest.raises(UsageProblem):
-        parse_tmpfs("t")
 
 
 def test_network():

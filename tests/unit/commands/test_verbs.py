@@ -23,7 +23,6 @@ from contextkernel.errors import (
     TemplateProblem,
     UsageProblem,
 )
-from contextkernel.model.container import Bind, Tmpfs
 from contextkernel.model.events import StepDone, StepStarted
 from contextkernel.model.results import CheckFinding
 from contextkernel.testing.samples import BOZO, GREET, WEB, failed_step
@@ -437,10 +436,10 @@ def test_run_hands_everything_on(do, engine, tmp_path, monkeypatch):
             "user": "1:2",
             "entrypoint": ["/bin/sh"],
             "hostname": "web",
-            "volumes": (Bind(str(tmp_path), "/v", read_only=True),),
+            "volumes": (f"{tmp_path}:/v:ro",),
             "network": "none",
             "read_only": True,
-            "tmpfs": (Tmpfs("/t", "size=1m"),),
+            "tmpfs": ("/t:size=1m",),
             "init": True,
             "labels": {"k": "v"},
             "stop_signal": "INT",
@@ -542,15 +541,6 @@ def test_run_quiet_reports_nothing(engine, face):
     assert seen == [None]
 
 
-def test_run_makes_missing_bind_directories(do, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    do("run -v ./data/deep:/v greet")
-    assert (tmp_path / "data" / "deep").is_dir()
-    (tmp_path / "file").touch()
-    with pytest.raises(InvalidInput, match="cannot make the directory"):
-        do("run -v ./file/below:/v greet")
-
-
 def test_ps(do, engine):
     assert [row.name for row in do("ps").value.rows] == ["vigilant_curie"]
     assert len(do("ps -a").value.rows) == 3
@@ -562,7 +552,7 @@ def test_ps(do, engine):
     with pytest.raises(UsageProblem, match="invalid status 'exitde'"):
         do("ps -f status=exitde")
     with pytest.raises(UsageProblem, match="invalid filter"):
-        do("ps -f volume=x")
+        do("ps -f network-alias=x")
 
 
 def test_logs(do, engine, face):

@@ -57,6 +57,7 @@ def test_exact_operations_as_root():
             work="/s/c/work",
             userxattr=False,
             volatile=False,
+            keep_points=True,
         ),
         op.MountProc("/proc"),
         op.MountTmpfs("/dev", ("nosuid", "nodev", "strictatime"), "mode=755,size=65536k"),
@@ -161,7 +162,7 @@ def test_only_changes_that_are_thrown_away_or_committed_skip_syncing(changes, vo
 
 
 def test_image_without_layers():
-    assert op.BindRoot("/s/c/upper") in plan_operations(changed(lowers=()), FACTS)
+    assert op.BindRoot("/s/c/upper", keep_points=True) in plan_operations(changed(lowers=()), FACTS)
 
 
 def test_host_network():

@@ -1,0 +1,190 @@
+"""Verbs of volumes."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from contextkernel.engine.composition import Composition
+from contextkernel.errors import Conflict, InvalidInput, VolumeNotFound
+
+if TYPE_CHECKING:
+    from contextkernel.model.volumes import VolumeRow
+
+#: docker's keys of ``volume ls --filter``
+VOLUME_FILTERS = ("dangling", "driver", "label", "name")
+#: and of ``volume prune --filter``
+PRUNE_FILTERS = ("all", "label", "label!")
+_TRUE, _FALSE = frozenset(("1", "t", "true")), frozenset(("0", "f", "false"))
+
+
+class Volumes(Composition):
+    """Directories that outlive containers."""
+
+    def create_volume(
+        self,
+        name: str | None = None,
+        *,
+        driver: str = "local",
+        driver_opts: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        """Make a volume, unless there is one of this name. Keyword names follow docker-py.
+
+        Args:
+            name: letters, digits, ``_ . -``; a long random one by default, which makes the volume anonymous.
+            driver: ``local`` is the only one.
+            driver_opts: ``type``, ``device`` and ``o`` as of mount(8): a tmpfs, a directory of the host
+                (``type=none,o=bind,device=PATH``), or what else this host allows to mount.
+            labels: for people and filters.
+
+        Returns:
+            Its name.
+
+        Raises:
+            InvalidInput: not a name, another driver, or options that cannot be.
+        """
+        import msgspec
+
+        from contextkernel.model.volumes import Volume, check_driver
+        from contextkernel.store.volumes import anonymous_volume
+
+        check_driver(name or "volume", driver)
+        wanted, options = dict(labels or {}), dict(driver_opts or {})
+        if name:
+            volume = Volume(name=name, created=time.time_ns(), labels=wanted, options=options)
+        else:
+            blank = anonymous_volume()
+            volume = msgspec.structs.replace(blank, labels={**blank.labels, **wanted}, options=options)
+        volume, made = self._store.add_volume(volume)
+        if made:
+            self._tell_volume("create", volume.name)
+        return volume.name
+
+    def volumes(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[VolumeRow, ...]:
+        """Volumes by name.
+
+        Args:
+            filters: ``dangling`` (no container refers to it), ``driver``, ``label``, ``name`` (a part of it, or a
+                pattern); any value of a key but ``label``, all keys.
+
+        Raises:
+            InvalidInput: an unknown filter, or a value that is none.
+        """
+        rows = self._store.volumes()
+        for key, values in (filters or {}).items():
+            rows = tuple(row for row in rows if _passes(row, key, values))
+        return rows
+
+    def inspect_volume(self, name: str) -> dict[str, Any]:
+        """Docker's document of a volume.
+
+        Raises:
+            VolumeNotFound: there is none of this name.
+        """
+        from contextkernel.runtime.inspecting.volumes import volume_document
+
+        return volume_document(self._store.volume(name))
+
+    def remove_volume(self, name: str, *, force: bool = False) -> None:
+        """Remove a volume and its files.
+
+        Args:
+            name: of the volume.
+            force: it need not exist.
+
+        Raises:
+            VolumeNotFound: there is none. Conflict: containers refer to it.
+        """
+        try:
+            self._store.remove_volume(name)
+        except VolumeNotFound:
+            if force:
+                return
+            raise
+        self._empty_trash()
+        self._tell_volume("destroy", name)
+
+    def prune_volumes(
+        self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None
+    ) -> tuple[tuple[str, ...], int]:
+        """Remove volumes that no container refers to.
+
+        Args:
+            all: those with a name too, not the anonymous ones alone.
+            filters: ``label`` and ``label!``, which all must hold; ``all`` as the argument.
+
+        Returns:
+            The names of those that went, and the bytes that are free now.
+
+        Raises:
+            InvalidInput: an unknown filter.
+        """
+        wanted = dict(filters or {})
+        everything = _flag("all", wanted.pop("all", ())) or all
+        for key in wanted:
+            if key not in PRUNE_FILTERS:
+                raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(PRUNE_FILTERS)}")
+        gone, freed = [], 0
+        for row in self._store.volumes():
+            if row.containers or not (everything or row.volume.anonymous):
+                continue
+            if not all_labels(row.volume.labels, wanted):
+                continue
+            size = self._store.volume_size(row.volume.name)
+            try:
+                self._store.remove_volume(row.volume.name)
+            except (Conflict, VolumeNotFound):
+                continue  # used, or gone, meanwhile
+            gone.append(row.volume.name)
+            freed += size
+            self._tell_volume("destroy", row.volume.name)
+        if gone:
+            self._empty_trash()
+        return tuple(gone), freed
+
+    def _tell_volume(self, action: str, name: str, **attributes: str) -> None:
+        self._events.write("volume", action, name, {"driver": "local", **attributes})
+
+
+def _flag(key: str, values: Sequence[str]) -> bool:
+    for value in values:
+        if value.lower() not in _TRUE | _FALSE:
+            raise InvalidInput(f"invalid filter '{key}=[{value}]'", hint="true or false")
+    return any(value.lower() in _TRUE for value in values)
+
+
+def all_labels(labels: Mapping[str, str], filters: Mapping[str, Sequence[str]]) -> bool:
+    """Whether labels pass docker's ``label=`` and ``label!=`` of prune: each of the former, none of the latter."""
+
+    def has(word: str) -> bool:
+        key, equals, value = word.partition("=")
+        return key in labels and (not equals or labels[key] == value)
+
+    return all(map(has, filters.get("label", ()))) and not any(map(has, filters.get("label!", ())))
+
+
+def _passes(row: VolumeRow, key: str, values: Sequence[str]) -> bool:
+    match key:
+        case "dangling":
+            return _flag(key, values) == (not row.containers)
+        case "driver":
+            return "local" in values
+        case "label":
+            return all_labels(row.volume.labels, {"label": values})
+        case "name":
+            return any(_named(row.volume.name, value) for value in values)
+    raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(VOLUME_FILTERS)}")
+
+
+def _named(name: str, wanted: str) -> bool:
+    """Docker matches a name by regular expression, and by equality where the value is none."""
+    try:
+        return re.search(wanted, name) is not None
+    except re.error:
+        return name == wanted
+
+
+__all__ = ["PRUNE_FILTERS", "VOLUME_FILTERS", "Volumes", "all_labels"]
