@@ -27,6 +27,7 @@ from contextkernel.network.filter_messages import (
     batch_begin,
     batch_end,
     find_link_rules,
+    guard_messages,
     table_messages,
     table_removal,
 )
@@ -246,6 +247,8 @@ class Applier:
                 self._remove_link(link)
             case plan.AddRules(table):
                 self._batch((*table_removal(table, certain=True), *table_messages(operation)), f"rules of {table}")
+            case plan.GuardLink(link):
+                self._batch((*table_removal(link, certain=True), *guard_messages(link)), f"rules of {link}")
             case plan.RemoveRules(table):
                 self._absent_is_fine(lambda: self._batch(table_removal(table), f"rules of {table}"))
             case plan.AcceptForwarded(bridge):

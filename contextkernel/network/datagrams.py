@@ -47,10 +47,10 @@ class DatagramRelay:
         """How many there are just now."""
         return len(self._flows)
 
-    def lead(self, dialer: Dialer | None, host: str | None, port: int) -> None:
+    def lead(self, dialer: Dialer | None, address: tuple[str, int] | None) -> None:
         """Where new flows are to go; ``None``: nowhere, datagrams are dropped. Flows that there are end."""
         self._dialer = dialer
-        self._address = None if host is None else (host, port)
+        self._address = address
         for flow in list(self._flows.values()):
             flow.close()
 

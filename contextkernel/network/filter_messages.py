@@ -6,7 +6,7 @@ import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, assert_never
 
 from pyroute2.netlink.nfnetlink import nfgen_msg
@@ -25,7 +25,7 @@ _NEW_TABLE, _DEL_TABLE, _NEW_CHAIN, _NEW_RULE, _GET_RULE, _DEL_RULE = (
     _SUBSYSTEM | number for number in (0, 2, 3, 6, 7, 8)
 )
 _CREATE, _APPEND = 0x400, 0x800
-_HOOKS = {"prerouting": 0, "forward": 2, "postrouting": 4}
+_HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "postrouting": 4}
 _META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_L4PROTO = 6, 7, 15, 16
 _CT_STATE = 0
 _ESTABLISHED_OR_RELATED = 2 | 4
@@ -53,14 +53,22 @@ def _generic() -> Any:
 
 
 def table_messages(wanted: AddRules) -> list[Message]:
-    """A table with its chains and rules."""
-    found: list[Message] = [(_NEW_TABLE, _CREATE, _table(wanted.table))]
-    wanted_rules = rules.rules_of(wanted)
-    used = {rule.chain for rule in wanted_rules}
-    found += [(_NEW_CHAIN, _CREATE, _chain(wanted.table, chain)) for chain in rules.CHAINS if chain.name in used]
-    for rule in wanted_rules:
+    """The table of a bridge with its chains and rules."""
+    return _table_with(wanted.table, rules.rules_of(wanted))
+
+
+def guard_messages(link: str) -> list[Message]:
+    """The table of a link to the outside."""
+    return _table_with(link, rules.rules_at(link))
+
+
+def _table_with(table: str, wanted: Sequence[rules.Rule]) -> list[Message]:
+    found: list[Message] = [(_NEW_TABLE, _CREATE, _table(table))]
+    used = {rule.chain for rule in wanted}
+    found += [(_NEW_CHAIN, _CREATE, _chain(table, chain)) for chain in rules.CHAINS if chain.name in used]
+    for rule in wanted:
         expressions = [expression for part in rule.parts for expression in _expressions(part)]
-        found.append((_NEW_RULE, _CREATE | _APPEND, _rule(_INET, wanted.table, rule.chain, expressions)))
+        found.append((_NEW_RULE, _CREATE | _APPEND, _rule(_INET, table, rule.chain, expressions)))
     return found
 
 
@@ -167,12 +175,14 @@ def _expressions(part: rules.Part) -> list[dict[str, Any]]:
         case rules.Leaves(link, other):
             return _link(_META_OIFNAME, link, _DIFFERENT if other else _EQUAL)
         case rules.From(subnet):
-            return _source(subnet)
+            return _end(subnet, source=True)
+        case rules.To(subnet, other):
+            return _end(subnet, source=False, operator=_DIFFERENT if other else _EQUAL)
         case rules.Known():
             return _known()
-        case rules.Tcp():
+        case rules.Tcp(version):
             return [
-                *_meta(_META_NFPROTO, bytes([socket.AF_INET])),
+                *_meta(_META_NFPROTO, bytes([socket.AF_INET if version == 4 else socket.AF_INET6])),
                 *_meta(_META_L4PROTO, bytes([socket.IPPROTO_TCP])),
             ]
         case rules.Accept():
@@ -203,15 +213,17 @@ def _meta(key: int, value: bytes, operator: int = _EQUAL) -> list[dict[str, Any]
     ]
 
 
-def _source(subnet: str) -> list[dict[str, Any]]:
+def _end(subnet: str, *, source: bool, operator: int = _EQUAL) -> list[dict[str, Any]]:
+    """Source or destination lies in a subnet, or not; RFC 791 and RFC 8200 have the offsets."""
     network = ipaddress.ip_network(subnet)
+    offset = (12 if network.version == 4 else 8) if source else (16 if network.version == 4 else 24)
     size = len(network.network_address.packed)
     family = socket.AF_INET if network.version == 4 else socket.AF_INET6
     return [
         *_meta(_META_NFPROTO, bytes([family])),
-        _expression("payload", DREG=1, BASE=_NETWORK_HEADER, OFFSET=12 if network.version == 4 else 8, LEN=size),
+        _expression("payload", DREG=1, BASE=_NETWORK_HEADER, OFFSET=offset, LEN=size),
         _expression("bitwise", SREG=1, DREG=1, LEN=size, MASK=_value(network.netmask.packed), XOR=_value(bytes(size))),
-        _expression("cmp", SREG=1, OP=_EQUAL, DATA=_value(network.network_address.packed)),
+        _expression("cmp", SREG=1, OP=operator, DATA=_value(network.network_address.packed)),
     ]
 
 

@@ -93,7 +93,8 @@ class AddRules(msgspec.Struct, frozen=True, tag=True):
         masquerade: subnets that leave under the host's address.
         closed: nothing passes between this bridge and other links.
         apart: the containers of this bridge do not reach each other.
-        redirect: port of this namespace that outbound TCP is led to; 0 for none.
+        redirect, redirect6: ports of this namespace that outbound TCP over IPv4 and IPv6 is led to; 0 for none.
+        own: the bridge's subnets, which are not outbound.
     """
 
     table: str
@@ -102,12 +103,20 @@ class AddRules(msgspec.Struct, frozen=True, tag=True):
     closed: bool
     apart: bool
     redirect: int
+    redirect6: int = 0
+    own: tuple[str, ...] = ()
 
 
 class RemoveRules(msgspec.Struct, frozen=True, tag=True):
     """Remove a table; one that is not there is no error."""
 
     table: str
+
+
+class GuardLink(msgspec.Struct, frozen=True, tag=True):
+    """A table of its own name that lets nothing in by a link but what answers somebody here."""
+
+    link: str
 
 
 class AcceptForwarded(msgspec.Struct, frozen=True, tag=True):
@@ -133,6 +142,7 @@ Operation: TypeAlias = (
     | Forward
     | AddRules
     | RemoveRules
+    | GuardLink
     | AcceptForwarded
     | ForgetForwarded
 )
@@ -144,12 +154,15 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         shared: in the host's own network namespace, with its routes and other firewalls; else in one of our own.
         outbound: how what leaves a bridge goes on.
-        redirect: with ``relay``: the port that outbound TCP is led to.
+        redirect, redirect6: with ``relay``: the ports that outbound TCP over IPv4 and IPv6 is led to; 0 for none.
+        filters: there is a packet filter; without one nothing keeps the networks of one user apart.
     """
 
     shared: bool
     outbound: Outbound
     redirect: int = 0
+    redirect6: int = 0
+    filters: bool = True
 
 
 def plan_network(network: NetworkRecord, ground: Ground) -> tuple[Operation, ...]:
@@ -163,16 +176,21 @@ def plan_network(network: NetworkRecord, ground: Ground) -> tuple[Operation, ...
     operations: list[Operation] = []
     leaves = not network.internal and ground.outbound in ("routed", "tap")
     hidden = leaves and network.options.get(_MASQUERADE, "true") not in _FALSE
-    operations.append(
-        AddRules(
-            table=bridge,
-            bridge=bridge,
-            masquerade=tuple(pool.subnet for pool in network.pools) if hidden else (),
-            closed=network.internal or ground.outbound in ("none", "relay"),
-            apart=network.options.get(_TALK, "true") in _FALSE,
-            redirect=0 if network.internal else ground.redirect,
+    subnets = tuple(pool.subnet for pool in network.pools)
+    relayed = bool(ground.redirect or ground.redirect6) and not network.internal
+    if ground.filters:
+        operations.append(
+            AddRules(
+                table=bridge,
+                bridge=bridge,
+                masquerade=subnets if hidden else (),
+                closed=network.internal or ground.outbound in ("none", "relay"),
+                apart=network.options.get(_TALK, "true") in _FALSE,
+                redirect=ground.redirect if relayed else 0,
+                redirect6=ground.redirect6 if relayed else 0,
+                own=subnets if relayed else (),
+            )
         )
-    )
     if ground.shared:
         operations.append(AcceptForwarded(bridge))
     operations.append(AddBridge(bridge, _bridge_mac(network), mtu(network)))
@@ -227,6 +245,8 @@ def undo(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
                 steps.append(RemoveLink(link))
             case AddRules(table):
                 steps.append(RemoveRules(table))
+            case GuardLink(link):
+                steps.append(RemoveRules(link))
             case AcceptForwarded(bridge):
                 steps.append(ForgetForwarded(bridge))
             case _:

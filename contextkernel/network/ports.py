@@ -17,11 +17,10 @@ from contextkernel.errors import Conflict, ContextKernelError, HostUnsupported, 
 from contextkernel.model.networking import PortBinding
 from contextkernel.network.datagrams import DatagramRelay
 from contextkernel.network.dial import Dialer
-from contextkernel.network.loop import Loop, Timer
-from contextkernel.network.stream import EXHAUSTED, PAUSE, Stream, abort
+from contextkernel.network.listening import StreamPort
+from contextkernel.network.loop import Loop
 
 _BACKLOG = 4096
-_ACCEPTS = 64  # connections taken at once before others have their turn
 _TRIES = 64  # for a free port that is free for both families
 _ANY4, _ANY6 = "0.0.0.0", "::"  # noqa: S104 # docker's default: all addresses
 
@@ -192,7 +191,7 @@ class Allocation:
         self._loop = loop
         self._made = made
         self._freed = freed
-        self._relays: list[_StreamPort | DatagramRelay] = []
+        self._relays: list[StreamPort | DatagramRelay] = []
 
     @property
     def published(self) -> tuple[Published, ...]:
@@ -214,15 +213,16 @@ class Allocation:
         if not self._relays:
             for published, one in self._made:
                 self._relays.append(
-                    _StreamPort(self._loop, one) if published.protocol == "tcp" else DatagramRelay(self._loop, one)
+                    StreamPort(self._loop, one) if published.protocol == "tcp" else DatagramRelay(self._loop, one)
                 )
         for (published, _), relay in zip(self._made, self._relays, strict=True):
-            relay.lead(dialer, target.address(published.host_ip), published.container_port)
+            host = target.address(published.host_ip)
+            relay.lead(dialer, None if host is None else (host, published.container_port))
 
     def stop(self) -> None:
         """Relay nothing more until :meth:`start`; the ports stay taken, and who connects is refused at once."""
         for relay in self._relays:
-            relay.lead(None, None, 0)
+            relay.lead(None, None)
 
     def close(self) -> None:
         """Give the ports back and cut what goes on over them. Idempotent."""
@@ -232,85 +232,6 @@ class Allocation:
             one.close()
             self._freed(published)
         self._relays, self._made = [], []
-
-
-class _StreamPort:
-    """A listening socket, and the connections that came by it."""
-
-    def __init__(self, loop: Loop, listener: socket.socket) -> None:
-        self._loop = loop
-        self._listener = listener
-        self._dialer: Dialer | None = None
-        self._address: tuple[str, int] | None = None
-        self._streams: set[Stream] = set()
-        self._dialling: set[socket.socket] = set()
-        self._pause: Timer | None = None
-        self._closed = False
-        loop.add_reader(listener.fileno(), self._accept)
-
-    @property
-    def flows(self) -> int:
-        return len(self._streams) + len(self._dialling)
-
-    def lead(self, dialer: Dialer | None, host: str | None, port: int) -> None:
-        self._dialer = dialer
-        self._address = None if host is None else (host, port)
-
-    def close(self) -> None:
-        self._closed = True
-        if self._pause is not None:
-            self._pause.cancel()
-        self._loop.remove(self._listener.fileno())
-        for client in self._dialling:
-            abort(client)
-            client.close()
-        self._dialling.clear()
-        for stream in list(self._streams):
-            stream.close(reset=True)
-
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTS):
-            try:
-                client, _peer = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as problem:
-                if problem.errno in EXHAUSTED:
-                    self._rest()
-                    return
-                continue  # this one has gone already
-            client.settimeout(0)
-            self._begin(client)
-
-    def _rest(self) -> None:
-        """No descriptors left: try again when some may have been closed."""
-        self._loop.remove_reader(self._listener.fileno())
-
-        def again() -> None:
-            self._loop.add_reader(self._listener.fileno(), self._accept)
-
-        self._pause = self._loop.call_later(PAUSE, again)
-
-    def _begin(self, client: socket.socket) -> None:
-        if self._dialer is None or self._address is None:
-            abort(client)
-            client.close()
-            return
-        self._dialling.add(client)
-
-        def dialled(answer: socket.socket | OSError) -> None:
-            if client not in self._dialling:  # closed in the meantime
-                if not isinstance(answer, OSError):
-                    answer.close()
-                return
-            self._dialling.discard(client)
-            if isinstance(answer, OSError):
-                abort(client)
-                client.close()
-                return
-            self._streams.add(Stream(self._loop, client, answer, self._streams.discard))
-
-        self._dialer.dial(socket.SOCK_STREAM, *self._address, dialled)
 
 
 def _key(published: Published) -> tuple[str, str, int]:

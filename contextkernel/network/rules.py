@@ -12,7 +12,7 @@ import msgspec
 
 from contextkernel.network.plan import AddRules
 
-ChainName = Literal["postrouting", "forward", "prerouting"]
+ChainName = Literal["postrouting", "forward", "prerouting", "input"]
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -43,12 +43,21 @@ class From(msgspec.Struct, frozen=True):
     subnet: str
 
 
+class To(msgspec.Struct, frozen=True):
+    """The packet's destination lies in this subnet, or (``other``) not in it."""
+
+    subnet: str
+    other: bool = False
+
+
 class Known(msgspec.Struct, frozen=True):
     """The packet belongs to a connection that exists, or is related to one."""
 
 
 class Tcp(msgspec.Struct, frozen=True):
-    """TCP over IPv4."""
+    """TCP over this version of IP."""
+
+    version: Literal[4, 6]
 
 
 class Accept(msgspec.Struct, frozen=True):
@@ -69,7 +78,7 @@ class Redirect(msgspec.Struct, frozen=True):
     port: int
 
 
-Part: TypeAlias = Entered | Leaves | From | Known | Tcp | Accept | Drop | Masquerade | Redirect
+Part: TypeAlias = Entered | Leaves | From | To | Known | Tcp | Accept | Drop | Masquerade | Redirect
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -79,7 +88,12 @@ class Rule(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...]
 
 
-CHAINS = (Chain("postrouting", "nat", 100), Chain("forward", "filter", 0), Chain("prerouting", "nat", -100))
+CHAINS = (
+    Chain("postrouting", "nat", 100),
+    Chain("forward", "filter", 0),
+    Chain("prerouting", "nat", -100),
+    Chain("input", "filter", 0),
+)
 
 
 def rules_of(wanted: AddRules) -> tuple[Rule, ...]:
@@ -95,6 +109,19 @@ def rules_of(wanted: AddRules) -> tuple[Rule, ...]:
     else:
         rules.append(Rule("forward", (Leaves(bridge), Known(), Accept())))
     rules.append(Rule("forward", (Leaves(bridge), Drop())))
-    if wanted.redirect:
-        rules.append(Rule("prerouting", (Entered(bridge), Tcp(), Redirect(wanted.redirect))))
+    ways: tuple[tuple[Literal[4, 6], int], ...] = ((4, wanted.redirect), (6, wanted.redirect6))
+    for version, port in ways:
+        if port:
+            # where bridged packets are shown to the filter too, those between two containers pass by here
+            beyond = [To(subnet, other=True) for subnet in wanted.own if (":" in subnet) == (version == 6)]
+            rules.append(Rule("prerouting", (Entered(bridge), Tcp(version), *beyond, Redirect(port))))
     return tuple(rules)
+
+
+def rules_at(link: str) -> tuple[Rule, ...]:
+    """The rules of a link to the outside.
+
+    What belongs to no connection is not answered either, with a reset for instance: pasta of early 2023 sends segments
+    without any flag, which a program's own TCP passes over and translation of addresses does not.
+    """
+    return (Rule("input", (Entered(link), Known(), Accept())), Rule("input", (Entered(link), Drop())))

@@ -14,6 +14,7 @@ from contextkernel.network.rules import (
     Redirect,
     Rule,
     Tcp,
+    To,
     rules_of,
 )
 
@@ -77,9 +78,16 @@ def test_in_a_namespace_of_our_own_no_other_firewall_is_touched():
 
 
 def test_with_a_relay_outbound_connections_are_led_to_it_and_nothing_is_routed():
-    rules, *rest = plan_network(NETWORK, Ground(shared=False, outbound="relay", redirect=4444))
-    assert rules == plan.AddRules(BRIDGE, BRIDGE, (), closed=True, apart=False, redirect=4444)
+    rules, *rest = plan_network(NETWORK, Ground(shared=False, outbound="relay", redirect=4444, redirect6=4446))
+    own = tuple(pool.subnet for pool in NETWORK.pools)
+    expected = plan.AddRules(BRIDGE, BRIDGE, (), closed=True, apart=False, redirect=4444, redirect6=4446, own=own)
+    assert rules == expected
     assert not any(isinstance(step, plan.Forward) for step in rest)
+
+
+def test_without_a_packet_filter_there_are_no_rules():
+    steps = plan_network(NETWORK, Ground(shared=False, outbound="none", filters=False))
+    assert not any(isinstance(step, plan.AddRules | plan.Forward) for step in steps)
 
 
 def test_both_families():
@@ -155,10 +163,21 @@ def test_the_rules_of_a_bridge():
 
 
 def test_the_rules_of_a_closed_bridge_whose_containers_are_apart():
-    wanted = plan.AddRules("t", "br", (), closed=True, apart=True, redirect=4444)
+    own = ("10.5.0.0/24", "fd00::/64", "10.6.0.0/24")
+    wanted = plan.AddRules("t", "br", (), closed=True, apart=True, redirect=4444, redirect6=4446, own=own)
     assert rules_of(wanted) == (
         Rule("forward", (Entered("br"), Leaves("br"), Drop())),
         Rule("forward", (Entered("br"), Drop())),
         Rule("forward", (Leaves("br"), Drop())),
-        Rule("prerouting", (Entered("br"), Tcp(), Redirect(4444))),
+        Rule(
+            "prerouting",
+            (
+                Entered("br"),
+                Tcp(4),
+                To("10.5.0.0/24", other=True),
+                To("10.6.0.0/24", other=True),
+                Redirect(4444),
+            ),
+        ),
+        Rule("prerouting", (Entered("br"), Tcp(6), To("fd00::/64", other=True), Redirect(4446))),
     )

@@ -16,6 +16,7 @@ from contextkernel.model.networking import PortBinding
 from contextkernel.network import ports
 from contextkernel.network.dial import DirectDialer, SuppliedDialer
 from contextkernel.network.ports import Allocation, PortTable, Published, Target
+from contextkernel.network.stream import abort
 from tests.unit.network.conftest import PATIENCE, echo, read_all
 
 HERE = Target("127.0.0.1")
@@ -159,7 +160,7 @@ def test_who_does_not_read_is_not_written_for(publish, serving):
 def test_a_reset_is_passed_on_as_a_reset(publish, serving):
     def reset(client: socket.socket) -> None:
         client.recv(1)
-        ports.abort(client)
+        abort(client)
 
     port = publish(serving(reset).port)
     with dial(port) as client:
@@ -454,7 +455,7 @@ def test_silent_flows_end_and_there_are_never_too_many(turning, answering):
         one.bind(("127.0.0.1", 0))
         one.settimeout(0)
         relay = turning.do(lambda: DatagramRelay(turning.loop, one, most=3))
-        turning.do(lambda: relay.lead(DirectDialer(turning.loop), "127.0.0.1", inside))
+        turning.do(lambda: relay.lead(DirectDialer(turning.loop), ("127.0.0.1", inside)))
         for _ in range(10):
             with asking("127.0.0.1", one.getsockname()[1]) as client:
                 client.send(b"x")
@@ -462,7 +463,7 @@ def test_silent_flows_end_and_there_are_never_too_many(turning, answering):
         assert relay.flows == 3
         turning.do(relay.close)
         brief = turning.do(lambda: DatagramRelay(turning.loop, one, idle=0.05))
-        turning.do(lambda: brief.lead(DirectDialer(turning.loop), "127.0.0.1", inside))
+        turning.do(lambda: brief.lead(DirectDialer(turning.loop), ("127.0.0.1", inside)))
         with asking("127.0.0.1", one.getsockname()[1]) as client:
             client.send(b"x")
             assert client.recv(100).startswith(b"x@")
