@@ -30,6 +30,7 @@ from contextkernel.linux.seccomp_policy import (
     Rule,
     fail_with,
 )
+from contextkernel.linux.seccomp_profile import parse_profile, resolve
 from contextkernel.linux.syscall_table import syscall_numbers
 
 
@@ -225,8 +226,6 @@ def profile_filter(text: str, capabilities: frozenset[str]) -> tuple[bytes, bool
         InvalidInput: the profile is not right, or too long for the kernel.
         HostUnsupported: no tables for this machine's architecture.
     """
-    from contextkernel.linux.seccomp_profile import parse_profile, resolve
-
     policy = resolve(parse_profile(text), capabilities, _machine(), _kernel())
     if policy is None:
         return None

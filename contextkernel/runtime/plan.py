@@ -107,8 +107,8 @@ def _dev(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[
     yield op.MountTmpfs("/dev", flags, "mode=755,size=65536k")
     group = ",gid=5" if facts.tty_group else ""
     yield op.MountDevpts("/dev/pts", f"newinstance,ptmxmode=0666,mode=0620{group}")
-    if "/dev/mqueue" not in taken:
-        yield op.MountMqueue()
+    if "/dev/mqueue" not in taken and not (request.security.ipc == "host" and facts.user_namespace):
+        yield op.MountMqueue()  # of the host's own queues only the host's root may make one
     if "/dev/shm" not in taken:  # noqa: S108 - the container's own
         yield from shared_memory(request)
     for name in (*facts.devices, *(facts.more_devices if request.insecure else ())):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from contextkernel.model.container import LaunchRequest
+from contextkernel.model.container import Bind, LaunchRequest
 from contextkernel.model.ids import IdMap, IdRange
 from contextkernel.runtime.client import NamespaceRuntime
 
@@ -167,6 +167,21 @@ class Box:
         done = self.run("sh", "-c", script, **changes)
         assert (done.code, done.err) == (0, "")
         return done.out
+
+
+@pytest.fixture
+def python(box: Box):
+    """Runs Python code in a container: the host's own Python, seen through read-only binds."""
+    program = "/usr/bin/python3"
+    if not os.access(program, os.X_OK):
+        pytest.skip("needs /usr/bin/python3, to make system calls from inside")
+    binds = tuple(Bind(path, path, read_only=True) for path in ("/usr", "/lib", "/lib64") if os.path.exists(path))
+
+    def run(code: str, **changes: object) -> Finished:
+        more = changes.pop("binds", ())
+        return box.run(program, "-B", "-c", code, binds=(*binds, *more), **changes)  # type: ignore[misc]
+
+    return run
 
 
 @pytest.fixture(scope="session")

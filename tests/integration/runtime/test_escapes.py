@@ -1,0 +1,1 @@
+"""Escapes of record, tried from inside of a container."""
