@@ -41,6 +41,7 @@ class Call:
         """The engine, made at the first use."""
         if self._engine is None:
             self._engine = self._make_engine()
+            self._engine.on_warning = lambda text: self.face.write_err(f"WARNING: {text}\n")
         return self._engine
 
 

@@ -20,15 +20,12 @@ from contextkernel.model.build_inputs import (
     SecretFromFile,
     SecretSource,
 )
+from contextkernel.model.resources import ULIMITS
 from contextkernel.model.step_mounts import Limit
 
 ENTITLEMENTS = ("network.host", "security.insecure", "device")
 _SECRET_KEYS = ("id", "src", "source", "env", "type")
 _GATEWAY = "host-gateway"
-_LIMITS = (
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
-)  # fmt: skip
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -145,8 +142,8 @@ def parse_limits(words: Iterable[str]) -> tuple[Limit, ...]:
     for word in words:
         name, _, values = word.partition("=")
         soft_text, _, hard_text = values.partition(":")
-        if name not in _LIMITS:
-            raise usage_problem(f"invalid ulimit {word!r}: unknown name {name!r}", near=nearest(name, _LIMITS))
+        if name not in ULIMITS:
+            raise usage_problem(f"invalid ulimit {word!r}: unknown name {name!r}", near=nearest(name, ULIMITS))
         try:
             soft = int(soft_text)
             hard = int(hard_text) if hard_text else soft

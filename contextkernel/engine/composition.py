@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from contextkernel.model.ids import IdMap
     from contextkernel.model.ports import ContainerRuntime, LayerWorker
     from contextkernel.runtime.containers import Containers
+    from contextkernel.runtime.enforcing import GroupFacts
     from contextkernel.runtime.events import EventLog
     from contextkernel.store import Store
 
@@ -31,6 +33,9 @@ class Composition:
         fork_launcher: start the launcher by forking this process: only for small single-threaded
             programs such as the command line.
 
+    Attributes:
+        on_warning: called with what the user should know of a command that goes on: a limit that cannot be kept.
+
     Raises:
         HostUnsupported: not on Linux (raised by the first verb, with what to use instead).
         StoreTooNew, StoreProblem: the store cannot be used.
@@ -46,6 +51,7 @@ class Composition:
         host: Inspection | None = None,
         fork_launcher: bool = False,
     ) -> None:
+        self.on_warning: Callable[[str], None] | None = None
         self._root = root
         self._fork_launcher = fork_launcher
         self._store_made = store
@@ -141,7 +147,18 @@ class Composition:
             fake_ids=self._idmap.single,
             new_name=lambda: generate_name({spec.name for spec in self._store.containers()}),
             events=self._events,
+            groups=self._group_facts,
+            warn=self._warn,
         )
+
+    def _group_facts(self) -> GroupFacts:
+        from contextkernel.runtime.resource_group import base, facts_of
+
+        return facts_of(base())
+
+    def _warn(self, text: str) -> None:
+        if self.on_warning is not None:
+            self.on_warning(text)
 
     def close(self) -> None:
         """End the helper processes; containers go on. Idempotent."""

@@ -10,9 +10,10 @@ from contextkernel.errors import ContainerNotFound, ImageNotFound, InvalidInput,
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import ContainerSpec
+    from contextkernel.model.container import ContainerSpec, RunState
     from contextkernel.model.digest import Digest
     from contextkernel.model.oci import RunConfig
+    from contextkernel.model.resources import Enforced
     from contextkernel.model.results import CompareRow, HistoryRow, ImageRow
 
 
@@ -56,14 +57,25 @@ class Images(Composition):
     def _inspect_container(self, spec: ContainerSpec) -> dict[str, Any]:
         from contextkernel.runtime.inspect import container_document
 
+        state = self._containers.state(spec)
         return container_document(
             spec,
-            self._containers.state(spec),
+            state,
             self._image_config(spec),
             self._store.layers_of(spec.image_id),
             directory=self._store.container_dir(spec.id),
             tier=self._host.report.tier,
+            kept=self._kept(spec, state),
         )
+
+    def _kept(self, spec: ContainerSpec, state: RunState) -> tuple[Enforced, ...]:
+        """How a container's limits are kept, or would be."""
+        from contextkernel.model.resources import Resources
+        from contextkernel.runtime.enforcing import enforcement
+
+        if state.limits or spec.resources == Resources():
+            return state.limits
+        return enforcement(spec.resources, self._group_facts()).report
 
     def _image_config(self, spec: ContainerSpec) -> RunConfig:
         """What the container's image said; nothing if it was removed by force since."""

@@ -10,7 +10,7 @@ from contextkernel.model.digest import Digest
 from contextkernel.model.life import Health, Life, LogRules
 from contextkernel.model.mounts import Mount, Mounts
 from contextkernel.model.networking import Networking
-from contextkernel.model.resources import Resources
+from contextkernel.model.resources import Enforced, Resources
 from contextkernel.model.security import Join, Security
 from contextkernel.model.step_mounts import Limit, SecretVariable, StepMount
 
@@ -227,6 +227,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         restart_count: how often its monitor has started it again.
         wanted_end: somebody asked for the end (stop, kill): no policy starts it again.
         health: of its health check; ``None`` without one.
+        groups: directories of its control group by controller, while it lives.
+        limits: how each limit that was asked for is kept.
     """
 
     status: Status
@@ -239,6 +241,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     restart_count: int = 0
     wanted_end: bool = False
     health: Health | None = None
+    groups: dict[str, str] = {}
+    limits: tuple[Enforced, ...] = ()
 
     @property
     def alive(self) -> bool:

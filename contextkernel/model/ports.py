@@ -19,6 +19,7 @@ from contextkernel.model.layers import (
     PopulateRequest,
 )
 from contextkernel.model.life import RestartPolicy
+from contextkernel.model.resources import Resources
 
 
 class Process(Protocol):
@@ -93,11 +94,15 @@ class RunningContainer(Process, Protocol):
         """
         ...
 
-    def update(self, restart: RestartPolicy) -> None:
-        """Change the restart policy, from the next exit on.
+    def update(self, restart: RestartPolicy | None = None, resources: Resources | None = None) -> None:
+        """Change the restart policy, from the next exit on, and the limits, from now on.
+
+        Args:
+            restart: ``None`` leaves it as it is.
+            resources: all limits, as they are to be; ``None`` leaves them as they are.
 
         Raises:
-            Conflict: it has ended.
+            Conflict: it has ended, or the kernel refuses a limit.
         """
         ...
 

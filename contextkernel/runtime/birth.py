@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from contextkernel.errors import SyscallFailed
 from contextkernel.linux import namespaces as ns
 from contextkernel.linux import pidfd
 from contextkernel.runtime import messages
-from contextkernel.runtime.child import Streams, run_child
+from contextkernel.runtime.child import GO, Streams, run_child
 from contextkernel.runtime.entering import Inside
-from contextkernel.runtime.messages import Failed, Forked, FromChild, Opened, SetUp
+from contextkernel.runtime.messages import Failed, Forked, FromChild, Generated, Opened, SetUp
 
 if TYPE_CHECKING:
     from contextkernel.runtime.operations import Operation
@@ -63,6 +64,7 @@ class Birth:
         set_up: the mount points that were made for it.
         failure: why the program was not executed.
         inside: its namespaces, for others that are to join it.
+        files: generated files that were mounted for it, by path, open for writing; whoever takes them closes them.
     """
 
     def __init__(self) -> None:
@@ -70,6 +72,7 @@ class Birth:
         self.inside: Inside | None = None
         self.set_up = SetUp((), ())
         self.failure: Failed | None = None
+        self.files: dict[str, int] = {}
 
     def clone(
         self,
@@ -106,28 +109,38 @@ class Birth:
             end.close()
 
     def await_exec(self, report: socket.socket, use_terminal: Callable[[int], None]) -> None:
-        """Read the child's report; its end of the socket closes at exec, or when it dies.
+        """Let the child go on, and read its report; its end of the socket closes at exec, or when it dies.
 
         Args:
             report: from :meth:`clone`.
             use_terminal: gets the other end of the program's terminal, which it then owns.
         """
-        decoder: messages.Decoder[SetUp | Opened | Forked | Failed] = messages.Decoder(FromChild, "monitor", "child")
+        decoder: messages.Decoder[SetUp | Opened | Generated | Forked | Failed]
+        decoder = messages.Decoder(FromChild, "monitor", "child")
+        waiting: list[int] = []
         with report:
+            with suppress(OSError):
+                report.send(GO, socket.MSG_NOSIGNAL)
             while True:
-                data, descriptors = messages.receive_some(report)
-                for descriptor in descriptors:
-                    use_terminal(descriptor)
+                try:
+                    data, descriptors = messages.receive_some(report)
+                except ConnectionResetError:  # it died with GO unread
+                    return
+                waiting += descriptors
                 if not data:
                     return
                 for message in decoder.feed(data):
                     match message:
                         case SetUp():
                             self.set_up = message
+                            if self.inside is not None and self.child is not None:
+                                self.inside.look_again(self.child.pid, "cgroup")
                         case Failed():
                             self.failure = message
                         case Opened():
-                            pass  # its descriptor has been taken
+                            use_terminal(waiting.pop(0))
+                        case Generated(path):
+                            self.files[path] = waiting.pop(0)
                         case Forked():
                             messages.unexpected("monitor", "child", message, "SetUp or Failed")
 

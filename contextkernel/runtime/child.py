@@ -10,6 +10,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import stat
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,10 +29,12 @@ from contextkernel.linux.caps import (
 from contextkernel.linux.descriptors import close_from
 from contextkernel.linux.libc import AT_FDCWD
 from contextkernel.linux.namespaces import (
+    CLONE_NEWCGROUP,
     join_new_session_keyring,
     set_dumpable,
     set_hostname,
     set_parent_death_signal,
+    unshare,
 )
 from contextkernel.linux.net import loopback_up
 from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root, open_in_root, openat2
@@ -41,7 +44,7 @@ from contextkernel.runtime import operations as op
 from contextkernel.runtime.child_terminal import open_terminal, own_streams
 from contextkernel.runtime.execute import ExecProblem, execute
 from contextkernel.runtime.init import run_as_init
-from contextkernel.runtime.messages import Failed, SetUp, encode
+from contextkernel.runtime.messages import Failed, Generated, SetUp, encode, send
 from contextkernel.runtime.mountpoints import OWN, MountPoints
 from contextkernel.runtime.users import Identity, resolve
 
@@ -66,6 +69,8 @@ CHANGED_SIGNALS = (
     signal.SIGCHLD,
 )
 _REPORT = 3  # the report socket's descriptor in the child
+#: what the monitor sends when everything around the container is there
+GO = b"g"
 _GENERATED = "/dev/.generated"
 _MAX_USER_FILE = 10 << 20
 _NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
@@ -238,6 +243,14 @@ class _SetUp:
                 privileges.set_sysctl(self._tree.root, name, value, required=required)
             case op.SetLimit(name, soft, hard):
                 limits.set_limit(name, soft, hard)
+            case op.SetOomScore(value):
+                limits.set_oom_score(value)
+            case op.SetNice(level):
+                limits.set_nice(level)
+            case op.AwaitGroup(private):
+                _await_group(private=private)
+            case op.ProcFile(target, content):
+                self._proc_file(target, content)
             case op.PivotRoot():
                 self._pivot()
             case op.MaskPath(target):
@@ -364,6 +377,24 @@ class _SetUp:
             os.close(point)
         os.unlink(_name_in_dev(_GENERATED), dir_fd=self._dev)
 
+    def _proc_file(self, target: str, content: str) -> None:
+        """Like :meth:`_hosts_file`, over a file of /proc or /sys; where there is none, nothing is shown either."""
+        try:
+            point = open_in_root(self._tree.root, target, os.O_PATH)
+        except SyscallFailed:
+            return
+        self._write(_GENERATED, content)
+        try:
+            source = f"/proc/self/fd/{self._dev}/{_name_in_dev(_GENERATED)}"
+            file = os.open(source, os.O_WRONLY | os.O_CLOEXEC)
+            mounts.bind_at(source, point, mounts.MOUNT_ATTR_RDONLY | _STANDARD_ATTRIBUTES)
+            with socket.socket(fileno=os.dup(_REPORT)) as channel:
+                send(channel, Generated(target), [file])
+            os.close(file)
+        finally:
+            os.close(point)
+        os.unlink(_name_in_dev(_GENERATED), dir_fd=self._dev)
+
     def _make_directory(self, target: str, owner: str) -> None:
         try:
             descriptor, made = make_dirs_in_root(self._tree.root, target)
@@ -441,6 +472,13 @@ class _SetUp:
         if self._init:
             run_as_init(_REPORT)
         execute(argv, environment)
+
+
+def _await_group(*, private: bool) -> None:
+    if os.read(_REPORT, 1) != GO:
+        raise LaunchFailed("the container's monitor has not put it into its control group")
+    if private:
+        unshare(CLONE_NEWCGROUP)
 
 
 def _name_in_dev(path: str) -> str:

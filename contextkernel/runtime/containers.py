@@ -27,6 +27,7 @@ from contextkernel.model.security import Security
 from contextkernel.runtime import companions, log_options
 from contextkernel.runtime import spec as rules
 from contextkernel.runtime.container_changes import ContainerChanges
+from contextkernel.runtime.enforcing import GroupFacts, adapted
 from contextkernel.runtime.events import EventLog, event_attributes
 from contextkernel.runtime.log_reading import LogRecord, read_log
 from contextkernel.runtime.mounting import launch_mounts, resolve_mounts, to_populate
@@ -74,6 +75,8 @@ class Containers(ContainerChanges):
         fake_ids: this host maps a single id only.
         new_name: generates a name that is not taken.
         events: where it is told what happens.
+        groups: what control groups this host allows; asked for containers with limits only.
+        warn: gets what the user should know of a container that is made all the same.
     """
 
     def __init__(
@@ -85,6 +88,8 @@ class Containers(ContainerChanges):
         fake_ids: bool,
         new_name: Callable[[], str],
         events: EventLog,
+        groups: Callable[[], GroupFacts] = GroupFacts,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._runtime = runtime
@@ -92,6 +97,8 @@ class Containers(ContainerChanges):
         self._fake_ids = fake_ids
         self._new_name = new_name
         self._events = events
+        self._groups = groups
+        self._warn = warn
 
     def create(self, image: str, image_id: Digest, options: RunOptions) -> ContainerSpec:
         """Record a new container of ``image_id``; nothing is started.
@@ -136,7 +143,7 @@ class Containers(ContainerChanges):
             created=time.time_ns(),
             networking=options.networking,
             mounts=mounts,
-            resources=options.resources,
+            resources=self._limits(options.resources),
             security=companions.settled(options.security, options.hostname, self.find),
             life=rules.merge_life(options.life, config.healthcheck),
         )
@@ -161,6 +168,15 @@ class Containers(ContainerChanges):
         for mount in to_populate(spec.mounts, layers, self._store):
             request = PopulateRequest(lowers=layers, target=mount.target, directory=mount.source, room=room)
             self._worker().populate(request)
+
+    def _limits(self, asked: Resources) -> Resources:
+        """What is asked for, as far as this host can keep it in any way; the rest is said."""
+        if asked == Resources():
+            return asked
+        kept, warnings = adapted(asked, self._groups())
+        for text in warnings:
+            self._warn(text)
+        return kept
 
     def start(
         self, spec: ContainerSpec, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None

@@ -50,6 +50,18 @@ class Inside:
                 else:
                     self._held.append((descriptor, flag))
 
+    def look_again(self, pid: int, name: str) -> None:
+        """Hold the namespace that the init has now, which may be another than at its birth."""
+        flag = dict(_KINDS)[name]
+        with suppress(OSError):
+            descriptor = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            for place, (held, kind) in enumerate(self._held):
+                if kind == flag:
+                    os.close(held)
+                    self._held[place] = (descriptor, flag)
+                    return
+            os.close(descriptor)
+
     def join(self) -> None:
         """Move this process there; the pid namespace is for its children.
 

@@ -32,6 +32,10 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
         device_cgroup: a control group keeps the container from devices that it was not given.
         throttle_paths: thermal counters in /sys, a side channel that docker masks.
         resolv_conf, hosts: content of the host's files.
+        join_group: the init waits until it is in its control group; with ``private_group`` it then gets a cgroup
+            namespace that begins there.
+        proc_files: ``(path, content)`` of generated files over /proc and /sys.
+        nice: how much lower the program's priority is.
     """
 
     user_namespace: bool = False
@@ -48,6 +52,10 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     throttle_paths: tuple[str, ...] = ()
     resolv_conf: str = ""
     hosts: str = ""
+    join_group: bool = False
+    private_group: bool = False
+    proc_files: tuple[tuple[str, str], ...] = ()
+    nice: int = 0
 
 
 #: BuildKit, util/entitlements/security: what is in the sandbox's /dev itself; only without a user namespace

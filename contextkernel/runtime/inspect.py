@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,20 @@ if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec, RunState
     from contextkernel.model.layers import Layer
     from contextkernel.model.oci import RunConfig
+    from contextkernel.model.resources import Enforced
 
 _NEVER = "0001-01-01T00:00:00Z"
 
 
 def container_document(
-    spec: ContainerSpec, state: RunState, config: RunConfig, layers: tuple[Layer, ...], *, directory: str, tier: str
+    spec: ContainerSpec,
+    state: RunState,
+    config: RunConfig,
+    layers: tuple[Layer, ...],
+    *,
+    directory: str,
+    tier: str,
+    kept: Iterable[Enforced] = (),
 ) -> dict[str, Any]:
     """Describe one container.
 
@@ -28,6 +37,7 @@ def container_document(
         layers: of its image, base first.
         directory: where the container's files are.
         tier: the host's tier; shown with what it means for isolation.
+        kept: how its limits are kept.
 
     Returns:
         Docker's document; the ``ContextKernel`` object at the end is ours and says how it is isolated.
@@ -102,6 +112,7 @@ def container_document(
         "NetworkSettings": {"Networks": {network: {}}, "Ports": {}},
         "ContextKernel": {
             "Tier": tier,
+            "Limits": resources.limits(kept),
             "Network": network,
             "NetworkIsolated": network == "none",
             "NetworkReason": ""

@@ -28,6 +28,7 @@ from contextkernel.runtime.messages import Decoder, Hello, Launch, Refused, ToLa
 from contextkernel.runtime.monitor import run_monitor
 from contextkernel.runtime.plan import plan_operations
 from contextkernel.runtime.plan_security import CAPABILITIES
+from contextkernel.runtime.resource_group import base
 from contextkernel.runtime.users import resolve
 
 _WARM = 16  # runs after which the interpreter has specialised a function's code
@@ -102,6 +103,7 @@ def _rehearse() -> None:
     for name in ("mount", "umount2", "prctl", "sethostname"):
         getattr(libc, name)
     os.strerror(errno.ENOENT)
+    base()  # where control groups can be made
     request = LaunchRequest(
         id="", argv=("",), env=(), hostname="", network="none", lowers=("/",), upper="/", work="/", state_dir="/"
     )

@@ -27,6 +27,7 @@ from contextkernel.runtime.stubs import remove_stubs
 from contextkernel.runtime.surroundings import Place, surroundings_of
 
 if TYPE_CHECKING:
+    from contextkernel.model.resources import Resources
     from contextkernel.runtime.channels import Channels
     from contextkernel.runtime.loop import Loop
     from contextkernel.runtime.messages import Launch
@@ -118,9 +119,17 @@ class Life:
         channels.close_child_ends()
         if self._birth.child is None or report is None:
             return self._birth.failure
-        for surrounding in self._surroundings:
-            surrounding.settle(self._birth.child.pid)
+        try:
+            for surrounding in self._surroundings:
+                surrounding.settle(self._birth.child.pid)
+        except BaseException:
+            report.close()
+            raise
         self._birth.await_exec(report, channels.use_terminal)
+        for surrounding in self._surroundings:
+            self._birth.files = surrounding.opened(self._birth.files)
+        for descriptor in self._birth.files.values():
+            os.close(descriptor)
         return self._birth.failure
 
     def collect(self) -> int:
@@ -188,6 +197,18 @@ class Life:
     def _join(self) -> None:
         for surrounding in self._surroundings:
             surrounding.join()
+
+    def update(self, resources: Resources) -> Done | Refusal:
+        """Change the limits; with an error some may have changed already."""
+        try:
+            for surrounding in self._surroundings:
+                surrounding.update(resources)
+        except ContextKernelError as problem:
+            return Refusal(problem.problem, problem.hint)
+        finally:
+            self._report()
+            self.note()
+        return Done()
 
     def pause(self) -> Done | Refusal:
         """Pause all processes."""

@@ -18,6 +18,7 @@ from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFa
 from contextkernel.model.container import ExecRequest, LaunchRequest, Usage
 from contextkernel.model.ids import IdMap
 from contextkernel.model.life import RestartPolicy
+from contextkernel.model.resources import Resources
 from contextkernel.runtime.facts import HostFacts
 
 _LENGTH = struct.Struct(">I")
@@ -87,13 +88,15 @@ class Stop(msgspec.Struct, frozen=True, tag=True):
 
 
 class Update(msgspec.Struct, frozen=True, tag=True):
-    """Client to monitor: change what can be changed while the container runs. The answer is :class:`Done`.
+    """Client to monitor: change what can be changed while the container runs. Answer: :class:`Done`, :class:`Refusal`.
 
     Attributes:
-        restart: the restart policy from now on.
+        restart: the restart policy from now on; ``None``: as it is.
+        resources: all limits, as they are to be; ``None``: as they are.
     """
 
-    restart: RestartPolicy
+    restart: RestartPolicy | None = None
+    resources: Resources | None = None
 
 
 class Pause(msgspec.Struct, frozen=True, tag=True):
@@ -251,11 +254,17 @@ class SetUp(msgspec.Struct, frozen=True, tag=True):
     parents: tuple[StubParent, ...]
 
 
+class Generated(msgspec.Struct, frozen=True, tag=True):
+    """Child to monitor, with one descriptor: a generated file of this path, for writing."""
+
+    path: str
+
+
 ToLauncher = Hello | Launch
 FromLauncher = Welcome | Refused
 ToMonitor = Signal | Stop | Pause | Unpause | Attach | Exec | Resize | Update | Processes
 FromMonitor = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
-FromChild = SetUp | Opened | Forked | Failed
+FromChild = SetUp | Opened | Generated | Forked | Failed
 
 T = TypeVar("T")
 _ENCODER = msgspec.msgpack.Encoder()

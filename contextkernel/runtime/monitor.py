@@ -292,9 +292,11 @@ class Monitor:
                 link.send(self._told("pause", self._life.pause()))
             case Unpause():
                 link.send(self._told("unpause", self._life.unpause()))
-            case Update(restart):
-                self._restarting.policy = restart
-                link.send(Done())
+            case Update(restart, resources):
+                answer = self._life.update(resources) if resources is not None else Done()
+                if restart is not None and isinstance(answer, Done):
+                    self._restarting.policy = restart
+                link.send(answer)
             case Attach(stdin, stdout, stderr, detach_keys):
                 streams = link.take((stdin, stdout, stderr))
                 if streams is None:

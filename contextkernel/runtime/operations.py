@@ -314,6 +314,35 @@ class SetLimit(_Operation, frozen=True):
     hard: int
 
 
+class SetOomScore(_Operation, frozen=True):
+    """How likely the kernel picks the process when memory is short (/proc/self/oom_score_adj)."""
+
+    value: int
+
+
+class SetNice(_Operation, frozen=True):
+    """A lower priority for the program, where no control group gives it a weight."""
+
+    level: int
+
+
+class AwaitGroup(_Operation, frozen=True):
+    """Wait until the monitor has put this process into its control group.
+
+    Attributes:
+        private: get a cgroup namespace that begins there.
+    """
+
+    private: bool = False
+
+
+class ProcFile(_Operation, frozen=True):
+    """A generated file over one of /proc's or /sys's, read-only; the monitor can write it, and keeps it fresh."""
+
+    target: str
+    content: str
+
+
 class NewKeyring(_Operation, frozen=True):
     """A session keyring of its own, so that the keys of whoever started it stay out of reach."""
 
@@ -453,6 +482,10 @@ Operation = (
     | LoopbackUp
     | SetSysctl
     | SetLimit
+    | SetOomScore
+    | SetNice
+    | AwaitGroup
+    | ProcFile
     | NewKeyring
     | PivotRoot
     | MaskPath

@@ -64,6 +64,7 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         op.MountProc() if own_proc(request, facts) else op.BindProc(),
         *_dev(request, facts, {mount.target for mount in wanted}),
         *_sys(request, facts),
+        *(op.ProcFile(target, content) for target, content in facts.proc_files),
         *_generated_files(request, facts, {mount.target for mount in wanted}),
         *wanted,
         *devices(request),
@@ -72,16 +73,27 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         *([] if request.security.uts == "host" else [op.SetHostname(request.hostname)]),
         *_network(request),
         *sysctls(request),
+        *([op.AwaitGroup(facts.private_group)] if facts.join_group else ()),
         op.PivotRoot(),
         *(op.MaskPath(path) for path in masked_paths(request, facts)),
         *(op.ReadonlyPath(path) for path in readonly_paths(request)),
         *([op.RemountReadonly()] if request.read_only else ()),
-        *(op.SetLimit(limit.name, limit.soft, limit.hard) for limit in request.limits),
+        *limits(request, facts),
         op.Chdir(request.working_dir),
         *identity(request, facts),
         *([op.StartInit()] if request.init else ()),
         op.Exec(request.argv, environment(request), request.secret_env),
     )
+
+
+def limits(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
+    """What bounds each process by itself; a low priority cannot be raised again, so it comes late."""
+    for limit in (*request.limits, *request.resources.ulimits):
+        yield op.SetLimit(limit.name, limit.soft, limit.hard)
+    if request.resources.oom_score_adj:
+        yield op.SetOomScore(request.resources.oom_score_adj)
+    if facts.nice:
+        yield op.SetNice(facts.nice)
 
 
 def _root(request: LaunchRequest, facts: HostFacts) -> Operation:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.runtime import operations as op
-from contextkernel.runtime.plan import environment
+from contextkernel.runtime.plan import environment, limits
 from contextkernel.runtime.plan_security import identity
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def plan_exec(request: LaunchRequest, facts: HostFacts, wanted: ExecRequest) -> 
     return (
         op.NewKeyring(f"_ses.{request.id}"),
         *([op.OpenTerminal(size.rows, size.columns, console=False)] if size is not None else ()),
-        *(op.SetLimit(limit.name, limit.soft, limit.hard) for limit in request.limits),
+        *limits(request, facts),
         *_identity(request, facts, privileged=wanted.privileged),
         op.Chdir(wanted.working_dir),
         op.Exec(wanted.argv, environment(request)),

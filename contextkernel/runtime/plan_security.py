@@ -116,7 +116,8 @@ def shared_memory(request: LaunchRequest) -> Iterator[Operation]:
             return
     # a size of one's own: BuildKit mounts it as one more tmpfs, on which programs may be executed
     flags = ("nosuid", "nodev") if request.shm_size else ("nosuid", "nodev", "noexec")
-    yield op.MountTmpfs("/dev/shm", flags, f"mode=1777,size={request.shm_size or '65536k'}")  # noqa: S108
+    size = request.shm_size or request.resources.shm_size or "65536k"
+    yield op.MountTmpfs("/dev/shm", flags, f"mode=1777,size={size}")  # noqa: S108
 
 
 def sysctls(request: LaunchRequest) -> Iterator[Operation]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from contextkernel.errors import Conflict, LaunchFailed, ProtocolViolation
 from contextkernel.model.life import RestartPolicy
+from contextkernel.model.resources import Resources
 from contextkernel.runtime import messages
 from contextkernel.runtime.messages import (
     Attach,
@@ -131,9 +132,9 @@ class ContainerProcess:
         """Let all processes go on; see the port."""
         self._ask(Unpause())
 
-    def update(self, restart: RestartPolicy) -> None:
+    def update(self, restart: RestartPolicy | None = None, resources: Resources | None = None) -> None:
         """Change the restart policy; see the port."""
-        self._ask(Update(restart))
+        self._ask(Update(restart, resources))
 
     def processes(self) -> tuple[int, ...]:
         """Process ids as the host sees them; see the port."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.model.container import LaunchRequest, RunState
+from contextkernel.model.resources import Resources
 from contextkernel.runtime.facts import HostFacts
 from contextkernel.runtime.plan_security import Namespaces
 
@@ -30,7 +31,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Surrounding:
-    """One of them; it lives in the container's monitor. All methods but :meth:`enter` never raise.
+    """One of them; it lives in the container's monitor. Only :meth:`enter`, :meth:`settle` and :meth:`update` raise.
 
     The order of one start: :meth:`enter`, clone, :meth:`settle` (in the monitor), the container's life with any number
     of :meth:`join`, :meth:`leave`. A restart begins again with :meth:`enter`. :meth:`leave` may also come right after
@@ -53,7 +54,26 @@ class Surrounding:
         return place
 
     def settle(self, pid: int) -> None:
-        """The init is there (``pid`` as the host sees it): the monitor may go back to where it was."""
+        """The init is there (``pid`` as the host sees it): the monitor may go back to where it was.
+
+        Raises:
+            ContextKernelError: the container does not start.
+        """
+
+    def opened(self, files: dict[str, int]) -> dict[str, int]:
+        """Generated files that the init has mounted, by path, open for writing.
+
+        Returns:
+            Those that are left: nobody wants to write them, and they are closed.
+        """
+        return files
+
+    def update(self, resources: Resources) -> None:
+        """Change the limits of the running container.
+
+        Raises:
+            ContextKernelError: they cannot be kept.
+        """
 
     def join(self) -> None:
         """Called in a fork of the monitor that is going to be a further process of the container (exec).
@@ -80,5 +100,7 @@ def surroundings_of(request: LaunchRequest) -> list[Surrounding]:
         request: what is to be started.
     """
     from contextkernel.runtime.joining import JoinPid
+    from contextkernel.runtime.resource_group import ResourceGroup
 
-    return [JoinPid(join) for join in request.joins if join.kind == "pid"]
+    joins: list[Surrounding] = [JoinPid(join) for join in request.joins if join.kind == "pid"]
+    return [*joins, ResourceGroup(request)] if request.state_dir is not None else joins

@@ -80,6 +80,7 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords, FakeVolumes):
         calls: every call as ``(method, keyword and positional arguments that differ from the defaults)``.
         stdout, stderr: what a container writes.
         exit_code: what a container exits with.
+        on_warning: as of the real one; never called.
         failure: raised by the next build, run, pull or ensure_bases instead of its result.
     """
 
@@ -95,6 +96,7 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords, FakeVolumes):
         self.exit_code = 0
         self.failure: BaseException | None = None
         self.closed = False
+        self.on_warning: Callable[[str], None] | None = None
 
     def _note(self, method: str, **arguments: Any) -> None:
         given = {key: value for key, value in arguments.items() if not any(_same(value, other) for other in _DEFAULTS)}

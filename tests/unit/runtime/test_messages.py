@@ -64,7 +64,7 @@ def test_message_at_the_wrong_moment():
 def test_an_answer_is_no_request():
     decoder = Decoder(messages.ToMonitor, "monitor", "client")
     with pytest.raises(
-        ProtocolViolation, match=r"the monitor expected Signal or .* or Processes from the client, got .Exited."
+        ProtocolViolation, match=r"the monitor expected Signal or .* or Processes.* from the client, got .Exited."
     ):
         list(decoder.feed(messages.encode(Exited(0))))
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from contextkernel.host.cgroups import Group, own_groups
+from contextkernel.linux.cgroup import Group, own_groups
 
 V2 = "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = """\
