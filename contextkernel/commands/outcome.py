@@ -98,11 +98,18 @@ class Looked(Struct, frozen=True):
     as_json: bool = False
 
 
+class Grid(Struct, frozen=True):
+    """Lines of text cells below headings that are known only now (``top``)."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 class Nothing(Struct, frozen=True):
     """Done, and nothing to show."""
 
 
-Value: TypeAlias = Table | Text | Document | Built | Ran | Host | Looked | Nothing
+Value: TypeAlias = Table | Grid | Text | Document | Built | Ran | Host | Looked | Nothing
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
