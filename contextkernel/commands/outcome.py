@@ -66,6 +66,12 @@ class Text(Struct, frozen=True):
     text: str
 
 
+class Detached(Text, frozen=True):
+    """The id of a container that goes on in the background, as text; ``container`` is the id alone."""
+
+    container: str = ""
+
+
 class Document(Struct, frozen=True):
     """Documents of ``inspect``, in the order of the names."""
 

@@ -10,7 +10,7 @@ from contextkernel.commands.cid_file import CidFile
 from contextkernel.commands.declared_options import CONTAINER_FILTERS, PRUNE_FILTERS
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.humanize import human_size
-from contextkernel.commands.outcome import Nothing, Outcome, Ran, Table, TableOptions, Text
+from contextkernel.commands.outcome import Detached, Nothing, Outcome, Ran, Table, TableOptions, Text
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_image import shown
 from contextkernel.errors import ContainerNotFound, ContextKernelError, InvalidInput
@@ -87,7 +87,7 @@ def create(call: Call) -> Outcome:
 
 def _ended(done: RunResult | str) -> Outcome:
     if isinstance(done, str):
-        return Outcome(value=Text(f"{done}\n"))
+        return Outcome(value=Detached(f"{done}\n", done))
     return Outcome(value=Ran(done), exit_code=done.exit_code)
 
 
