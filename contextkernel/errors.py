@@ -14,6 +14,7 @@
     │   ├── ImageNotFound
     │   ├── ContainerNotFound
     │   ├── VolumeNotFound
+    │   ├── NetworkNotFound
     │   └── SourceNotFound      a COPY/ADD source or a context file
     ├── Conflict
     │   ├── NameInUse
@@ -182,6 +183,10 @@ class ContainerNotFound(NotFound):
 
 class VolumeNotFound(NotFound):
     """No such volume."""
+
+
+class NetworkNotFound(NotFound):
+    """No network has this name or id."""
 
 
 class SourceNotFound(NotFound):

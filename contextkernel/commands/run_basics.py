@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from contextkernel.commands.values import (
     parse_environment,
     parse_labels,
-    parse_network,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def keywords(parsed: Parsed) -> BasicKeywords:
         "working_dir": parsed.maybe("workdir"),
         "user": parsed.text("user"),
         "hostname": parsed.maybe("hostname"),
-        "network": parse_network(parsed.maybe("net") or parsed.text("network")),
+        "network": parsed.maybe("net") or parsed.text("network"),
         "read_only": parsed.flag("read-only"),
         "init": parsed.flag("init"),
         # docker's --entrypoint "" takes the image's entrypoint away

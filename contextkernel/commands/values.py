@@ -6,11 +6,9 @@ The rules are those of docker/cli (opts, pkg/kvfile).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 from contextkernel.commands.grammar import nearest, usage_problem
 from contextkernel.errors import InvalidInput
-from contextkernel.model.container import Network
 
 
 def parse_environment(words: Iterable[str], files: Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -97,18 +95,6 @@ def parse_build_args(words: Iterable[str]) -> dict[str, str | None]:
             raise usage_problem(f"invalid build argument {word!r}: empty name", more="use --build-arg NAME=value")
         arguments[key] = value if equals else None
     return arguments
-
-
-def parse_network(text: str) -> Network:
-    """``--network``: what this version has.
-
-    Raises:
-        UsageProblem: anything but ``default``, ``none`` and ``host``.
-    """
-    known: dict[str, Literal["default", "none", "host"]] = {"default": "default", "none": "none", "host": "host"}
-    if text not in known:
-        raise usage_problem(f"network {text!r} is not possible in this version", more="use default, none or host")
-    return known[text]
 
 
 def parse_filters(words: Iterable[str], known: Iterable[str]) -> dict[str, tuple[str, ...]]:

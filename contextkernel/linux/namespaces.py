@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import signal
@@ -32,6 +33,39 @@ def unshare(flags: int) -> None:
         SyscallFailed: the kernel refused; ``EINVAL`` for a user namespace in a process with threads.
     """
     check(libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def new_network() -> int:
+    """Make a network namespace that nobody is in.
+
+    This process stays where it is: a thread, which belongs to network namespaces of its own (network_namespaces(7)),
+    goes there and ends.
+
+    Returns:
+        A descriptor, which keeps it alive; close-on-exec.
+
+    Raises:
+        SyscallFailed: the kernel refused.
+    """
+    made: list[int | BaseException] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def make() -> None:
+        try:
+            unshare(CLONE_NEWNET)
+            made.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        except BaseException as problem:
+            made.append(problem)
+        finally:
+            done.release()
+
+    _thread.start_new_thread(make, ())
+    done.acquire()
+    (result,) = made
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def setns(descriptor: int, flags: int = 0) -> None:

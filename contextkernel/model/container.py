@@ -10,11 +10,13 @@ from contextkernel.model.digest import Digest
 from contextkernel.model.life import Health, Life, LogRules
 from contextkernel.model.mounts import Mount, Mounts
 from contextkernel.model.networking import Networking
+from contextkernel.model.networks import NetworkLaunch, NetworkState
 from contextkernel.model.resources import Enforced, Resources
 from contextkernel.model.security import Join, Security
 from contextkernel.model.step_mounts import Limit, SecretVariable, StepMount
 
-Network = Literal["default", "none", "host"]
+#: ``default``, ``bridge``, ``none``, ``host``, ``container:ID``, or the name or id of a network
+Network = str
 
 
 class Bind(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
         working_dir: absolute, ``/`` by default.
         user: ``user[:group]``, names or ids; resolved in the image.
         hostname: name in the UTS namespace.
-        network: ``default`` is what this host and version give a container that asks for nothing.
+        network: see :data:`Network`; ``default`` is what this host gives a container that asks for nothing.
         created: nanoseconds since the epoch.
         stop_signal: name or number, ``SIGTERM`` by default.
         tty: it has a terminal.
@@ -157,6 +159,7 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
         log_rules: how the log is written.
         telling: where events go; ``None``: nowhere.
         joins: namespaces of other containers, for the modes in ``security``.
+        attach: what its monitor does about networks; ``network`` is then ``none``, or ``host`` for the host's.
     """
 
     id: str
@@ -197,6 +200,7 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     log_rules: LogRules = LogRules()
     telling: Telling | None = None
     joins: tuple[Join, ...] = ()
+    attach: NetworkLaunch | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -229,6 +233,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         health: of its health check; ``None`` without one.
         groups: directories of its control group by controller, while it lives.
         limits: how each limit that was asked for is kept.
+        network: what it has of networks while it runs.
     """
 
     status: Status
@@ -243,6 +248,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     health: Health | None = None
     groups: dict[str, str] = {}
     limits: tuple[Enforced, ...] = ()
+    network: NetworkState = NetworkState()
 
     @property
     def alive(self) -> bool:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from contextkernel.model.networks import Joining
+
 Protocol = Literal["tcp", "udp", "sctp"]
 
 
@@ -28,14 +30,29 @@ class PortBinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Networking(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``run`` and ``create`` were told of networks, besides which one it is.
+    """What a container is to have of networks, besides which kind it is (``ContainerSpec.network``).
 
     Attributes:
+        joins: the networks it is connected to when it runs; ``network connect`` and ``disconnect`` change them. Empty
+            for the networks ``host``, ``none`` and another container's, and for ``default`` alone.
         ports: published ports.
         publish_all: publish every exposed port at a free one of the host (``-P``).
         exposed: ``PORT/PROTOCOL``, of the image and of ``--expose``.
+        domainname: what follows the host name.
+        servers, search, options: for /etc/resolv.conf (``--dns``, ``--dns-search``, ``--dns-option``).
+        hosts: ``NAME:ADDRESS`` for /etc/hosts; ``host-gateway`` as the address is the host's.
+        links: ``CONTAINER:ALIAS`` on the default network.
+        mac: link address on the first network.
     """
 
+    joins: tuple[Joining, ...] = ()
     ports: tuple[PortBinding, ...] = ()
     publish_all: bool = False
     exposed: tuple[str, ...] = ()
+    domainname: str = ""
+    servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    mac: str = ""

@@ -142,3 +142,51 @@ class NetworkState(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[BoundPort, ...] = ()
     reason: str = ""
     outbound: str = ""
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection to one network that a container is to get when it starts, with all names resolved.
+
+    Attributes:
+        network: what to connect to.
+        endpoint: id of the connection, 64 hex digits.
+        ip, ip6, mac: as asked for; empty for any.
+        names: what others on this network are to find the container by.
+        links: names that this container alone finds others by: its own name for them, and theirs.
+        priority: see :class:`Joining`.
+    """
+
+    network: NetworkRecord
+    endpoint: str
+    ip: str = ""
+    ip6: str = ""
+    mac: str = ""
+    names: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    priority: int = 0
+
+
+class NetworkLaunch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container's monitor is to do about networks; for a build step there is none.
+
+    Attributes:
+        mode: see :class:`NetworkState`.
+        root: directory of the store.
+        name: of the container.
+        wishes: with ``bridge``: what to connect to.
+        pid: with ``container``: the init of the container whose network is shared.
+        may_fall_back: take the host's network where none of its own can be had, and say so; else that is an error.
+        hosts: more ``(name, address)`` for /etc/hosts; the address ``host-gateway`` is that of the host.
+        servers, search, options: for /etc/resolv.conf, instead of the host's where not empty.
+    """
+
+    mode: Literal["bridge", "none", "host", "container"]
+    root: str
+    name: str = ""
+    wishes: tuple[Wish, ...] = ()
+    pid: int = 0
+    may_fall_back: bool = False
+    hosts: tuple[tuple[str, str], ...] = ()
+    servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from contextkernel.errors import Conflict
-from contextkernel.model.networks import Endpoint, NetworkRecord, NetworkState
+from contextkernel.model.networks import Endpoint, NetworkRecord, NetworkState, Wish
 from contextkernel.network.ipam import Ipam
-from contextkernel.network.messages import Wish
 from contextkernel.network.plan import mac_of
 from contextkernel.network.subnets import parse_subnet
 

@@ -18,33 +18,11 @@ import msgspec
 
 from contextkernel.errors import Conflict, ContextKernelError, InvalidInput, LaunchFailed, ProtocolViolation
 from contextkernel.model.networking import PortBinding
-from contextkernel.model.networks import NetworkRecord, NetworkState
+from contextkernel.model.networks import NetworkRecord, NetworkState, Wish
 from contextkernel.network.plan import Operation
 
 _MAX_PACKET = 1 << 20
 _MAX_DESCRIPTORS = 32
-
-
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection to one network that a container is to get.
-
-    Attributes:
-        network: what to connect to.
-        endpoint: id of the connection, 64 hex digits.
-        ip, ip6, mac: as asked for; empty for any.
-        names: what others on this network are to find the container by.
-        links: names that this container alone finds others by: its own name for them, and theirs.
-        priority: see :class:`contextkernel.model.networks.Joining`.
-    """
-
-    network: NetworkRecord
-    endpoint: str
-    ip: str = ""
-    ip6: str = ""
-    mac: str = ""
-    names: tuple[str, ...] = ()
-    links: tuple[tuple[str, str], ...] = ()
-    priority: int = 0
 
 
 class Attach(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -58,6 +36,7 @@ class Attach(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         wishes: at least one.
         ports: to be published.
         servers: name servers for what is not a container's name; empty: the host's.
+        dotted: names without a dot are left to its search list.
         before: what it had before the service was lost: it gets the same again, and what is still there is kept.
     """
 
@@ -66,7 +45,14 @@ class Attach(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     wishes: tuple[Wish, ...]
     ports: tuple[PortBinding, ...] = ()
     servers: tuple[str, ...] = ()
+    dotted: bool = False
     before: NetworkState | None = None
+
+
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    """Monitor to service, before it leaves the host's network: bring networks up. Answer: Done."""
+
+    networks: tuple[NetworkRecord, ...]
 
 
 class Detach(msgspec.Struct, frozen=True, tag=True):
@@ -203,7 +189,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     hint: str | None = None
 
 
-ToService = Attach | Detach | Join | Part | Drop
+ToService = Prepare | Attach | Detach | Join | Part | Drop
 FromService = Attached | Changed | Done | Refused
 ToInner = Adopt | Abandon | Apply | MakeSockets | Restore
 FromInner = Applied | Made | Failed | Ready

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from contextkernel.errors import Conflict, ContextKernelError, InvalidInput, ProtocolViolation
-from contextkernel.model.networks import NetworkRecord, NetworkState
+from contextkernel.model.networks import NetworkRecord, NetworkState, Wish
 from contextkernel.network.bench import Bench
 from contextkernel.network.holdings import Held, Holdings
 from contextkernel.network.journal import Journal
@@ -30,13 +30,14 @@ from contextkernel.network.messages import (
     Join,
     Link,
     Part,
+    Prepare,
     Refused,
     ToService,
-    Wish,
 )
 from contextkernel.network.plan import (
     ForgetForwarded,
     Ground,
+    LinkUp,
     Operation,
     RemoveLink,
     RemoveRules,
@@ -45,6 +46,7 @@ from contextkernel.network.plan import (
     plan_network,
     undo,
 )
+from contextkernel.network.serving import Servers, Serving
 from contextkernel.network.subnets import choose_pool, overlapping, parse_subnet, read_host_networks
 
 
@@ -54,14 +56,16 @@ class Container:
     Attributes:
         id, name: of it.
         client: its monitor.
+        serving: what is done for it besides links.
         ready: its links are made.
     """
 
-    def __init__(self, client: Client, request: Attach) -> None:
+    def __init__(self, client: Client, request: Attach, serving: Serving) -> None:
         self.id = request.container
         self.name = request.name
         self.client = client
         self.request = request
+        self.serving = serving
         self.ready = False
 
 
@@ -120,14 +124,10 @@ class Service:
         self._holdings = Holdings()
         self._networks: dict[str, LiveNetwork] = {}
         self._ending: Timer | None = None
+        self._servers = Servers(loop, bench, shared=ground.shared, outbound=ground.outbound)
         listener.settimeout(0)
         loop.add_reader(listener.fileno(), self._accept)
         self._await_nobody()
-
-    @property
-    def subnets(self) -> tuple[str, ...]:
-        """Those of the networks that are up."""
-        return tuple(pool.subnet for live in self._networks.values() for pool in live.record.pools)
 
     # Clients
 
@@ -168,6 +168,8 @@ class Service:
                     if not descriptors or client.container is not None:
                         raise InvalidInput("one network namespace is attached by one connection")
                     self._attach(client, request, descriptors[0])
+                case Prepare(networks):
+                    self._prepare(client, networks)
                 case Detach():
                     self._detach(client)
                     self._say(client, Done())
@@ -208,12 +210,43 @@ class Service:
             raise Conflict(f"container {request.container[:12]} is attached already")
         up = [(wish, self._bring_up(wish.network)) for wish in request.wishes]
         self._holdings.take(request.container, up, request.before)
-        container = Container(client, request)
+        serving = Serving(self._servers, request, lambda: self._holdings.of(request.container))
+        try:
+            serving.take_ports()
+        except BaseException:
+            self._holdings.release(request.container)
+            raise
+        container = Container(client, request, serving)
         client.container = self._containers[container.id] = container
         self._bench.adopt(container.id, namespace)
-        self._link_up(
-            container, self._holdings.of(container.id), lambda failure: self._answer_attach(container, failure)
-        )
+
+        def linked(failure: Failed | None) -> None:
+            if failure is not None or client.container is not container:
+                self._answer_attach(container, failure)
+            else:
+                serving.listen(container.id, lambda failure: self._answer_attach(container, failure))
+
+        self._link_up(container, self._holdings.of(container.id), linked)
+
+    def _prepare(self, client: Client, networks: Sequence[NetworkRecord]) -> None:
+        for network in networks:
+            self._bring_up(network)
+
+        def done(_: Failed | None) -> None:
+            refused = self._failed(networks)
+            self._say(client, Done() if refused is None else refused)
+
+        self._bench.apply((), done)
+
+    def _failed(self, networks: Iterable[NetworkRecord]) -> Refused | None:
+        """Why one of the networks could not be made; the next who asks for it tries again."""
+        for network in networks:
+            live = self._networks.get(network.id)
+            if live is not None and live.failure is not None:
+                failure = live.failure
+                self._forget(network.id)
+                return Refused(failure.problem, failure.hint, kind="unable", number=failure.errno)
+        return None
 
     def _answer_attach(self, container: Container, failure: Failed | None) -> None:
         if container.client.container is not container:
@@ -223,11 +256,13 @@ class Service:
             self._say(container.client, self._cannot_link(container, failure))
             return
         container.ready = True
-        self._say(container.client, Attached(self._state(container), resolver=False))
+        container.serving.update()
+        self._say(container.client, Attached(self._state(container), resolver=container.serving.resolver))
 
     def _link_up(self, container: Container, held: Sequence[Held], done: Callable[[Failed | None], None]) -> None:
         """Make the links of connections, and the way out."""
         gateways = plan_gateways(self._holdings.endpoints(container.id), container.id)
+        loopback = LinkUp(container.id, "lo")
         problems: list[Failed] = []
 
         def note(failure: Failed | None) -> None:
@@ -236,7 +271,7 @@ class Service:
 
         if container.request.before is None:
             operations = [step for one in held for step in plan_endpoint(one.network, one.endpoint, container.id)]
-            self._bench.apply((*operations, *gateways), done)
+            self._bench.apply((loopback, *operations, *gateways), done)
             return
         for one in held:
             steps = plan_endpoint(one.network, one.endpoint, container.id)
@@ -244,12 +279,8 @@ class Service:
         self._bench.apply(gateways, lambda failure: done(problems[0] if problems else failure))
 
     def _cannot_link(self, container: Container, failure: Failed) -> Refused:
-        for wish in container.request.wishes:
-            network = self._networks.get(wish.network.id)
-            if network is not None and network.failure is not None:
-                failure = network.failure
-                self._forget(wish.network.id)
-        return Refused(failure.problem, failure.hint, number=failure.errno)
+        refused = self._failed(wish.network for wish in container.request.wishes)
+        return refused or Refused(failure.problem, failure.hint, number=failure.errno)
 
     def _detach(self, client: Client) -> None:
         """All that a client's container has is free when this returns, but for links that are about to go."""
@@ -257,6 +288,7 @@ class Service:
         if container is None:
             return
         self._containers.pop(container.id, None)
+        container.serving.close()
         held = self._holdings.release(container.id)
         self._bench.apply([RemoveLink(one.endpoint.link) for one in held], _whatever)
         self._bench.abandon(container.id)
@@ -265,7 +297,8 @@ class Service:
         return NetworkState(
             mode="bridge",
             endpoints=self._holdings.endpoints(container.id),
-            outbound=self._ground.way,
+            ports=container.serving.ports,
+            outbound=self._ground.outbound,
         )
 
     def _join(self, client: Client, container: Container, wish: Wish) -> None:
@@ -280,8 +313,7 @@ class Service:
                 self._holdings.release(container.id, network.id)
                 self._say(client, Refused(failure.problem, failure.hint, number=failure.errno))
                 return
-            self._changed(container)
-            self._say(client, Done())
+            container.serving.listen(container.id, lambda _: self._changed(container, client))
 
         self._bench.apply((*steps, *gateways), done)
 
@@ -293,14 +325,16 @@ class Service:
         steps += plan_gateways(self._holdings.endpoints(container.id), container.id)
 
         def done(_failure: Failed | None) -> None:
-            self._changed(container)
-            self._say(client, Done())
+            self._changed(container, client)
 
         self._bench.apply(steps, done)
 
-    def _changed(self, container: Container) -> None:
+    def _changed(self, container: Container, client: Client) -> None:
+        """Tell a container's monitor what it has now, and then the client who wanted it so."""
         if container.client.container is container:
-            self._say(container.client, Changed(self._state(container), resolver=False))
+            container.serving.update()
+            self._say(container.client, Changed(self._state(container), resolver=container.serving.resolver))
+        self._say(client, Done())
 
     # Networks
 

@@ -30,10 +30,12 @@ from contextkernel.linux.descriptors import close_from
 from contextkernel.linux.libc import AT_FDCWD
 from contextkernel.linux.namespaces import (
     CLONE_NEWCGROUP,
+    CLONE_NEWNET,
     join_new_session_keyring,
     set_dumpable,
     set_hostname,
     set_parent_death_signal,
+    setns,
     unshare,
 )
 from contextkernel.linux.net import loopback_up
@@ -122,6 +124,23 @@ def run_child(
         os._exit(1)
 
 
+def _join_network(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(descriptor, CLONE_NEWNET)
+    finally:
+        os.close(descriptor)
+
+
+def _loopback() -> None:
+    """Without the capability for it (root in a container) loopback stays down, as it is for others there."""
+    try:
+        loopback_up()
+    except SyscallFailed as failure:
+        if failure.number not in (errno.EPERM, errno.EACCES):
+            raise
+
+
 def _said(step: op.Operation | None, problem: ContextKernelError) -> str:
     if isinstance(problem, SyscallFailed):
         return f"container set-up failed at {type(step).__name__}: {problem.problem}"
@@ -194,6 +213,8 @@ class _SetUp:
                 devices.host_devices(self._dev)
             case op.AddDevice(source, target):
                 devices.add_device(self._tree, self._dev, source, target)
+            case op.JoinNetwork(path):
+                _join_network(path)
             case op.JoinIpc(pid):
                 sharing.join(pid, "ipc")
             case op.ShareMount(pid, target):
@@ -238,7 +259,7 @@ class _SetUp:
             case op.SetHostname(name):
                 set_hostname(name)
             case op.LoopbackUp():
-                loopback_up()
+                _loopback()
             case op.SetSysctl(name, value, required):
                 privileges.set_sysctl(self._tree.root, name, value, required=required)
             case op.SetLimit(name, soft, hard):

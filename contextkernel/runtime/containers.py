@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,15 +22,17 @@ from contextkernel.model.life import Life
 from contextkernel.model.mounts import Mounts
 from contextkernel.model.networking import Networking
 from contextkernel.model.resources import Resources
+from contextkernel.model.results import ContainerRow
 from contextkernel.model.security import Security
-from contextkernel.runtime import companions, log_options
+from contextkernel.runtime import companions, log_options, network_rules
 from contextkernel.runtime import spec as rules
 from contextkernel.runtime.container_changes import ContainerChanges
 from contextkernel.runtime.enforcing import GroupFacts, adapted
 from contextkernel.runtime.events import EventLog, event_attributes
+from contextkernel.runtime.inspecting.network import networks_of, ports_text
 from contextkernel.runtime.log_reading import LogRecord, read_log
 from contextkernel.runtime.mounting import launch_mounts, resolve_mounts, to_populate
-from contextkernel.store.measuring import measure
+from contextkernel.runtime.networks import Networks
 
 if TYPE_CHECKING:
     from contextkernel.model.container import Network
@@ -98,6 +101,7 @@ class Containers(ContainerChanges):
         self._events = events
         self._groups = groups
         self._warn = warn
+        self.networks = Networks(store, self.state, events)
 
     def create(self, image: str, image_id: Digest, options: RunOptions) -> ContainerSpec:
         """Record a new container of ``image_id``; nothing is started.
@@ -113,8 +117,10 @@ class Containers(ContainerChanges):
         stop_signal = options.stop_signal or config.stop_signal or "SIGTERM"
         rules.signal_number(stop_signal)
         mounts, volumes = resolve_mounts(options.mounts, config.volumes, self.find)
+        network_rules.check_asked(options.network, options.networking, hostname=options.hostname is not None)
         identity = secrets.token_hex(32)
-        hostname = options.hostname or (os.uname().nodename if options.network == "host" else identity[:12])
+        network, hostname = self._network_of(options)
+        hostname = hostname or identity[:12]
         environment = rules.merge_environment(
             (rules.DEFAULT_PATH, f"HOSTNAME={hostname}"), (*(config.env or ()), *options.environment)
         )
@@ -130,7 +136,7 @@ class Containers(ContainerChanges):
             working_dir=working_dir,
             user=options.user or config.user,
             hostname=hostname,
-            network=options.network,
+            network=network,
             read_only=options.read_only,
             init=options.init,
             stdin_open=options.stdin_open,
@@ -140,7 +146,11 @@ class Containers(ContainerChanges):
             stop_signal=stop_signal,
             stop_timeout=options.stop_timeout,
             created=time.time_ns(),
-            networking=options.networking,
+            networking=msgspec.structs.replace(
+                options.networking,
+                joins=network_rules.first_join(network, options.networking),
+                exposed=tuple(dict.fromkeys([*(config.exposed_ports or ()), *options.networking.exposed])),
+            ),
             mounts=mounts,
             resources=self._limits(options.resources),
             security=companions.settled(options.security, options.hostname, self.find),
@@ -177,6 +187,15 @@ class Containers(ContainerChanges):
             self._warn(text)
         return kept
 
+    def _network_of(self, options: RunOptions) -> tuple[str, str]:
+        """The kind of network, with another container's id in full, and the host name; empty for the usual one."""
+        kind, _, other = options.network.partition(":")
+        if kind == "container" and other:
+            with suppress(ContainerNotFound):  # the start says so
+                spec = self._store.container(other)
+                return f"container:{spec.id}", spec.hostname
+        return options.network, options.hostname or (os.uname().nodename if options.network == "host" else "")
+
     def start(
         self, spec: ContainerSpec, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
     ) -> RunningContainer:
@@ -192,6 +211,7 @@ class Containers(ContainerChanges):
         upper, work = os.path.join(directory, "upper"), os.path.join(directory, "work")
         for path in (upper, work):
             os.makedirs(path, exist_ok=True)
+        launch, ports = self.networks.launch(spec)
         request = LaunchRequest(
             id=spec.id,
             argv=spec.argv,
@@ -199,7 +219,8 @@ class Containers(ContainerChanges):
             working_dir=spec.working_dir,
             user=spec.user,
             hostname=spec.hostname,
-            network="none" if spec.network == "none" else "host",
+            network="host" if launch.mode == "host" else "none",
+            attach=launch,
             lowers=overlay_lowers(layer.directory for layer in self._store.layers_of(spec.image_id)),
             upper=upper,
             work=work,
@@ -211,7 +232,7 @@ class Containers(ContainerChanges):
             fake_ids=self._fake_ids,
             open_stdin=spec.stdin_open,
             stdin_once=not spec.detached,
-            networking=spec.networking,
+            networking=msgspec.structs.replace(spec.networking, ports=ports),
             volumes=launch_mounts(spec.mounts, self._store),
             resources=spec.resources,
             security=spec.security,
@@ -251,15 +272,35 @@ class Containers(ContainerChanges):
         """A ``--rm`` container whose monitor has removed its directory: only the record is left."""
         return spec.auto_remove and not os.path.isdir(self._store.container_dir(spec.id))
 
-    def known(self) -> Iterator[tuple[ContainerSpec, RunState]]:
-        """All containers, newest first, with what became of them."""
+    def rows(self, *, running_only: bool) -> tuple[ContainerRow, ...]:
+        """Containers newest first, as ``ps`` lists them."""
+        rows = []
         for spec in self._store.containers():
             if self._is_gone(spec):
                 self._store.remove_container(spec.id, volumes=True)
-            else:
-                yield spec, self.state(spec)
+                continue
+            state = self.state(spec)
+            if running_only and not state.alive:
+                continue
+            rows.append(
+                ContainerRow(
+                    id=spec.id,
+                    image=self._shown_image(spec),
+                    command=rules.shown_command(spec.argv),
+                    created=_when(spec.created),
+                    state=state.status,
+                    exit_code=state.exit_code,
+                    started=_when(state.started) if state.started else None,
+                    finished=_when(state.finished) if state.finished else None,
+                    ports=ports_text(spec, state),
+                    name=spec.name,
+                    labels=spec.labels,
+                    network=",".join(networks_of(spec)),
+                )
+            )
+        return tuple(rows)
 
-    def shown_image(self, spec: ContainerSpec) -> str:
+    def _shown_image(self, spec: ContainerSpec) -> str:
         """The name the user gave, or the short id once that name means another image (as docker shows it)."""
         from contextkernel.errors import ImageNotFound
 
@@ -268,28 +309,6 @@ class Containers(ContainerChanges):
         except (ImageNotFound, InvalidInput):  # gone, or by now a prefix of several ids
             same = False
         return spec.image if same else spec.image_id.short
-
-    def written(self, spec: ContainerSpec) -> int:
-        """Bytes of the files that the container has written."""
-        upper = os.path.join(self._store.container_dir(spec.id), "upper")
-        try:
-            return measure(upper)
-        except PermissionError:  # files of the container's other users
-            return self._worker().measure([upper])[0]
-
-    def processes(self, spec: ContainerSpec) -> tuple[int, ...]:
-        """Its processes as the host sees them, parents before children.
-
-        Raises:
-            Conflict: it does not run.
-        """
-        process = self.connect(spec)
-        if process is None or self.state(spec).status == "restarting":
-            raise Conflict(f"container {spec.name!r} does not run", hint="ps -a shows what became of it")
-        try:
-            return process.processes()
-        finally:
-            process.close()
 
     def stop(self, spec: ContainerSpec, timeout: int | None = None, signal: str | None = None) -> None:
         """Send the stop signal, and SIGKILL after ``timeout`` seconds (default: the container's; negative: never).
@@ -425,3 +444,7 @@ def _check_life(spec: ContainerSpec) -> None:
             hint="leave one of the two out",
         )
     log_options.check(spec.life.logs)
+
+
+def _when(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)

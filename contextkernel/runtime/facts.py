@@ -36,6 +36,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
             namespace that begins there.
         proc_files: ``(path, content)`` of generated files over /proc and /sys.
         nice: how much lower the program's priority is.
+        hosts_file: content of the container's /etc/hosts, where its network has written it.
+        network_file: path of the network namespace that the container enters; empty: a new one, or the host's.
     """
 
     user_namespace: bool = False
@@ -56,6 +58,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     private_group: bool = False
     proc_files: tuple[tuple[str, str], ...] = ()
     nice: int = 0
+    hosts_file: str = ""
+    network_file: str = ""
 
 
 #: BuildKit, util/entitlements/security: what is in the sandbox's /dev itself; only without a user namespace

@@ -43,7 +43,6 @@ def container_document(
         Docker's document; the ``ContextKernel`` object at the end is ours and says how it is isolated.
     """
     running = state.alive
-    network = "host" if spec.network == "default" else spec.network
     return {
         "Id": spec.id,
         "Created": rfc3339(spec.created),
@@ -70,12 +69,11 @@ def container_document(
         "Platform": "linux",
         "ExecIDs": None,
         "HostConfig": {
-            "NetworkMode": spec.network,
             "AutoRemove": spec.auto_remove,
             "Init": spec.init or None,
             **mounts.host_config(spec),
             **life.host_config(spec.life),
-            **network_part.host_config(spec.networking),
+            **network_part.host_config(spec),
             **resources.host_config(spec.resources),
             **security.host_config(spec.security),
         },
@@ -90,7 +88,7 @@ def container_document(
         "Mounts": mounts.mounts(spec, directory),
         "Config": {
             "Hostname": spec.hostname,
-            "Domainname": "",
+            **network_part.config(spec),
             "User": spec.user,
             "AttachStdin": spec.stdin_open and not spec.detached,
             "AttachStdout": not spec.detached,
@@ -109,16 +107,8 @@ def container_document(
             "StopSignal": spec.stop_signal,
             "StopTimeout": spec.stop_timeout,
         },
-        "NetworkSettings": {"Networks": {network: {}}, "Ports": {}},
-        "ContextKernel": {
-            "Tier": tier,
-            "Limits": resources.limits(kept),
-            "Network": network,
-            "NetworkIsolated": network == "none",
-            "NetworkReason": ""
-            if spec.network != "default"
-            else "shares the host's network: bridged networks are not part of this version",
-        },
+        "NetworkSettings": network_part.settings(spec, state),
+        "ContextKernel": {"Tier": tier, "Limits": resources.limits(kept), **network_part.ours(spec, state)},
     }
 
 

@@ -139,6 +139,12 @@ class JoinIpc(_Operation, frozen=True):
     pid: int
 
 
+class JoinNetwork(_Operation, frozen=True):
+    """Enter the network namespace of a file of the host's /proc: it was made before, and has its links."""
+
+    path: str
+
+
 class ShareMount(_Operation, frozen=True):
     """What is mounted at ``target`` of another container, whose first process is ``pid`` on the host."""
 
@@ -464,6 +470,7 @@ Operation = (
     | OpenTerminal
     | MountMqueue
     | JoinIpc
+    | JoinNetwork
     | ShareMount
     | MakeLink
     | WriteFile

@@ -59,7 +59,7 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         *kept_sources(wanted),
         op.MakePrivate(),
         op.NewKeyring(f"_ses.{request.id}"),
-        *joins(request),
+        *joins(request, facts),
         _root(request, facts),
         op.MountProc() if own_proc(request, facts) else op.BindProc(),
         *_dev(request, facts, {mount.target for mount in wanted}),
@@ -146,7 +146,7 @@ def _generated_files(request: LaunchRequest, facts: HostFacts, taken: set[str]) 
     if not request.hosts_files:
         return
     content = {
-        "/etc/hosts": hosts_text(request, facts),
+        "/etc/hosts": facts.hosts_file or hosts_text(request, facts),
         "/etc/hostname": f"{request.hostname}\n",
         "/etc/resolv.conf": facts.resolv_conf,
     }

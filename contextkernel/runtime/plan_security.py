@@ -95,8 +95,10 @@ def own_proc(request: LaunchRequest, facts: HostFacts) -> bool:
     return facts.proc == "fresh" and not (request.security.pid == "host" and facts.user_namespace)
 
 
-def joins(request: LaunchRequest) -> Iterator[Operation]:
-    """Namespaces of other containers that the first process enters itself; into a pid namespace it is born."""
+def joins(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
+    """Namespaces that are there already and that the first process enters itself; into a pid namespace it is born."""
+    if facts.network_file:
+        yield op.JoinNetwork(facts.network_file)
     for join in request.joins:
         if join.kind == "ipc":
             yield op.JoinIpc(join.pid)

@@ -100,7 +100,13 @@ def surroundings_of(request: LaunchRequest) -> list[Surrounding]:
         request: what is to be started.
     """
     from contextkernel.runtime.joining import JoinPid
+    from contextkernel.runtime.network_surrounding import NetworkSurrounding
     from contextkernel.runtime.resource_group import ResourceGroup
 
-    joins: list[Surrounding] = [JoinPid(join) for join in request.joins if join.kind == "pid"]
-    return [*joins, ResourceGroup(request)] if request.state_dir is not None else joins
+    found: list[Surrounding] = []
+    if request.attach is not None:
+        found.append(NetworkSurrounding(request, request.attach))
+    found += [JoinPid(join) for join in request.joins if join.kind == "pid"]
+    if request.state_dir is not None:
+        found.append(ResourceGroup(request))
+    return found

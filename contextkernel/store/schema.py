@@ -195,6 +195,14 @@ SCRIPTS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX container_volumes_by_volume ON container_volumes (volume)",
     ),
+    (
+        """CREATE TABLE networks (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            created INTEGER NOT NULL,
+            document BLOB NOT NULL
+        ) WITHOUT ROWID""",
+    ),
 )
 
 #: The version this package writes.

@@ -29,6 +29,7 @@ from contextkernel.store.extras import Extras, ImageExtras
 from contextkernel.store.failed import FailedSteps
 from contextkernel.store.images import Images
 from contextkernel.store.layers import Layers
+from contextkernel.store.networks import Networks
 from contextkernel.store.paths import Paths, default_root
 from contextkernel.store.pruning import Pruning
 from contextkernel.store.sessions import Session
@@ -67,6 +68,7 @@ class Store(ContainerRecords):
         self._failed = FailedSteps(paths, self._database, self._session)
         self._volumes = Volumes(paths, self._database, self._session)
         self._containers = Containers(paths, self._database, self._session, self._volumes)
+        self.networks = Networks(self._database)
 
     # ---- life
 

@@ -2,13 +2,194 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from contextkernel.model.networking import Networking
+    from contextkernel.model.container import ContainerSpec, RunState
+    from contextkernel.model.networking import PortBinding
+    from contextkernel.model.networks import BoundPort, Endpoint, Joining
 
 
-def host_config(networking: Networking) -> dict[str, Any]:
+def host_config(spec: ContainerSpec) -> dict[str, Any]:
     """Its part of ``HostConfig``."""
-    del networking
-    return {}
+    asked = spec.networking
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for one in asked.ports:
+        bindings.setdefault(f"{one.container_port}/{one.protocol}", []).append(
+            {"HostIp": one.host_ip, "HostPort": _host_port(one)}
+        )
+    return {
+        "NetworkMode": "bridge" if spec.network == "default" else spec.network,
+        "PortBindings": bindings,
+        "PublishAllPorts": asked.publish_all,
+        "Dns": list(asked.servers),
+        "DnsOptions": list(asked.options),
+        "DnsSearch": list(asked.search),
+        "ExtraHosts": list(asked.hosts) or None,
+        "Links": [_link(spec, link) for link in asked.links] or None,
+    }
+
+
+def config(spec: ContainerSpec) -> dict[str, Any]:
+    """Its part of ``Config``; docker leaves out what was not asked for."""
+    asked = spec.networking
+    exposed = [*asked.exposed, *(f"{one.container_port}/{one.protocol}" for one in asked.ports)]
+    found: dict[str, Any] = {"Domainname": asked.domainname}
+    if exposed:
+        found["ExposedPorts"] = {port: {} for port in sorted(exposed)}
+    if asked.mac:
+        found["MacAddress"] = asked.mac
+    return found
+
+
+def settings(spec: ContainerSpec, state: RunState) -> dict[str, Any]:
+    """``NetworkSettings``."""
+    network = state.network
+    by_name = {one.network: one for one in network.endpoints}
+    default = by_name.get("bridge")
+    networks: dict[str, Any] = {}
+    if network.mode == "host" or spec.network == "host":
+        networks["host"] = _endpoint(None, None)
+    elif spec.network == "none":
+        networks["none"] = _endpoint(None, None)
+    elif not spec.network.startswith("container:"):
+        wanted = {one.network: one for one in spec.networking.joins}
+        ids = {one.network_id: one.network for one in network.endpoints}
+        for name, joining in wanted.items():
+            called = next((known for identity, known in ids.items() if identity.startswith(name)), name)
+            networks[called] = _endpoint(by_name.get(called), joining)
+        for name, one in by_name.items():
+            networks.setdefault(name, _endpoint(one, None))
+    return {
+        "Bridge": "",
+        "SandboxID": spec.id if network.mode else "",
+        "SandboxKey": f"/proc/{state.pid}/ns/net" if network.mode and state.pid else "",
+        "Ports": ports(spec, network.ports) if network.mode else {},
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+        "EndpointID": default.id if default else "",
+        "Gateway": default.gateway if default else "",
+        "GlobalIPv6Address": default.ip6 if default else "",
+        "GlobalIPv6PrefixLen": default.bits6 if default else 0,
+        "IPAddress": default.ip if default else "",
+        "IPPrefixLen": default.bits if default else 0,
+        "IPv6Gateway": default.gateway6 if default else "",
+        "MacAddress": default.mac if default else "",
+        "Networks": networks,
+    }
+
+
+def ours(spec: ContainerSpec, state: RunState) -> dict[str, Any]:
+    """What docker has no word for: what network it really has, and why, if that is not what was asked for.
+
+    Before the first start nobody knows; then it is what was asked for.
+    """
+    mode = state.network.mode
+    asked = "bridge" if spec.network == "default" else spec.network.partition(":")[0]
+    actual = mode or asked
+    return {
+        "Network": actual,
+        "NetworkIsolated": actual != "host",
+        "NetworkReason": state.network.reason,
+        "NetworkOutbound": state.network.outbound,
+    }
+
+
+def networks_of(spec: ContainerSpec) -> tuple[str, ...]:
+    """Names of the networks a container is connected to when it runs; the column NETWORKS of ``ps``."""
+    if spec.network in ("none", "host"):
+        return (spec.network,)
+    return tuple(one.network for one in spec.networking.joins)
+
+
+def ports(spec: ContainerSpec, bound: Iterable[BoundPort]) -> dict[str, list[dict[str, str]] | None]:
+    """``NetworkSettings.Ports``: published ports with their addresses, exposed ones without."""
+    found: dict[str, list[dict[str, str]] | None] = {}
+    for one in bound:
+        known = found.setdefault(f"{one.container_port}/{one.protocol}", [])
+        if known is not None:
+            known.append({"HostIp": one.host_ip, "HostPort": str(one.host_port)})
+    for port in spec.networking.exposed:
+        found.setdefault(port, None)
+    return {port: found[port] for port in sorted(found)}
+
+
+def ports_text(spec: ContainerSpec, state: RunState) -> str:
+    """The column PORTS of ``ps``: published and exposed ports, those that follow each other as a range.
+
+    Source of the form: docker/cli, cli/command/formatter/container.go, DisplayablePorts.
+    """
+    if not state.alive:
+        return ""
+    bound = state.network.ports
+    published = {(one.container_port, one.protocol) for one in bound}
+    known = [(one.container_port, one.host_ip, one.host_port, str(one.protocol)) for one in bound]
+    for text in spec.networking.exposed:
+        port, _, protocol = text.partition("/")
+        if (int(port), protocol or "tcp") not in published:
+            known.append((int(port), "", 0, protocol or "tcp"))
+    shown: list[str] = []
+    moved: list[str] = []  # published under another number
+    groups: dict[tuple[str, str], tuple[int, int]] = {}
+    for inside, address, outside, protocol in sorted(known):
+        if address and outside != inside:
+            moved.append(f"{_place(address)}:{outside}->{inside}/{protocol}")
+            continue
+        first, last = groups.get((address, protocol), (inside, inside - 1))
+        if inside > last + 1:
+            shown.append(_group(address, protocol, first, last))
+            first = inside
+        groups[address, protocol] = (first, inside)
+    shown += [_group(address, protocol, *group) for (address, protocol), group in groups.items()]
+    return ", ".join([*shown, *moved])
+
+
+def _place(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _group(address: str, protocol: str, first: int, last: int) -> str:
+    run = str(first) if first == last else f"{first}-{last}"
+    return f"{_place(address)}:{run}->{run}/{protocol}" if address else f"{run}/{protocol}"
+
+
+def _endpoint(one: Endpoint | None, joining: Joining | None) -> dict[str, Any]:
+    fixed = {}
+    if joining is not None and joining.ip:
+        fixed["IPv4Address"] = joining.ip
+    if joining is not None and joining.ip6:
+        fixed["IPv6Address"] = joining.ip6
+    return {
+        "IPAMConfig": fixed or None,
+        "Links": list(joining.links) or None if joining else None,
+        "Aliases": list(joining.aliases) or None if joining else None,
+        "MacAddress": one.mac if one else joining.mac if joining else "",
+        "DriverOpts": dict(joining.options) or None if joining else None,
+        "GwPriority": joining.priority if joining else 0,
+        "NetworkID": one.network_id if one else "",
+        "EndpointID": one.id if one else "",
+        "Gateway": one.gateway if one else "",
+        "IPAddress": one.ip if one else "",
+        "IPPrefixLen": one.bits if one else 0,
+        "IPv6Gateway": one.gateway6 if one else "",
+        "GlobalIPv6Address": one.ip6 if one else "",
+        "GlobalIPv6PrefixLen": one.bits6 if one else 0,
+        "DNSNames": list(one.names) or None if one else None,
+    }
+
+
+def _host_port(one: PortBinding) -> str:
+    if not one.host_port:
+        return ""
+    if one.host_port_end > one.host_port:
+        return f"{one.host_port}-{one.host_port_end}"
+    return str(one.host_port)
+
+
+def _link(spec: ContainerSpec, link: str) -> str:
+    name, _, alias = link.partition(":")
+    return f"/{name}:/{spec.name}/{alias or name}"

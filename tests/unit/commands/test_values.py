@@ -5,7 +5,6 @@ from contextkernel.commands.values import (
     parse_environment,
     parse_filters,
     parse_labels,
-    parse_network,
     read_pairs,
 )
 from contextkernel.errors import InvalidInput, UsageProblem
@@ -59,12 +58,6 @@ def test_labels_and_build_args(tmp_path):
         parse_labels(["=x"])
     with pytest.raises(UsageProblem):
         parse_build_args([""])
-
-
-def test_network():
-    assert parse_network("none") == "none"
-    with pytest.raises(UsageProblem, match="network 'bridge' is not possible"):
-        parse_network("bridge")
 
 
 def test_filters():

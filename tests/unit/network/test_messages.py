@@ -46,7 +46,7 @@ def test_a_message_of_another_union_is_an_error_that_names_both_and_keeps_no_des
     with pytest.raises(ProtocolViolation) as caught:
         Link(ends[1], ToService, "network service", "client").receive()
     os.close(write)
-    assert "network service expected Attach or Detach" in caught.value.problem
+    assert "network service expected Prepare or Attach" in caught.value.problem
     assert "'Made'" in caught.value.problem
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -1,0 +1,288 @@
+"""A container's network as its monitor sees it: entered before the init exists, given back after its end.
+
+The monitor's connection to ck-network is what holds addresses, names and ports; if the service is lost while the
+container runs, the monitor starts another and asks for the same again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contextkernel.errors import ContextKernelError, LaunchFailed, SyscallFailed
+from contextkernel.linux.namespaces import CLONE_NEWNET, new_network, setns
+from contextkernel.linux.openat2 import open_in_root
+from contextkernel.model.networks import NetworkState
+from contextkernel.network import texts
+from contextkernel.network.client import Service, connect
+from contextkernel.network.messages import Attach, Attached, Changed, Detach, Prepare
+from contextkernel.runtime.surroundings import Place, Surrounding
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import LaunchRequest, RunState
+    from contextkernel.model.networks import NetworkLaunch
+    from contextkernel.runtime.loop import Loop
+
+_RETRY = 1.0  # seconds until the next attempt to get the network back
+_RETRIES = 30
+_HOSTS = "/etc/hosts"
+_HOST_GATEWAY = "host-gateway"
+
+
+class NetworkSurrounding(Surrounding):
+    """The network of one container.
+
+    Args:
+        request: what is started; its ``attach`` says what to do.
+        launch: the same.
+    """
+
+    def __init__(self, request: LaunchRequest, launch: NetworkLaunch) -> None:
+        self._request = request
+        self._launch = launch
+        self._names = texts.own_names(request.hostname, request.networking.domainname)
+        self._state = NetworkState()
+        self._service: Service | None = None
+        self._shared = True
+        self._namespace: int | None = None
+        self._loop: Loop | None = None
+        self._pid = 0
+        self._tries = 0
+
+    def enter(self, place: Place, loop: Loop) -> Place:
+        """See :class:`Surrounding`."""
+        self._loop = loop
+        self._shared = not place.facts.user_namespace
+        match self._launch.mode:
+            case "bridge":
+                return self._enter_bridge(place)
+            case "container":
+                return self._enter_other(place)
+            case "none":
+                self._state = NetworkState(mode="none")
+                return self._planned(place, network="none", resolver=False)
+            case "host":
+                self._state = NetworkState(mode="host")
+                return self._planned(place, network="host", resolver=False)
+
+    def _enter_bridge(self, place: Place) -> Place:
+        try:
+            service = self._reach()
+            self._namespace = new_network()
+        except ContextKernelError as problem:
+            self._hang_up()
+            if not self._launch.may_fall_back:
+                raise LaunchFailed(
+                    f"failed to set up container networking: {problem.problem}", hint=problem.hint
+                ) from problem
+            self._state = NetworkState(mode="host", reason=f"{problem.problem}; {problem.hint or 'see doctor'}")
+            return self._planned(place, network="host", resolver=False)
+        try:
+            resolver = self._attach(service, None)
+        except ConnectionError as problem:
+            self._hang_up()
+            raise LaunchFailed(f"failed to set up container networking: {problem}") from problem
+        except ContextKernelError as problem:
+            self._hang_up()
+            problem.problem = f"failed to set up container networking: {problem.problem}"
+            raise
+        if self._loop is not None:
+            self._loop.add(self)
+        return self._inside(self._planned(place, network="none", resolver=resolver), self._namespace)
+
+    def _inside(self, place: Place, namespace: int) -> Place:
+        """The init enters a network namespace that is there already."""
+        return msgspec.structs.replace(
+            place,
+            facts=msgspec.structs.replace(place.facts, network_file=f"/proc/{os.getpid()}/fd/{namespace}"),
+            namespaces=msgspec.structs.replace(place.namespaces, network=False),
+        )
+
+    def _enter_other(self, place: Place) -> Place:
+        """Enter another container's network namespace, and take over what its files say of it."""
+        pid = self._launch.pid
+        try:
+            root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as problem:
+            raise LaunchFailed(
+                "cannot join the network of a container that does not run", hint="start it first"
+            ) from problem
+        self._namespace = namespace
+        try:
+            hosts, resolv = _read(root, _HOSTS), _read(root, "/etc/resolv.conf")
+        finally:
+            os.close(root)
+        self._state = NetworkState(mode="container")
+        facts = msgspec.structs.replace(place.facts, hosts_file=hosts, resolv_conf=resolv)
+        if os.fstat(namespace).st_ino == os.stat("/proc/self/ns/net").st_ino:
+            return msgspec.structs.replace(place, facts=facts)  # the host's, which the other one shares
+        request = msgspec.structs.replace(place.request, network="none")
+        return self._inside(msgspec.structs.replace(place, request=request, facts=facts), namespace)
+
+    def _planned(self, place: Place, *, network: str, resolver: bool) -> Place:
+        launch = self._launch
+        facts = msgspec.structs.replace(
+            place.facts,
+            resolv_conf=texts.resolv_file(
+                place.facts.resolv_conf,
+                resolver=resolver,
+                servers=launch.servers,
+                search=launch.search,
+                options=launch.options,
+            )
+            if network == "none" or launch.servers or launch.search or launch.options
+            else place.facts.resolv_conf,
+            hosts_file=texts.hosts_file(self._hosts(), self._state.endpoints, self._names) if network == "none" else "",
+        )
+        request = msgspec.structs.replace(
+            place.request,
+            network="none" if network == "none" else "host",
+            hosts=(*place.request.hosts, *(self._hosts() if network == "host" else ())),
+        )
+        namespaces = msgspec.structs.replace(place.namespaces, network=network == "none")
+        return msgspec.structs.replace(place, facts=facts, request=request, namespaces=namespaces)
+
+    def _hosts(self) -> tuple[tuple[str, str], ...]:
+        gateway = next((one.gateway for one in self._state.endpoints if one.gateway), "127.0.0.1")
+        return tuple((name, gateway if ip == _HOST_GATEWAY else ip) for name, ip in self._launch.hosts)
+
+    # The service
+
+    def _reach(self) -> Service:
+        """Connect to the service and have the networks brought up, from the host's network namespace."""
+        networks = tuple(wish.network for wish in self._launch.wishes)
+        for attempt in (1, 2, 3):
+            service = connect(self._launch.root, shared=self._shared)
+            try:
+                service.ask(Prepare(networks))
+            except ConnectionError as problem:  # it was just ending
+                service.close()
+                if attempt == 3:
+                    raise LaunchFailed(f"the network service cannot be reached: {problem}") from problem
+            except ContextKernelError:
+                service.close()
+                raise
+            else:
+                self._service = service
+                return service
+        raise AssertionError("unreachable")
+
+    def _attach(self, service: Service, before: NetworkState | None) -> bool:
+        """Get what was asked for; whether names are resolved."""
+        assert self._namespace is not None  # noqa: S101
+        answer = service.ask(
+            Attach(
+                container=self._request.id,
+                name=self._launch.name,
+                wishes=self._launch.wishes,
+                ports=self._request.networking.ports,
+                servers=self._launch.servers,
+                dotted=any(re.match("ndots:[1-9]", option) for option in self._launch.options),
+                before=before,
+            ),
+            (self._namespace,),
+        )
+        assert isinstance(answer, Attached)  # noqa: S101
+        self._state = answer.state
+        return answer.resolver
+
+    def interests(self) -> Iterator[tuple[int, int]]:
+        """See :class:`contextkernel.runtime.loop.Source`."""
+        if self._service is not None:
+            yield self._service.fileno(), select.POLLIN
+
+    def ready(self, events: Mapping[int, int]) -> None:
+        """See :class:`contextkernel.runtime.loop.Source`."""
+        if self._service is None or self._service.fileno() not in events:
+            return
+        try:
+            self._take(self._service.heard())
+        except (OSError, ContextKernelError):
+            self._hang_up()
+            self._tries = 0
+            self._again()
+
+    def _take(self, changed: Changed | None) -> None:
+        if changed is None:
+            return
+        before, self._state = self._state, changed.state
+        with suppress(OSError, ContextKernelError):
+            root = os.open(f"/proc/{self._pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                _rewrite_hosts(root, before, changed.state, self._names)
+            finally:
+                os.close(root)
+
+    def _again(self) -> None:
+        """The service is lost: another one is to give the same again."""
+        if self._namespace is None or self._loop is None or self._service is not None:
+            return
+        try:
+            self._service = connect(self._launch.root, shared=self._shared)
+            self._attach(self._service, self._state)
+        except (OSError, ContextKernelError):
+            self._hang_up()
+            self._tries += 1
+            if self._tries < _RETRIES:
+                self._loop.after(_RETRY, self._again)
+
+    def _hang_up(self) -> None:
+        if self._service is not None:
+            self._service.close()
+            self._service = None
+
+    # The container
+
+    def settle(self, pid: int) -> None:
+        """See :class:`Surrounding`."""
+        self._pid = pid
+
+    def join(self) -> None:
+        """See :class:`Surrounding`."""
+        if self._namespace is not None:
+            setns(self._namespace, CLONE_NEWNET)
+
+    def leave(self) -> None:
+        """See :class:`Surrounding`. When it returns, addresses, names and ports are free."""
+        if self._loop is not None:
+            self._loop.discard(self)
+        if self._service is not None:
+            with suppress(OSError, ContextKernelError):
+                self._service.ask(Detach())
+            self._hang_up()
+        if self._namespace is not None:
+            os.close(self._namespace)
+            self._namespace = None
+        self._state = NetworkState()
+
+    def report(self, state: RunState) -> RunState:
+        """See :class:`Surrounding`."""
+        return msgspec.structs.replace(state, network=self._state)
+
+
+def _read(root: int, path: str) -> str:
+    try:
+        descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+    except SyscallFailed:
+        return ""
+    with os.fdopen(descriptor, "r", encoding="utf-8", errors="replace") as file:
+        return file.read(1 << 20)
+
+
+def _rewrite_hosts(root: int, before: NetworkState, after: NetworkState, names: str) -> None:
+    """Change the container's /etc/hosts in place, as the file is mounted there."""
+    descriptor = open_in_root(root, _HOSTS, os.O_RDWR | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace") as file:
+        text = file.read(1 << 20)
+        changed = texts.changed_hosts(text, before.endpoints, after.endpoints, names)
+        if changed != text:
+            file.seek(0)
+            file.write(changed)
+            file.truncate()

@@ -1,0 +1,256 @@
+"""The networks of a store, and what a container is to have of them when it starts."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contextkernel.errors import Conflict, ContainerNotFound, InvalidInput, LaunchFailed, NetworkNotFound
+from contextkernel.model.networking import PortBinding
+from contextkernel.model.networks import Endpoint, Joining, NetworkLaunch, NetworkRecord, Wish
+from contextkernel.network import client, messages
+from contextkernel.network.subnets import (
+    Network,
+    asked_pools,
+    choose_pool,
+    choose_pool6,
+    overlapping,
+    parse_subnet,
+    read_host_networks,
+)
+from contextkernel.runtime import network_rules as rules
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import ContainerSpec, RunState
+    from contextkernel.runtime.events import EventLog
+    from contextkernel.store import Store
+
+DEFAULT = "bridge"
+
+
+class Networks:
+    """The networks of one store.
+
+    Args:
+        store: where they are recorded.
+        state: what became of a container.
+        events: where it is told what happens.
+    """
+
+    def __init__(self, store: Store, state: Callable[[ContainerSpec], RunState], events: EventLog) -> None:
+        self._store = store
+        self._state = state
+        self._events = events
+
+    # ---- networks
+
+    def all(self) -> tuple[NetworkRecord, ...]:
+        """All networks, by name."""
+        return self._store.networks.all()
+
+    def find(self, text: str) -> NetworkRecord:
+        """A network by name, id, or the unique beginning of its id, with the subnets it has.
+
+        Raises:
+            NetworkNotFound: there is none.
+        """
+        record = self._store.networks.get(text)
+        if record.driver == "bridge" and not record.pools:
+            record = msgspec.structs.replace(record, pools=(choose_pool(self._taken()),))
+            self._store.networks.replace(record)
+        return record
+
+    def create(
+        self,
+        name: str,
+        *,
+        subnets: Sequence[str] = (),
+        ranges: Sequence[str] = (),
+        gateways: Sequence[str] = (),
+        auxiliary: Sequence[tuple[str, str]] = (),
+        driver: str = "bridge",
+        ipv4: bool = True,
+        ipv6: bool = False,
+        internal: bool = False,
+        attachable: bool = False,
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> NetworkRecord:
+        """Record a new network; its bridge is made when a container needs it.
+
+        Raises:
+            InvalidInput: a name, address or driver that cannot be. Conflict: the name, or a subnet, is taken.
+        """
+        rules.check_network_name(name)
+        rules.check_driver(driver)
+        if not ipv4 and not ipv6:
+            raise InvalidInput("IPv4 or IPv6 must be enabled", hint="give --ipv6 too")
+        taken = self._taken()
+        pools = list(asked_pools(subnets, ranges, gateways, auxiliary))
+        for pool in pools:
+            clash = overlapping(parse_subnet(pool.subnet), taken)
+            if clash is not None:
+                raise Conflict(
+                    "invalid pool request: Pool overlaps with other one on this address space",
+                    hint=f"{pool.subnet} and {clash} share addresses",
+                )
+        versions = {parse_subnet(pool.subnet).version for pool in pools}
+        if ipv4 and 4 not in versions:
+            pools.insert(0, choose_pool(taken))
+        if ipv6 and 6 not in versions:
+            pools.append(choose_pool6(self._store.root, taken))
+        record = NetworkRecord(
+            id=secrets.token_hex(32),
+            name=name,
+            pools=tuple(pool for pool in pools if ipv6 or parse_subnet(pool.subnet).version == 4),
+            given=bool(subnets),
+            ipv4=ipv4,
+            ipv6=ipv6,
+            internal=internal,
+            attachable=attachable,
+            options=dict(options or {}),
+            labels=dict(labels or {}),
+            created=time.time_ns(),
+        )
+        self._store.networks.add(record)
+        self.tell(record, "create")
+        return record
+
+    def remove(self, text: str) -> NetworkRecord:
+        """Remove a network that no container uses.
+
+        Raises:
+            NetworkNotFound: there is none. Conflict: it is predefined, or in use.
+        """
+        record = self._store.networks.get(text)
+        if rules.is_predefined(record.name):
+            raise Conflict(f"{record.name} is a pre-defined network and cannot be removed")
+        users = self.users(record)
+        if users:
+            spec, endpoint = users[0]
+            raise Conflict(
+                f"error while removing network: network {record.name} has active endpoints "
+                f'(name:"{spec.name}" id:"{endpoint.id[:12]}")',
+                hint=f"stop {spec.name}, or take it off the network: network disconnect {record.name} {spec.name}",
+            )
+        service = client.find(self._store.root)
+        if service is not None:
+            try:
+                service.ask(messages.Drop(record.id))
+            except ConnectionError:
+                pass  # it is just ending, and takes the bridge with it
+            finally:
+                service.close()
+        self._store.networks.remove(record.id)
+        self.tell(record, "destroy")
+        return record
+
+    def users(self, record: NetworkRecord) -> tuple[tuple[ContainerSpec, Endpoint], ...]:
+        """Running containers that are connected to a network, with their connections."""
+        found = []
+        for spec in self._store.containers():
+            state = self._state(spec)
+            if state.alive:
+                found += [(spec, one) for one in state.network.endpoints if one.network_id == record.id]
+        return tuple(found)
+
+    def tell(self, record: NetworkRecord, action: str, **attributes: str) -> None:
+        """Note that something happened to a network, with docker's attributes."""
+        self._events.write("network", action, record.id, {"name": record.name, "type": record.driver, **attributes})
+
+    def _taken(self) -> tuple[Network, ...]:
+        """Subnets of this host, and of the store's networks."""
+        records = self._store.networks.all()
+        own = [parse_subnet(pool.subnet) for record in records for pool in record.pools]
+        return (*read_host_networks(without={record.bridge for record in records}), *own)
+
+    # ---- containers
+
+    def launch(self, spec: ContainerSpec) -> tuple[NetworkLaunch, tuple[PortBinding, ...]]:
+        """What the monitor of ``spec`` is to do about networks, and which ports are published.
+
+        Raises:
+            LaunchFailed: a network or container that it needs is not there.
+        """
+        asked = spec.networking
+        launch = NetworkLaunch(
+            mode="none",
+            root=self._store.root,
+            name=spec.name,
+            hosts=tuple(rules.split_host(text) for text in asked.hosts),
+            servers=asked.servers,
+            search=asked.search,
+            options=asked.options,
+        )
+        replace = msgspec.structs.replace
+        if spec.network in ("none", "host"):
+            return replace(launch, mode=spec.network), ()
+        if spec.network.startswith("container:"):
+            return replace(launch, mode="container", pid=self._pid_of(spec.network.partition(":")[2])), ()
+        wishes = tuple(self._wish(spec, joining) for joining in rules.joins_of(spec))
+        if not wishes:
+            return launch, ()
+        return replace(
+            launch,
+            mode="bridge",
+            wishes=wishes,
+            may_fall_back=spec.network == "default" and len(wishes) == 1,
+            hosts=(*launch.hosts, *self._linked(asked.links)),
+        ), rules.published(asked)
+
+    def _wish(self, spec: ContainerSpec, joining: Joining) -> Wish:
+        try:
+            record = self.find(joining.network)
+        except NetworkNotFound as problem:
+            raise LaunchFailed(
+                f"failed to set up container networking: network {joining.network} not found", hint=problem.hint
+            ) from None
+        return wish_of(spec, joining, record)
+
+    def _pid_of(self, container: str) -> int:
+        try:
+            other = self._store.container(container)
+        except ContainerNotFound:
+            raise LaunchFailed(f"joining network namespace of container: No such container: {container}") from None
+        state = self._state(other)
+        if not state.pid or not state.alive:
+            raise LaunchFailed(
+                f"cannot join network namespace of a non running container: container {other.name} is {state.status}",
+                hint=f"start it first: start {other.name}",
+            )
+        return state.pid
+
+    def _linked(self, links: Sequence[str]) -> list[tuple[str, str]]:
+        """Lines of /etc/hosts for links on the default network."""
+        found = []
+        for link in links:
+            name, _, alias = link.partition(":")
+            other = self._store.container(name)
+            state = self._state(other)
+            address = next((one.ip or one.ip6 for one in state.network.endpoints if one.network == DEFAULT), "")
+            if not address:
+                raise LaunchFailed(
+                    f"Cannot link to a non running container: /{other.name} AS {alias or name}",
+                    hint=f"start it first: start {other.name}",
+                )
+            names = dict.fromkeys([alias or name, other.hostname, other.name])
+            found.append((" ".join(names), address))
+        return found
+
+
+def wish_of(spec: ContainerSpec, joining: Joining, record: NetworkRecord) -> Wish:
+    """A connection as the network service is asked for it."""
+    return Wish(
+        network=record,
+        endpoint=secrets.token_hex(32),
+        ip=joining.ip,
+        ip6=joining.ip6,
+        mac=joining.mac,
+        names=() if record.is_default else rules.dns_names(spec, joining),
+        links=tuple(rules.split_link(link) for link in joining.links),
+        priority=joining.priority,
+    )

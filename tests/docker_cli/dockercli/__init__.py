@@ -1,1 +1,0 @@
-"""Command lines given to docker and to contextkernel, and what each of them did."""

@@ -1,0 +1,147 @@
+"""An engine with one small image, and a count of what networks leave behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from contextkernel import Engine
+
+BUSYBOX = "/bin/busybox"
+APPLETS = (
+    "cat cut echo false grep head hostname httpd ifconfig ip kill ls nc nslookup ping ping6 sh sleep sort tail touch"
+    " true udhcpc wget wc"
+)
+PATIENCE = 20.0
+
+
+def _archive(path: Path) -> None:
+    with tarfile.open(path, "w") as tar:
+        tar.add(BUSYBOX, "bin/busybox")
+        for applet in APPLETS.split():
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        for name, text in (
+            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+            ("etc/group", "root:x:0:root\n"),
+            ("www/index.html", "hello from the web\n"),
+        ):
+            data = text.encode()
+            file = tarfile.TarInfo(name)
+            file.size, file.mode = len(data), 0o644
+            tar.addfile(file, io.BytesIO(data))
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not os.path.exists(BUSYBOX):
+        pytest.skip("needs a static busybox")
+    path = tmp_path_factory.mktemp("image") / "base.tar"
+    _archive(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTEXTKERNEL_NETWORK_LINGER", "0.2")
+
+
+@pytest.fixture
+def engine(tmp_path: Path, archive: Path, nothing_left: Callable[[str], None]) -> Iterator[Engine]:
+    """Containers that a test has left are removed; then nothing may be left of their networks."""
+    root = str(tmp_path / "store")
+    with Engine(root) as made:
+        made.import_image(str(archive), "box")
+        yield made
+        for row in made.containers(all=True):
+            made.remove_container(row.id, force=True)
+    nothing_left(root)
+
+
+def _links() -> set[str]:
+    return {name for name in os.listdir("/sys/class/net") if name.startswith("ck")}
+
+
+@pytest.fixture
+def links() -> Callable[[], set[str]]:
+    """Names of the links that are there now and may be ours."""
+    return _links
+
+
+def tables() -> set[str]:
+    """Packet filter tables of ours, and rules of ours in others'; only root sees them."""
+    if os.geteuid() or not shutil.which("nft"):
+        return set()
+    done = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=False)
+    return {line.strip() for line in done.stdout.splitlines() if "ck-" in line}
+
+
+def processes(root: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except OSError:
+            continue
+        if root in words:
+            found.append(words)
+    return found
+
+
+@pytest.fixture
+def nothing_left() -> Callable[[str], None]:
+    before = _links(), tables()
+
+    def check(root: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            left = _links() - before[0], tables() - before[1], processes(root)
+            if not any(left):
+                break
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
+        assert not os.path.exists(f"{root}/network/log"), Path(f"{root}/network/log").read_text()
+        assert not os.path.exists(f"{root}/network/made.json")
+
+    return check
+
+
+@pytest.fixture
+def eventually() -> Callable[..., object]:
+    """Waits until something is true; gives it."""
+
+    def wait(look: Callable[[], object], what: str = "it") -> object:
+        deadline = time.monotonic() + PATIENCE
+        while not (found := look()):
+            assert time.monotonic() < deadline, f"{what} did not happen"
+            time.sleep(0.05)
+        return found
+
+    return wait
+
+
+@pytest.fixture
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command line, on a store."""
+
+    def call(root: str, *words: str) -> subprocess.CompletedProcess[str]:
+        program = "import sys; from contextkernel.cli import main; sys.exit(main())"
+        return subprocess.run(
+            [sys.executable, "-c", program, "--root", root, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return call
