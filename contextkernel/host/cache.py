@@ -9,6 +9,7 @@ import stat
 import msgspec
 
 import contextkernel
+from contextkernel.host.explain import NAMES
 from contextkernel.host.findings import SETTINGS, Inspection
 from contextkernel.model.codec import from_json, to_json
 
@@ -41,7 +42,7 @@ def key(root: str) -> str:
     system of the root, and what an administrator changes after reading a remedy: programs in PATH, subordinate ids,
     kernel settings, device nodes.
     """
-    parts = [contextkernel.__version__, str(os.geteuid()), str(os.getegid()), root]
+    parts = [contextkernel.__version__, " ".join(NAMES), str(os.geteuid()), str(os.getegid()), root]
     parts += [_read("/proc/sys/kernel/random/boot_id"), *_status()]
     parts += [_read("/proc/sys/" + name.replace(".", "/")) for name in SETTINGS]
     parts += [_link(f"/proc/self/ns/{kind}") for kind in ("user", "mnt")]

@@ -26,18 +26,25 @@ NAMES = (
     "ptrace",
     "cgroup_v1",
     "cgroup_v2",
+    "packet_filter",
     "tun_device",
     "pasta",
     "slirp4netns",
+    "outbound",
     "newuidmap",
     "newgidmap",
     "proot",
     "mmdebstrap",
 )
-_NEEDS_USER_NAMESPACE = (*NAMES[NAMES.index("id_range") : NAMES.index("seccomp")], "tun_device")
+_NEEDS_USER_NAMESPACE = (*NAMES[NAMES.index("id_range") : NAMES.index("seccomp")], "tun_device", "packet_filter")
 #: without one of these no container starts
 _ESSENTIAL = ("mount_namespace", "pivot_root", "seccomp")
-_NEEDS = {"tun_device": "network_namespace", "fresh_sys": "network_namespace", "fresh_proc": "pid_namespace"}
+_NEEDS = {
+    "packet_filter": "network_namespace",
+    "tun_device": "network_namespace",
+    "fresh_sys": "network_namespace",
+    "fresh_proc": "pid_namespace",
+}
 _PACKAGES = {
     "pasta": "passt",
     "slirp4netns": "slirp4netns",
@@ -87,7 +94,35 @@ def decide_tier(findings: Findings) -> str:
     return "ptrace" if works("ptrace") and works("proot") else "analysis"
 
 
+def _outbound(findings: Findings) -> Fact:
+    """How containers with a network of their own reach the outside; a conclusion from other facts."""
+
+    def works(name: str) -> bool:
+        fact = _fact(name, findings)
+        return fact.verdict != "refused"
+
+    if not findings.entered or not works("network_namespace"):
+        return Fact(name="outbound", verdict="refused", reason="containers have the host's network")
+    if findings.idmap.identity:
+        if works("packet_filter"):
+            return Fact(name="outbound", verdict="works", reason="routed, under the host's address")
+        return Fact(
+            name="outbound", verdict="refused", reason="needs a packet filter; --network host has the host's network"
+        )
+    program = next((name for name in ("pasta", "slirp4netns") if works(name)), None)
+    if works("tun_device") and program is not None:
+        return Fact(name="outbound", verdict="works", reason=f"by {program}")
+    remedy = _fact("pasta" if works("tun_device") else "tun_device", findings).remedy
+    if works("packet_filter"):
+        reason = "TCP and names by relay; no UDP, no ICMP"
+        return Fact(name="outbound", verdict="limited", reason=reason, remedy=remedy)
+    reason = "names only, and between containers; --network host has the host's network"
+    return Fact(name="outbound", verdict="refused", reason=reason, remedy=remedy)
+
+
 def _fact(name: str, findings: Findings) -> Fact:
+    if name == "outbound":
+        return _outbound(findings)
     outcome = findings.outcomes.get(name)
     namespace = findings.outcomes.get("user_namespace")
     if name in _NEEDS_USER_NAMESPACE and not findings.entered and namespace and namespace.verdict == "refused":

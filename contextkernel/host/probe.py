@@ -204,6 +204,7 @@ def try_namespaces(idmap: IdMap, place: str, unusable: OSError | None) -> bool:
         _overlay_elsewhere(userxattr=userxattr)
     if attempt("network_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWNET)):
         attempt("tun_device", try_tun)
+        attempt("packet_filter", try_packet_filter)
         attempt("fresh_sys", lambda: _mount_at(place, "sysfs", mounts.MS_RDONLY))
     if attempt("pid_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWPID)):
         # the first process of the new namespace; this one stays in the old
@@ -308,6 +309,14 @@ def try_tun() -> None:
         fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", b"ckprobe0", _IFF_TAP | _IFF_NO_PI))
     finally:
         os.close(descriptor)
+
+
+def try_packet_filter() -> str:
+    """Lead connections elsewhere, in the network namespace that is thrown away."""
+    from contextkernel.linux.netfilter import try_redirect
+
+    try_redirect()
+    return "nf_tables, with redirection"
 
 
 def try_seccomp() -> None:

@@ -19,7 +19,8 @@ def report(
     refused: dict[str, int] | None = None, idmap: IdMap | None = SINGLE, missing: tuple[str, ...] = (), **around: Any
 ) -> HostReport:
     """A host where everything works but ``refused`` (name -> errno); ``idmap`` ``None``: no namespaces."""
-    outcomes = {name: Outcome(name=name, verdict="works") for name in NAMES if name not in missing}
+    tried = (name for name in NAMES if name not in (*missing, "outbound"))
+    outcomes = {name: Outcome(name=name, verdict="works") for name in tried}
     for name, number in (refused or {}).items():
         outcomes[name] = Outcome(name=name, verdict="refused", problem=f"no {name}", number=number)
     if around.pop("elsewhere", False):
@@ -148,3 +149,38 @@ def test_what_was_not_tried_says_why() -> None:
     found = report({"network_namespace": errno.ENOSPC}, missing=("tun_device", "ptrace"))
     assert fact(found, "tun_device").reason == "needs a network namespace"
     assert "did not come to its end" in fact(found, "ptrace").reason
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "reason", "remedy"),
+    [
+        (report(idmap=IdMap()), "works", "routed", ""),
+        (report({"packet_filter": errno.EPERM}, idmap=IdMap()), "refused", "needs a packet filter", ""),
+        (report(idmap=RANGE), "works", "by pasta", ""),
+        (report({"pasta": 0}, idmap=RANGE), "works", "by slirp4netns", ""),
+        (
+            report({"pasta": 0, "slirp4netns": 0}, idmap=SINGLE),
+            "limited",
+            "TCP and names by relay; no UDP, no ICMP",
+            "sudo apt-get install passt",
+        ),
+        (
+            report({"tun_device": errno.EACCES}, idmap=RANGE),
+            "limited",
+            "TCP and names by relay",
+            "sudo chmod 0666 /dev/net/tun",
+        ),
+        (
+            report({"tun_device": errno.EACCES, "packet_filter": errno.EPROTONOSUPPORT}, idmap=RANGE),
+            "refused",
+            "names only, and between containers; --network host",
+            "sudo chmod 0666 /dev/net/tun",
+        ),
+        (report({"network_namespace": errno.EPERM}, idmap=RANGE), "refused", "the host's network", ""),
+        (report(NO_NAMESPACES, idmap=None), "refused", "the host's network", ""),
+    ],
+)
+def test_how_containers_get_outside(found: HostReport, verdict: str, reason: str, remedy: str) -> None:
+    outbound = fact(found, "outbound")
+    assert (outbound.verdict, outbound.remedy) == (verdict, remedy)
+    assert reason in outbound.reason
