@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_life import SIGNAL, TIMEOUT
 from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, PLATFORM
 from contextkernel.commands.grammar import Command, Option
 from contextkernel.commands.run_options import OPTIONS
@@ -107,8 +108,9 @@ CONTAINERS = (
         path=("container", "ls"),
         aliases=(("ps",), ("container", "list"), ("container", "ps")),
         summary="List containers",
-        description="Filters: `status=created|running|exited|dead`, `name=`, `id=`, `label=KEY[=VALUE]`, "
-        "`exited=CODE`, `ancestor=IMAGE`.",
+        description="Filters: `ancestor=IMAGE`, `before=CONTAINER`, `exited=CODE`, `expose=PORT`, "
+        "`health=none|starting|healthy|unhealthy`, `id=`, `label=KEY[=VALUE]`, `name=`, `network=`, `publish=PORT`, "
+        "`since=CONTAINER`, `status=created|running|paused|restarting|exited|dead`, `volume=`.",
         options=(
             Option(name="all", short="a", help="Show containers that do not run too"),
             FILTER,
@@ -187,14 +189,8 @@ CONTAINERS = (
         arguments="CONTAINER [CONTAINER...]",
         summary="Stop containers: their stop signal first, then SIGKILL",
         options=(
-            Option(
-                name="timeout",
-                short="t",
-                kind="int",
-                metavar="int",
-                help="Seconds until SIGKILL",
-            ),
-            Option(name="time", kind="int", metavar="int", hidden=True),
+            SIGNAL,
+            *TIMEOUT,
         ),
         minimum=1,
         subjects=("running",),
@@ -244,7 +240,8 @@ CONTAINERS = (
     Command(
         path=("container", "prune"),
         summary="Remove all containers that do not run",
-        options=(FORCE,),
+        description="Filters: `until=TIME`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`.",
+        options=(Option(name="filter", kind="list", metavar="filter", help="Remove only what fits KEY=VALUE"), FORCE),
         maximum=0,
         verb="verbs_container:prune",
     ),

@@ -3,8 +3,68 @@
 from __future__ import annotations
 
 from contextkernel.commands.grammar import Command, Option
+from contextkernel.commands.run_life import RESTART
 
-LIFE: tuple[Command, ...] = ()
+SIGNAL = Option(name="signal", short="s", kind="string", metavar="string", help="Signal to send first")
+TIMEOUT = (
+    Option(name="timeout", short="t", kind="int", metavar="int", help="Seconds until SIGKILL"),
+    Option(name="time", kind="int", metavar="int", hidden=True),
+)
+
+LIFE: tuple[Command, ...] = (
+    Command(
+        path=("container", "restart"),
+        aliases=(("restart",),),
+        arguments="CONTAINER [CONTAINER...]",
+        summary="Stop containers and start them again",
+        options=(SIGNAL, *TIMEOUT),
+        minimum=1,
+        subjects=("container",),
+        verb="verbs_life:restart",
+    ),
+    Command(
+        path=("container", "rename"),
+        aliases=(("rename",),),
+        arguments="CONTAINER NEW_NAME",
+        summary="Give a container another name",
+        minimum=2,
+        maximum=2,
+        subjects=("container",),
+        verb="verbs_life:rename",
+    ),
+    Command(
+        path=("container", "update"),
+        aliases=(("update",),),
+        arguments="CONTAINER [CONTAINER...]",
+        summary="Change what containers were created with, while they run or not",
+        options=(RESTART,),
+        minimum=1,
+        subjects=("container",),
+        verb="verbs_life:update",
+    ),
+    Command(
+        path=("container", "top"),
+        aliases=(("top",),),
+        arguments="CONTAINER [ps OPTIONS]",
+        summary="Show the processes of a container",
+        description="Options are those of ps: `-ef` (the default), `aux`, `-l`, `-o pid,user,cmd` and the like. "
+        "In a notebook the result is a DataFrame.",
+        minimum=1,
+        interspersed=False,
+        subjects=("running",),
+        verb="verbs_life:top",
+    ),
+    Command(
+        path=("container", "port"),
+        aliases=(("port",),),
+        arguments="CONTAINER [PRIVATE_PORT[/PROTO]]",
+        summary="Show where the ports of a container are published",
+        minimum=1,
+        maximum=2,
+        subjects=("container",),
+        verb="verbs_life:port",
+    ),
+)
 
 EVENTS = Command(
     path=("system", "events"),

@@ -21,5 +21,21 @@ NO_TRUNC = Option(name="no-trunc", help="Show ids and texts in full")
 FORCE = Option(name="force", short="f", help="Do not ask first")
 FILTER = Option(name="filter", short="f", kind="list", metavar="filter", help="Show only what fits KEY=VALUE")
 IMAGE_FILTERS = ("reference", "dangling", "label", "before", "since")
-CONTAINER_FILTERS = ("id", "name", "label", "status", "exited", "ancestor", "network")
+CONTAINER_FILTERS = (
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+)
+PRUNE_FILTERS = ("label", "label!", "until")
 PLATFORM = Option(name="platform", kind="string", metavar="string", hidden=True)

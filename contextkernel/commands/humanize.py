@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+
+def utc_now() -> datetime:
+    """The clock."""
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _FIRST_YEAR_SHOWN = 2000
 _ID_LENGTH = 12

@@ -66,6 +66,12 @@ class Text(Struct, frozen=True):
     text: str
 
 
+class Detached(Text, frozen=True):
+    """The id of a container that goes on in the background, as text; ``container`` is the id alone."""
+
+    container: str = ""
+
+
 class Document(Struct, frozen=True):
     """Documents of ``inspect``, in the order of the names."""
 
@@ -98,11 +104,18 @@ class Looked(Struct, frozen=True):
     as_json: bool = False
 
 
+class Grid(Struct, frozen=True):
+    """Lines of text cells below headings that are known only now (``top``)."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 class Nothing(Struct, frozen=True):
     """Done, and nothing to show."""
 
 
-Value: TypeAlias = Table | Text | Document | Built | Ran | Host | Looked | Nothing
+Value: TypeAlias = Table | Grid | Text | Document | Built | Ran | Host | Looked | Nothing
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

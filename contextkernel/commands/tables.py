@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from contextkernel.commands.build_fields import build_fields, build_step_fields
 from contextkernel.commands.cache_tables import CACHE_FIELDS, CACHE_FORMATS, CACHE_HEADERS, explanation_text
+from contextkernel.commands.container_fields import CONTAINER_HEADERS, container_fields
 from contextkernel.commands.event_text import event_document, event_line
 from contextkernel.commands.humanize import (
     align,
     ellipsis,
-    go_quote,
     go_time,
     human_ago,
-    human_duration,
     human_size,
     is_dated,
     rfc3339,
-    short_id,
+    utc_now,
 )
 from contextkernel.commands.outcome import (
     Built,
     Document,
+    Grid,
     Host,
     Looked,
     Nothing,
@@ -43,13 +43,11 @@ if TYPE_CHECKING:
         BaseRow,
         CheckFinding,
         CompareRow,
-        ContainerRow,
         HistoryRow,
         HostReport,
         ImageRow,
     )
 
-_COMMAND_WIDTH = 20
 _CREATED_BY_WIDTH = 45
 _STAND_IN = "stand-in"
 
@@ -75,24 +73,6 @@ HEADERS: dict[TableKind, dict[str, str]] = {
         "CreatedBy": "CREATED BY",
         "Size": "SIZE",
         "Comment": "COMMENT",
-    },
-    "containers": {
-        "ID": "CONTAINER ID",
-        "Image": "IMAGE",
-        "Command": "COMMAND",
-        "RunningFor": "CREATED",
-        "CreatedAt": "CREATED AT",
-        "Status": "STATUS",
-        "State": "STATE",
-        "HealthStatus": "HEALTH STATUS",
-        "Ports": "PORTS",
-        "Names": "NAMES",
-        "Size": "SIZE",
-        "Labels": "LABELS",
-        "Mounts": "MOUNTS",
-        "LocalVolumes": "LOCAL VOLUMES",
-        "Networks": "NETWORKS",
-        "Platform": "PLATFORM",
     },
     "compare": {
         "Image": "IMAGE",
@@ -140,14 +120,10 @@ HEADERS: dict[TableKind, dict[str, str]] = {
     "volumes": VOLUME_HEADERS,
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
     **CACHE_HEADERS,
+    "containers": CONTAINER_HEADERS,
     "events": {},
 }
 """Field names of templates and JSON for each kind, with their column headings; docker's where docker has the table."""
-
-
-def utc_now() -> datetime:
-    """The clock."""
-    return datetime.now(UTC)
 
 
 def text_of(value: Value, *, now: datetime | None = None) -> str:
@@ -165,6 +141,9 @@ def text_of(value: Value, *, now: datetime | None = None) -> str:
             return table_text(value, now=now)
         case Text(text):
             return text
+        case Grid(headings, rows):
+            lines = ["\t".join(cells) for cells in (headings, *rows)]
+            return "".join(f"{line}\n" for line in align(lines, minimum=20))
         case Document(documents):
             from contextkernel.commands.template_values import to_json
 
@@ -246,17 +225,6 @@ def fields(kind: TableKind, row: Any, options: TableOptions, *, now: datetime | 
         now: as for :func:`text_of`.
     """
     return _FIELDS[kind](row, options, now or utc_now())
-
-
-def status_text(row: ContainerRow, now: datetime | None = None) -> str:
-    """``Up 5 seconds``, ``Exited (0) 3 minutes ago``, ``Created``, ``Dead``; and so on: docker's words."""
-    now = now or utc_now()
-    if row.state in ("running", "paused"):
-        paused = " (Paused)" if row.state == "paused" else ""
-        return f"Up {human_duration(now - (row.started or row.created))}{paused}"
-    if row.state in ("exited", "restarting"):
-        return f"{row.state.capitalize()} ({row.exit_code}) {human_ago(row.finished or row.created, now)}"
-    return row.state.capitalize()
 
 
 def host_text(report: HostReport) -> str:
@@ -352,28 +320,6 @@ def _history(row: HistoryRow, options: TableOptions, now: datetime) -> dict[str,
     }
 
 
-def _container(row: ContainerRow, options: TableOptions, now: datetime) -> dict[str, Any]:
-    return {
-        "ID": row.id if options.no_trunc else short_id(row.id),
-        "Image": row.image if options.no_trunc or not row.image.startswith("sha256:") else short_id(row.image),
-        "Command": go_quote(row.command if options.no_trunc else ellipsis(row.command, _COMMAND_WIDTH)),
-        "RunningFor": human_ago(row.created, now),
-        "CreatedAt": go_time(row.created),
-        "Status": status_text(row, now),
-        "State": row.state,
-        "HealthStatus": "",
-        "Ports": row.ports,
-        "Names": row.name,
-        "Size": human_size(row.size),
-        "Labels": ",".join(sorted(f"{key}={value}" for key, value in row.labels.items())),
-        "Mounts": "",
-        "LocalVolumes": "0",
-        "Networks": row.network,
-        "Platform": None,
-        "Label": lambda name: row.labels.get(name, ""),
-    }
-
-
 def _compare(row: CompareRow, _options: TableOptions, _now: datetime) -> dict[str, Any]:
     return {
         "Image": row.image,
@@ -405,7 +351,7 @@ def _finding(row: CheckFinding, _options: TableOptions, _now: datetime) -> dict[
 _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, Any]]] = {
     "images": _image,
     "history": _history,
-    "containers": _container,
+    "containers": container_fields,
     "compare": _compare,
     "bases": _base,
     "findings": _finding,

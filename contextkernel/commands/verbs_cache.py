@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from contextkernel.commands.cache_tables import summary, verbose
 from contextkernel.commands.declared_cache import CACHE_FILTERS
 from contextkernel.commands.grammar import Parsed, usage_problem
-from contextkernel.commands.humanize import human_size
+from contextkernel.commands.humanize import human_size, utc_now
 from contextkernel.commands.outcome import Nothing, Outcome, Table, Text
-from contextkernel.commands.tables import table_text, utc_now
+from contextkernel.commands.tables import table_text
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_image import shown
 from contextkernel.errors import InvalidInput

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from contextkernel.commands import run_options
 from contextkernel.commands.call import Call, LateReporter, for_each
 from contextkernel.commands.cid_file import CidFile
-from contextkernel.commands.declared_options import CONTAINER_FILTERS
+from contextkernel.commands.declared_options import CONTAINER_FILTERS, PRUNE_FILTERS
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.humanize import human_size
-from contextkernel.commands.outcome import Nothing, Outcome, Ran, Table, TableOptions, Text
+from contextkernel.commands.outcome import Detached, Nothing, Outcome, Ran, Table, TableOptions, Text
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_image import shown
 from contextkernel.errors import ContainerNotFound, ContextKernelError, InvalidInput
@@ -18,7 +18,6 @@ from contextkernel.errors import ContainerNotFound, ContextKernelError, InvalidI
 if TYPE_CHECKING:
     from contextkernel.model.results import RunResult
 
-_STATES = ("created", "running", "paused", "restarting", "exited", "dead")
 _ENGINE_FAILED = 125
 
 
@@ -88,7 +87,7 @@ def create(call: Call) -> Outcome:
 
 def _ended(done: RunResult | str) -> Outcome:
     if isinstance(done, str):
-        return Outcome(value=Text(f"{done}\n"))
+        return Outcome(value=Detached(f"{done}\n", done))
     return Outcome(value=Ran(done), exit_code=done.exit_code)
 
 
@@ -96,15 +95,13 @@ def ps(call: Call) -> Outcome:
     """List containers."""
     parsed = call.parsed
     filters = parse_filters(parsed.texts("filter"), CONTAINER_FILTERS)
-    for status in filters.get("status", ()):
-        if status not in _STATES:
-            raise usage_problem(f"invalid status {status!r}", more=f"one of {', '.join(_STATES)}", exit_code=1)
     limit = parsed.number("last")
     rows = call.engine.containers(
         all=parsed.flag("all"),
         latest=parsed.flag("latest"),
         limit=limit if limit is not None and limit > 0 else None,
         filters=filters,
+        size=parsed.flag("size") or ".Size" in parsed.text("format"),
     )
     options = TableOptions(no_trunc=parsed.flag("no-trunc"), size=parsed.flag("size"))
     return shown(call, Table("containers", rows, options))
@@ -155,13 +152,18 @@ def start(call: Call) -> Outcome:
 
 def stop(call: Call) -> Outcome:
     """Stop containers."""
-    timeout = call.parsed.number("timeout" if call.parsed.given("timeout") else "time")
+    timeout, signal = stop_options(call)
 
     def one(name: str) -> str:
-        call.engine.stop(name, timeout=timeout)
+        call.engine.stop(name, timeout=timeout, signal=signal)
         return f"{name}\n"
 
     return for_each(call.parsed.arguments, one)
+
+
+def stop_options(call: Call) -> tuple[int | None, str | None]:
+    """Seconds and signal of ``stop`` and ``restart``."""
+    return call.parsed.number("timeout" if call.parsed.given("timeout") else "time"), call.parsed.maybe("signal")
 
 
 def kill(call: Call) -> Outcome:
@@ -196,20 +198,11 @@ def remove(call: Call) -> Outcome:
 
 def prune(call: Call) -> Outcome:
     """Remove all containers that do not run."""
+    filters = parse_filters(call.parsed.texts("filter"), PRUNE_FILTERS)
     question = "This removes all containers that do not run. Go on?"
     if not call.parsed.flag("force") and not call.face.confirm(question):
         return Outcome(value=Nothing())
-    rows = [row for row in call.engine.containers(all=True) if row.state not in ("running", "paused", "restarting")]
-    sizes = {row.id: row.size for row in rows}
-    gone: list[str] = []
-
-    def one(identifier: str) -> str:
-        call.engine.remove_container(identifier)
-        gone.append(identifier)
-        return f"{identifier}\n"
-
-    # one that started, or went, in the meantime is none of ours any more
-    outcome = for_each(sizes, one, skip=ContainerNotFound)
-    listed = "Deleted Containers:\n" + "".join(f"{identifier}\n" for identifier in gone) + "\n" if gone else ""
-    freed = f"Total reclaimed space: {human_size(sum(sizes[identifier] for identifier in gone), 4)}\n"
-    return Outcome(value=Text(listed + freed), exit_code=outcome.exit_code, problems=outcome.problems)
+    pruned = call.engine.prune_containers(filters=filters)
+    listed = "".join(f"{identifier}\n" for identifier in pruned.removed)
+    freed = f"Total reclaimed space: {human_size(pruned.size, 4)}\n"
+    return Outcome(value=Text((f"Deleted Containers:\n{listed}\n" if listed else "") + freed))

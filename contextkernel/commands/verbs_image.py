@@ -111,10 +111,20 @@ def _inspect(call: Call, kind: str | None) -> Outcome:
         except ContextKernelError as problem:
             problems.append(problem)
     if call.parsed.flag("size"):
-        sizes = {row.id: row.size for row in call.engine.containers(all=True)}
-        documents = [{**one, "SizeRw": sizes[one["Id"]]} if one.get("Id") in sizes else one for one in documents]
+        documents = [_with_size(call, one) for one in documents]
     value = Text(documents_formatted(documents, layout)) if layout else Document(tuple(documents))
     return Outcome(value=value, exit_code=1 if problems else 0, problems=tuple(problems))
+
+
+def _with_size(call: Call, document: dict[str, Any]) -> dict[str, Any]:
+    """With docker's two sizes, if it is a container's, at docker's place."""
+    if "State" not in document:
+        return document
+    size, virtual = call.engine.container_sizes(document["Id"])
+    sizes = {"SizeRw": size, "SizeRootFs": virtual}
+    items = list(document.items())
+    at = next((place for place, (key, _) in enumerate(items) if key == "Mounts"), len(items))
+    return dict([*items[:at], *sizes.items(), *items[at:]])
 
 
 def tag(call: Call) -> Outcome:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
+from typing import TYPE_CHECKING
 
-from contextkernel.commands.call import Call
+from contextkernel.commands.call import Call, for_each
 from contextkernel.commands.event_text import EventFormat
-from contextkernel.commands.outcome import Nothing, Outcome, Table, Text
+from contextkernel.commands.grammar import usage_problem
+from contextkernel.commands.outcome import Grid, Nothing, Outcome, Table, Text
 from contextkernel.commands.values import parse_filters
+from contextkernel.commands.verbs_container import stop_options
 from contextkernel.engine.moments import nanoseconds
+from contextkernel.errors import InvalidInput, NotFound
 from contextkernel.model.engine_events import EVENT_FILTERS
+
+if TYPE_CHECKING:
+    from contextkernel.commands.grammar import Parsed
+    from contextkernel.engine.lifecycle import UpdateKeywords
 
 
 def events(call: Call) -> Outcome:
@@ -29,3 +38,91 @@ def events(call: Call) -> Outcome:
     for event in found:
         call.face.write_out(layout.line(event))
     return Outcome(value=Nothing())
+
+
+def restart(call: Call) -> Outcome:
+    """Stop containers and start them again."""
+    timeout, signal = stop_options(call)
+
+    def one(name: str) -> str:
+        call.engine.restart(name, timeout=timeout, signal=signal)
+        return f"{name}\n"
+
+    return for_each(call.parsed.arguments, one)
+
+
+def rename(call: Call) -> Outcome:
+    """Give a container another name."""
+    old, new = (word.strip() for word in call.parsed.arguments)
+    if not old.strip("/") or not new:
+        raise InvalidInput("neither the old nor the new name of a container may be empty")
+    call.engine.rename(old, new)
+    return Outcome(value=Nothing())
+
+
+def update(call: Call) -> Outcome:
+    """Change what containers were created with."""
+    parsed = call.parsed
+    if not any(parsed.given(option.name) for option in parsed.command.options):
+        raise usage_problem("nothing to update", more="give one option or more", exit_code=1)
+    wanted = update_keywords(parsed)
+    warnings: list[str] = []
+
+    def one(name: str) -> str:
+        warnings.extend(call.engine.update(name, **wanted))
+        return f"{name}\n"
+
+    outcome = for_each(parsed.arguments, one)
+    for warning in warnings:
+        call.face.write_err(f"WARNING: {warning}\n")
+    return outcome
+
+
+def update_keywords(parsed: Parsed) -> UpdateKeywords:
+    """The options of ``update`` as keyword arguments of the engine."""
+    wanted: UpdateKeywords = {}
+    if parsed.given("restart"):
+        wanted["restart_policy"] = parsed.text("restart")
+    return wanted
+
+
+def top(call: Call) -> Outcome:
+    """The processes of a container."""
+    name, *options = call.parsed.arguments
+    table = call.engine.top(name, options)
+    return Outcome(value=Grid(table.titles, table.processes))
+
+
+def port(call: Call) -> Outcome:
+    """Published ports; of one port where it was given."""
+    name, *wanted = call.parsed.arguments
+    ports = call.engine.ports(name)
+    if not wanted:
+        lines = [f"{key} -> {_place(one)}" for key, bindings in ports.items() for one in bindings or ()]
+        return _listed(lines)
+    number, slash, kind = wanted[0].partition("/")
+    if not number.isdigit() or (slash and kind not in ("tcp", "udp", "sctp")):
+        raise InvalidInput(f"invalid port {wanted[0]!r}", hint="such as 80 or 53/udp")
+    found = ports.get(f"{number}/{kind or 'tcp'}")
+    if not found:
+        public = ", ".join(key for key, bindings in ports.items() if bindings)
+        raise NotFound(
+            f"no public port {wanted[0]!r} published for {name}",
+            hint=f"published are: {public}" if public else "publish one with -p when the container is made",
+        )
+    return _listed([_place(one) for one in found])
+
+
+def _place(binding: dict[str, str]) -> str:
+    address = binding.get("HostIp", "")
+    return f"{f'[{address}]' if ':' in address else address}:{binding.get('HostPort', '')}"
+
+
+def _listed(lines: list[str]) -> Outcome:
+    return Outcome(value=Text("".join(f"{line}\n" for line in sorted(lines, key=_natural))) if lines else Nothing())
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """Numbers inside of texts sort as numbers."""
+    pieces = re.findall(r"\d+|\D+", text)
+    return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces]

@@ -13,6 +13,7 @@ from contextkernel.engine.containers import ContainerVerbs
 from contextkernel.engine.debug import Debugging
 from contextkernel.engine.happenings import Happenings
 from contextkernel.engine.images import Images
+from contextkernel.engine.lifecycle import Lifecycle
 from contextkernel.engine.records import Records
 from contextkernel.engine.system import System
 from contextkernel.engine.volumes import Volumes
@@ -20,7 +21,9 @@ from contextkernel.engine.volumes import Volumes
 __all__ = ["Engine"]
 
 
-class Engine(ContainerVerbs, Builds, Caches, Checks, Debugging, Happenings, Images, Records, System, Volumes):
+class Engine(
+    ContainerVerbs, Builds, Caches, Checks, Debugging, Happenings, Images, Lifecycle, Records, System, Volumes
+):
     """Build, run and look into images, in one store.
 
     The verbs are in the modules of this package, by what they are about; the arguments are those of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from contextkernel.engine.creation import Creation
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contextkernel.engine.asked import CreateKeywords
     from contextkernel.engine.moments import Moment
     from contextkernel.model.ports import Reporter
-    from contextkernel.model.results import ContainerRow, RunResult
+    from contextkernel.model.results import RunResult
 
 
 class ContainerVerbs(Creation):
@@ -100,22 +100,6 @@ class ContainerVerbs(Creation):
             containers.start(spec).close()
             return spec.id
         return attach_to(containers, spec, stdout=stdout, stderr=stderr, on_output=on_output)
-
-    def containers(
-        self,
-        *,
-        all: bool = False,
-        latest: bool = False,
-        limit: int | None = None,
-        filters: Mapping[str, Sequence[str]] | None = None,
-    ) -> tuple[ContainerRow, ...]:
-        """Containers, newest first: the running ones, or with ``all``, ``latest``, ``limit`` or a status filter any."""
-        from contextkernel.runtime.container_filters import matches
-
-        filters = filters or {}
-        everything = all or latest or limit is not None or bool({"status", "exited"} & set(filters))
-        rows = [row for row in self._containers.rows(running_only=not everything) if matches(row, filters)]
-        return tuple(rows[: 1 if latest else limit])
 
     def logs(
         self,

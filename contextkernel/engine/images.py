@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from contextkernel.engine.composition import Composition
+from contextkernel.engine.viewing import ContainerViews
 from contextkernel.errors import ContainerNotFound, ImageNotFound, InvalidInput, NotFound
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import ContainerSpec, RunState
     from contextkernel.model.digest import Digest
-    from contextkernel.model.oci import RunConfig
-    from contextkernel.model.resources import Enforced
     from contextkernel.model.results import CompareRow, HistoryRow, ImageRow
 
 
-class Images(Composition):
+class Images(ContainerViews):
     """Looking into images, and moving them."""
 
     def images(self, name: str | None = None, *, all: bool = False) -> tuple[ImageRow, ...]:
@@ -53,38 +50,6 @@ class Images(Composition):
             if kind:
                 raise
             raise NotFound(f"no such object: {name}", hint=problem.hint) from None
-
-    def _inspect_container(self, spec: ContainerSpec) -> dict[str, Any]:
-        from contextkernel.runtime.inspect import container_document
-
-        state = self._containers.state(spec)
-        return container_document(
-            spec,
-            state,
-            self._image_config(spec),
-            self._store.layers_of(spec.image_id),
-            directory=self._store.container_dir(spec.id),
-            tier=self._host.report.tier,
-            kept=self._kept(spec, state),
-        )
-
-    def _kept(self, spec: ContainerSpec, state: RunState) -> tuple[Enforced, ...]:
-        """How a container's limits are kept, or would be."""
-        from contextkernel.model.resources import Resources
-        from contextkernel.runtime.enforcing import enforcement
-
-        if state.limits or spec.resources == Resources():
-            return state.limits
-        return enforcement(spec.resources, self._group_facts()).report
-
-    def _image_config(self, spec: ContainerSpec) -> RunConfig:
-        """What the container's image said; nothing if it was removed by force since."""
-        from contextkernel.model.oci import RunConfig
-
-        try:
-            return self._store.config(spec.image_id).config
-        except ImageNotFound:
-            return RunConfig()
 
     def tag(self, source: str, target: str) -> None:
         """Give the image ``source`` the further name ``target``."""

@@ -308,6 +308,10 @@ class LayerWorker(Protocol):
         """Remove directory trees, whoever owns the files inside. Missing ones are fine."""
         ...
 
+    def measure(self, paths: Sequence[str]) -> tuple[int, ...]:
+        """Bytes of the files below each directory, whoever owns them; nothing for one that is not there."""
+        ...
+
     def adopt(self, source: str, directory: str) -> LayerFacts:
         """Move the tree ``source`` (same file system) to ``directory/diff`` and commit it."""
         ...

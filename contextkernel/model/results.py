@@ -41,11 +41,37 @@ class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
     comment: str
 
 
+class PortRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A port of a running container; ``public`` is 0 for one that is not published."""
+
+    private: int
+    type: str
+    address: str = ""
+    public: int = 0
+
+
+class MountRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume or directory of a container; ``name`` and ``driver`` are empty for a bind mount."""
+
+    name: str = ""
+    source: str = ""
+    target: str
+    driver: str = ""
+
+
 class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One line of ``ps``.
 
-    ``state`` is docker's word (``created running exited dead``), ``started``/``finished`` are ``None`` until they
-    happen; the humanised STATUS column is made from these by the faces.
+    ``state`` is docker's word (``created running paused restarting exited dead``), ``started`` and ``finished`` are
+    ``None`` until they happen; the humanised STATUS column is made from these and ``health`` by the faces.
+
+    Attributes:
+        ports: docker's text for ``port_list``.
+        size: bytes the container has written, 0 unless asked for.
+        virtual_size: the same with its image.
+        network: names of its networks, with commas.
+        networks: ids of its networks by name.
+        health: ``starting``, ``healthy`` or ``unhealthy``; empty without a health check.
     """
 
     id: str
@@ -61,6 +87,12 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     size: int = 0
     network: str = ""
+    image_id: str = ""
+    virtual_size: int = 0
+    health: str = ""
+    networks: dict[str, str] = {}
+    mounts: tuple[MountRow, ...] = ()
+    port_list: tuple[PortRow, ...] = ()
 
 
 class CompareRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +178,20 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     def stderr_text(self) -> str:
         """Standard error as text; undecodable bytes become U+FFFD."""
         return self.stderr.decode("utf-8", "replace")
+
+
+class ProcessTable(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``top`` shows: headings, and a line of text cells for each process."""
+
+    titles: tuple[str, ...]
+    processes: tuple[tuple[str, ...], ...]
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ``prune`` removed: ids or names, and the bytes that this gave back."""
+
+    removed: tuple[str, ...]
+    size: int
 
 
 class CheckFinding(msgspec.Struct, frozen=True, kw_only=True):

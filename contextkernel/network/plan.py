@@ -154,15 +154,22 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         shared: in the host's own network namespace, with its routes and other firewalls; else in one of our own.
         outbound: how what leaves a bridge goes on.
+        by: with ``tap``: name of the program.
         redirect, redirect6: with ``relay``: the ports that outbound TCP over IPv4 and IPv6 is led to; 0 for none.
         filters: there is a packet filter; without one nothing keeps the networks of one user apart.
     """
 
     shared: bool
     outbound: Outbound
+    by: str = ""
     redirect: int = 0
     redirect6: int = 0
     filters: bool = True
+
+    @property
+    def way(self) -> str:
+        """How containers reach the outside, in a word: the name of the program, where there is one."""
+        return self.by or self.outbound
 
 
 def plan_network(network: NetworkRecord, ground: Ground) -> tuple[Operation, ...]:

@@ -16,6 +16,7 @@ from contextkernel.network.bench import Bench
 from contextkernel.network.inner import serve
 from contextkernel.network.journal import Journal
 from contextkernel.network.loop import Loop
+from contextkernel.network.outbound import Outside, Way
 from contextkernel.network.plan import Ground
 from contextkernel.network.service import Service
 
@@ -39,14 +40,15 @@ def main(directory: str, shared: bool, count: int) -> NoReturn:
         if count > _MEMBERSHIP - _LISTENER:
             Membership(_MEMBERSHIP).note()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if os.fork() == 0:
+        inner = os.fork()
+        if inner == 0:
             ours.close()
             os.close(_LISTENER)
             serve(theirs, shared=shared)
             os._exit(0)
         theirs.close()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        _serve(directory, ours, shared=shared)
+        _serve(directory, ours, inner, shared=shared)
         status = 0
     except BaseException:
         _note(directory, traceback.format_exc())
@@ -54,20 +56,37 @@ def main(directory: str, shared: bool, count: int) -> NoReturn:
         os._exit(status)
 
 
-def _serve(directory: str, inner: socket.socket, *, shared: bool) -> None:
+def _serve(directory: str, link: socket.socket, inner: int, *, shared: bool) -> None:
+    """Find out how containers get outside, then let clients in: until then they wait to be answered."""
     loop = Loop(failed=lambda problem: _note(directory, "".join(traceback.format_exception(problem))))
-    lost: list[Service] = []
+    services: list[Service] = []
 
-    def gone() -> None:
-        for service in lost:
+    def lost() -> None:
+        for service in services:
             service.lost()
+        loop.stop()
 
-    bench = Bench(loop, inner, gone)
-    ground = Ground(shared=shared, outbound="routed" if shared else "none")
-    listener = socket.socket(fileno=_LISTENER)
-    service = Service(loop, listener, bench, Journal(directory), ground, _linger())
-    lost.append(service)
+    def begin(way: Way) -> None:
+        ground = Ground(
+            shared=shared,
+            outbound=way.kind,
+            by=way.by,
+            redirect=way.redirect,
+            redirect6=way.redirect6,
+            filters=way.filters,
+        )
+        listener = socket.socket(fileno=_LISTENER)
+        services.append(Service(loop, listener, bench, Journal(directory), ground, _linger()))
+
+    bench = Bench(loop, link, lost)
+    if shared:
+        begin(Way(kind="routed"))
+        loop.run()
+        return
+    outside = Outside(loop, bench, inner, lambda: [subnet for service in services for subnet in service.subnets])
+    outside.open(begin)
     loop.run()
+    outside.close()
 
 
 def _settle(count: int) -> None:

@@ -129,6 +129,11 @@ class Service:
         loop.add_reader(listener.fileno(), self._accept)
         self._await_nobody()
 
+    @property
+    def subnets(self) -> tuple[str, ...]:
+        """Those of the networks that are up."""
+        return tuple(pool.subnet for live in self._networks.values() for pool in live.record.pools)
+
     # Clients
 
     def _accept(self) -> None:
@@ -298,7 +303,7 @@ class Service:
             mode="bridge",
             endpoints=self._holdings.endpoints(container.id),
             ports=container.serving.ports,
-            outbound=self._ground.outbound,
+            outbound=self._ground.way,
         )
 
     def _join(self, client: Client, container: Container, wish: Wish) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from contextkernel.commands.tables import status_text
+from contextkernel.commands.container_fields import status_text
 from contextkernel.notebook import display
 
 if TYPE_CHECKING:
@@ -205,6 +205,23 @@ def make_frame(kind: str, records: Sequence[tuple[Any, ...]]) -> ContainerFrame:
         else:
             columns[name] = pd.Series(values, dtype=cast("Any", dtype))
     return ContainerFrame(columns)
+
+
+def grid_frame(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """A frame of text cells; a column of whole numbers is one of numbers. Pure.
+
+    Args:
+        headings: as in the text; their small letters name the columns.
+        rows: cells.
+    """
+    columns: dict[str, Any] = {}
+    for place, heading in enumerate(headings):
+        cells = [row[place] for row in rows]
+        if cells and all(cell.removeprefix("-").isdigit() for cell in cells):
+            columns[heading.lower()] = pd.Series([int(cell) for cell in cells], dtype="int64")
+        else:
+            columns[heading.lower()] = pd.Series(cells, dtype="string")
+    return pd.DataFrame(columns)
 
 
 def _time(value: datetime | None) -> pd.Timestamp | Any:

@@ -10,9 +10,10 @@ from IPython.core import magic as _magic
 from traitlets import Bool, observe
 
 from contextkernel.commands.execute import execute
+from contextkernel.commands.outcome import Detached
 from contextkernel.model.results import BuildResult, RunResult
 from contextkernel.notebook import words as words_of
-from contextkernel.notebook.face import NotebookFace
+from contextkernel.notebook.face import Display, NotebookFace
 from contextkernel.notebook.outcomes import Interrupted, Printed, problem_of, value_of
 
 if TYPE_CHECKING:
@@ -116,6 +117,10 @@ class ContainerMagics(magic.Magics):
             raise problem
         if isinstance(value, _SPOKEN):
             self._fresh = (self.shell.execution_count, value)
+        if in_notebook and isinstance(outcome.value, Detached):
+            from contextkernel.notebook.published import show_links
+
+            show_links(Display(self.shell), self.engine(), outcome.value.container)
         return value
 
     def _show(self, value: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, assert_never
 
-from contextkernel.commands.outcome import Built, Document, Host, Looked, Nothing, Ran, Table, Text
+from contextkernel.commands.outcome import Built, Document, Grid, Host, Looked, Nothing, Ran, Table, Text
 from contextkernel.errors import ContextKernelError
 from contextkernel.notebook.document import Documents
 
@@ -51,6 +51,10 @@ def value_of(outcome: Outcome) -> Any:
             from contextkernel.notebook.frames import to_frame
 
             return to_frame(table)
+        case Grid(headings=headings, rows=rows):
+            from contextkernel.notebook.frames import grid_frame
+
+            return grid_frame(headings, rows)
         case Document(documents=documents):
             return Documents(documents)
         case Text(text=text):

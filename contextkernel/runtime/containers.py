@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,17 +21,16 @@ from contextkernel.model.life import Life
 from contextkernel.model.mounts import Mounts
 from contextkernel.model.networking import Networking
 from contextkernel.model.resources import Resources
-from contextkernel.model.results import ContainerRow
 from contextkernel.model.security import Security
 from contextkernel.runtime import companions, log_options, network_rules
 from contextkernel.runtime import spec as rules
 from contextkernel.runtime.container_changes import ContainerChanges
 from contextkernel.runtime.enforcing import GroupFacts, adapted
 from contextkernel.runtime.events import EventLog, event_attributes
-from contextkernel.runtime.inspecting.network import networks_of, ports_text
 from contextkernel.runtime.log_reading import LogRecord, read_log
 from contextkernel.runtime.mounting import launch_mounts, resolve_mounts, to_populate
 from contextkernel.runtime.networks import Networks
+from contextkernel.store.measuring import measure
 
 if TYPE_CHECKING:
     from contextkernel.model.container import Network
@@ -272,35 +270,15 @@ class Containers(ContainerChanges):
         """A ``--rm`` container whose monitor has removed its directory: only the record is left."""
         return spec.auto_remove and not os.path.isdir(self._store.container_dir(spec.id))
 
-    def rows(self, *, running_only: bool) -> tuple[ContainerRow, ...]:
-        """Containers newest first, as ``ps`` lists them."""
-        rows = []
+    def known(self) -> Iterator[tuple[ContainerSpec, RunState]]:
+        """All containers, newest first, with what became of them."""
         for spec in self._store.containers():
             if self._is_gone(spec):
                 self._store.remove_container(spec.id, volumes=True)
-                continue
-            state = self.state(spec)
-            if running_only and not state.alive:
-                continue
-            rows.append(
-                ContainerRow(
-                    id=spec.id,
-                    image=self._shown_image(spec),
-                    command=rules.shown_command(spec.argv),
-                    created=_when(spec.created),
-                    state=state.status,
-                    exit_code=state.exit_code,
-                    started=_when(state.started) if state.started else None,
-                    finished=_when(state.finished) if state.finished else None,
-                    ports=ports_text(spec, state),
-                    name=spec.name,
-                    labels=spec.labels,
-                    network=",".join(networks_of(spec)),
-                )
-            )
-        return tuple(rows)
+            else:
+                yield spec, self.state(spec)
 
-    def _shown_image(self, spec: ContainerSpec) -> str:
+    def shown_image(self, spec: ContainerSpec) -> str:
         """The name the user gave, or the short id once that name means another image (as docker shows it)."""
         from contextkernel.errors import ImageNotFound
 
@@ -309,6 +287,28 @@ class Containers(ContainerChanges):
         except (ImageNotFound, InvalidInput):  # gone, or by now a prefix of several ids
             same = False
         return spec.image if same else spec.image_id.short
+
+    def written(self, spec: ContainerSpec) -> int:
+        """Bytes of the files that the container has written."""
+        upper = os.path.join(self._store.container_dir(spec.id), "upper")
+        try:
+            return measure(upper)
+        except PermissionError:  # files of the container's other users
+            return self._worker().measure([upper])[0]
+
+    def processes(self, spec: ContainerSpec) -> tuple[int, ...]:
+        """Its processes as the host sees them, parents before children.
+
+        Raises:
+            Conflict: it does not run.
+        """
+        process = self.connect(spec)
+        if process is None or self.state(spec).status == "restarting":
+            raise Conflict(f"container {spec.name!r} does not run", hint="ps -a shows what became of it")
+        try:
+            return process.processes()
+        finally:
+            process.close()
 
     def stop(self, spec: ContainerSpec, timeout: int | None = None, signal: str | None = None) -> None:
         """Send the stop signal, and SIGKILL after ``timeout`` seconds (default: the container's; negative: never).
@@ -444,7 +444,3 @@ def _check_life(spec: ContainerSpec) -> None:
             hint="leave one of the two out",
         )
     log_options.check(spec.life.logs)
-
-
-def _when(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)

@@ -1,22 +1,43 @@
 """The launch plan as an OCI runtime-spec document (config.md, config-linux.md, v1.2). Pure.
 
-It is what another runtime would be given for the same container; annotations say where this host or engine differs.
+It is what another runtime is given for the same container; annotations say where this host or engine differs.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from contextkernel.runtime import operations as op
+from contextkernel.runtime.oci import (
+    Box,
+    Capabilities,
+    DeviceNode,
+    DeviceRule,
+    IdMapping,
+    Linux,
+    LinuxResources,
+    Mount,
+    Namespace,
+    Process,
+    Rlimit,
+    Root,
+    RuntimeDocument,
+    Seccomp,
+    User,
+)
+from contextkernel.runtime.oci_seccomp import oci_seccomp
 from contextkernel.runtime.plan import plan_operations
 from contextkernel.runtime.plan_security import (
-    CAPABILITIES,
-    READONLY_PATHS,
+    container_capabilities,
+    filtered,
     fresh_sysfs,
     masked_paths,
     plan_namespaces,
+    readonly_paths,
+    unconfined,
 )
 
 if TYPE_CHECKING:
@@ -26,91 +47,12 @@ if TYPE_CHECKING:
     from contextkernel.model.ids import IdMap, IdRange
     from contextkernel.runtime.facts import HostFacts
     from contextkernel.runtime.operations import Operation
+    from contextkernel.runtime.users import Identity
 
+VERSION = "1.2.0"
 _ANNOTATION = "org.contextkernel."
-
-
-class User(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """``process.user``; ``username`` is what was asked for, the ids are resolved in the image at launch."""
-
-    uid: int = 0
-    gid: int = 0
-    umask: int = 0o022
-    username: str = ""
-
-
-class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """``process.capabilities``."""
-
-    bounding: tuple[str, ...]
-    effective: tuple[str, ...]
-    permitted: tuple[str, ...]
-
-
-class ProcessDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``process``."""
-
-    terminal: bool = False
-    user: User
-    args: tuple[str, ...]
-    env: tuple[str, ...]
-    cwd: str
-    capabilities: Capabilities
-    no_new_privileges: bool = False
-
-
-class Root(msgspec.Struct, frozen=True, kw_only=True):
-    """``root``; ``path`` is where the layers come together."""
-
-    path: str
-    readonly: bool
-
-
-class Mount(msgspec.Struct, frozen=True, kw_only=True):
-    """One of ``mounts``."""
-
-    destination: str
-    type: str
-    source: str
-    options: tuple[str, ...]
-
-
-class IdMapping(msgspec.Struct, frozen=True, kw_only=True):
-    """One of ``linux.uidMappings`` and ``linux.gidMappings``."""
-
-    container_id: int = msgspec.field(name="containerID")
-    host_id: int = msgspec.field(name="hostID")
-    size: int
-
-
-class Namespace(msgspec.Struct, frozen=True):
-    """One of ``linux.namespaces``."""
-
-    type: str
-
-
-class Linux(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``linux``."""
-
-    namespaces: tuple[Namespace, ...]
-    uid_mappings: tuple[IdMapping, ...] = ()
-    gid_mappings: tuple[IdMapping, ...] = ()
-    sysctl: dict[str, str] = {}
-    rootfs_propagation: str = "private"
-    masked_paths: tuple[str, ...]
-    readonly_paths: tuple[str, ...]
-
-
-class RuntimeDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``config.json`` of the OCI runtime specification."""
-
-    oci_version: str = "1.2.0"
-    process: ProcessDocument
-    root: Root
-    hostname: str
-    mounts: tuple[Mount, ...]
-    linux: Linux
-    annotations: dict[str, str]
+_NO_LIMIT = (1 << 64) - 1
+_STANDARD = ("nosuid", "noexec", "nodev")
 
 
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,54 +62,112 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[Operation, ...]
 
 
-def make_plan(request: LaunchRequest, facts: HostFacts, idmap: IdMap) -> LaunchPlan:
+def make_plan(
+    request: LaunchRequest,
+    facts: HostFacts,
+    idmap: IdMap,
+    *,
+    identity: Identity | None = None,
+    nodes: Sequence[DeviceNode] = (),
+) -> LaunchPlan:
     """Everything that launching ``request`` will do.
 
     Args:
         request: what to start.
         facts: what this host allows.
         idmap: the ids containers have.
+        identity: the user, resolved in the image; ``None``: what can be told without the image.
+        nodes: devices of the host that the container gets besides the standard ones.
 
     Raises:
-        InvalidInput: a mount that is not possible.
+        InvalidInput: a mount that is not possible, a seccomp profile that is not right.
     """
     operations = plan_operations(request, facts)
-    return LaunchPlan(document=_document(request, facts, idmap, operations), operations=operations)
+    document = make_document(request, facts, idmap, operations, identity=identity, nodes=nodes)
+    return LaunchPlan(document=document, operations=operations)
 
 
-def _document(
-    request: LaunchRequest, facts: HostFacts, idmap: IdMap, operations: Sequence[Operation]
+def make_document(
+    request: LaunchRequest,
+    facts: HostFacts,
+    idmap: IdMap,
+    operations: Sequence[Operation],
+    *,
+    identity: Identity | None = None,
+    nodes: Sequence[DeviceNode] = (),
 ) -> RuntimeDocument:
-    user = request.user.partition(":")
-    numeric = user[0].isdigit() and (not user[2] or user[2].isdigit())
-    root_user = user[0] in ("", "0", "root") or request.fake_ids
-    own = CAPABILITIES if root_user else ()
+    """The document alone; arguments as for :func:`make_plan`."""
+    user = _user(request, identity)
+    bounding = container_capabilities(request)
+    own = bounding if user.uid == 0 and (user.username in ("", "0", "root") or request.fake_ids) else ()
     environment = next(step.env for step in operations if isinstance(step, op.Exec))
+    size = request.terminal
     return RuntimeDocument(
-        process=ProcessDocument(
-            user=User(
-                uid=int(user[0]) if numeric and not request.fake_ids else 0,
-                gid=int(user[2] or 0) if numeric and not request.fake_ids else 0,
-                username=request.user,
-            ),
+        oci_version=VERSION,
+        process=Process(
+            terminal=size is not None,
+            console_size=Box(size.rows, size.columns) if size is not None and size.rows else None,
+            user=user,
             args=request.argv,
             env=environment,
             cwd=request.working_dir,
-            capabilities=Capabilities(bounding=CAPABILITIES, effective=own, permitted=own),
+            capabilities=Capabilities(bounding=bounding, effective=own, permitted=own),
+            rlimits=tuple(_rlimit(step) for step in operations if isinstance(step, op.SetLimit)),
+            no_new_privileges=request.security.no_new_privileges,
+            apparmor_profile=request.security.apparmor,
         ),
         root=Root(path=request.upper, readonly=request.read_only),
-        hostname=request.hostname,
-        mounts=tuple(_mounts(operations)),
+        hostname="" if request.security.uts == "host" else request.hostname,
+        mounts=tuple(_mounts(operations, generated_directory(request))),
         linux=Linux(
             namespaces=tuple(_namespaces(request, facts, idmap)),
             uid_mappings=_mappings(idmap.uids),
             gid_mappings=_mappings(idmap.gids),
+            devices=tuple(nodes),
+            resources=LinuxResources(devices=tuple(_device_rules(request, nodes))),
             sysctl={step.name.replace("/", "."): step.value for step in operations if isinstance(step, op.SetSysctl)},
+            seccomp=_seccomp(request, bounding),
+            rootfs_propagation="private",
             masked_paths=masked_paths(request, facts),
-            readonly_paths=READONLY_PATHS,
+            readonly_paths=readonly_paths(request),
         ),
-        annotations=_annotations(request, facts),
+        annotations={**_annotations(request, facts), **request.security.annotations},
     )
+
+
+def generated_directory(request: LaunchRequest) -> str:
+    """Where another runtime finds what is generated for the container: the bundle, beside its writable directory."""
+    return os.path.join(os.path.dirname(request.upper), "bundle")
+
+
+def _user(request: LaunchRequest, identity: Identity | None) -> User:
+    if request.fake_ids:
+        return User(uid=0, gid=0, umask=0o022, username=request.user)
+    if identity is not None:
+        more = tuple(dict.fromkeys((identity.gid, *identity.groups)))
+        return User(uid=identity.uid, gid=identity.gid, umask=0o022, additional_gids=more)
+    name, _, group = request.user.partition(":")
+    known = (not name or name.isdigit()) and (not group or group.isdigit())
+    return User(
+        uid=int(name or 0) if known else 0,
+        gid=int(group or 0) if known else 0,
+        umask=0o022,
+        username="" if known else request.user,
+    )
+
+
+def _rlimit(step: op.SetLimit) -> Rlimit:
+    hard, soft = (_NO_LIMIT if value < 0 else value for value in (step.hard, step.soft))
+    return Rlimit(f"RLIMIT_{step.name.upper()}", hard, soft)
+
+
+def _seccomp(request: LaunchRequest, bounding: tuple[str, ...]) -> Seccomp | None:
+    if not filtered(request):
+        return None
+    profile = request.security.seccomp
+    system = os.uname()
+    major, minor = (int("".join(filter(str.isdigit, part)) or 0) for part in system.release.split(".")[:2])
+    return oci_seccomp("" if profile == "builtin" else profile, frozenset(bounding), system.machine, (major, minor))
 
 
 def _mappings(ranges: Sequence[IdRange]) -> tuple[IdMapping, ...]:
@@ -178,17 +178,34 @@ def _namespaces(request: LaunchRequest, facts: HostFacts, idmap: IdMap) -> Itera
     if not idmap.identity:
         yield Namespace("user")
     chosen = plan_namespaces(request, facts)
+    joined: dict[str, str] = {join.kind: f"/proc/{join.pid}/ns/{join.kind}" for join in request.joins}
     for name in ("mount", "pid", "uts", "ipc", "cgroup", "network"):
-        if getattr(chosen, name):
-            yield Namespace(name)
+        if name in joined or getattr(chosen, name):
+            yield Namespace(name, joined.get(name, ""))
 
 
-def _mounts(operations: Sequence[Operation]) -> Iterator[Mount]:
-    standard = ("nosuid", "noexec", "nodev")
+def _device_rules(request: LaunchRequest, nodes: Sequence[DeviceNode]) -> Iterator[DeviceRule]:
+    """Docker's: nothing, then what is asked for; a runtime adds its standard devices by itself."""
+    if unconfined(request):
+        yield DeviceRule(allow=True, access="rwm")
+        return
+    yield DeviceRule(allow=False, access="rwm")
+    permissions = {device.target: device.permissions for device in request.security.devices}
+    for node in nodes:
+        places = (target for target in permissions if node.path == target or node.path.startswith(f"{target}/"))
+        access = permissions.get(next(places, ""), "rwm")
+        yield DeviceRule(allow=True, type=node.type, major=node.major, minor=node.minor, access=access)
+    for rule in request.security.device_rules:
+        kind, numbers, access = rule.split(" ")
+        major, minor = (None if word == "*" else int(word) for word in numbers.split(":"))
+        yield DeviceRule(allow=True, type=kind, major=major, minor=minor, access=access)
+
+
+def _mounts(operations: Sequence[Operation], generated: str) -> Iterator[Mount]:
     for step in operations:
         match step:
             case op.MountProc(target):
-                yield Mount(destination=target, type="proc", source="proc", options=standard)
+                yield Mount(destination=target, type="proc", source="proc", options=_STANDARD)
             case op.BindProc(target):
                 yield Mount(destination=target, type="bind", source="/proc", options=("rbind",))
             case op.MountTmpfs(target, flags, options):
@@ -198,15 +215,19 @@ def _mounts(operations: Sequence[Operation]) -> Iterator[Mount]:
                 words = ("nosuid", "noexec", *options.split(","))
                 yield Mount(destination=target, type="devpts", source="devpts", options=words)
             case op.MountMqueue(target):
-                yield Mount(destination=target, type="mqueue", source="mqueue", options=standard)
-            case op.MountSysfs(target):
-                yield Mount(destination=target, type="sysfs", source="sysfs", options=(*standard, "ro"))
-            case op.BindSysfs(target):
-                yield Mount(destination=target, type="bind", source="/sys", options=("rbind", "rro"))
+                yield Mount(destination=target, type="mqueue", source="mqueue", options=_STANDARD)
+            case op.MountSysfs(target, read_only):
+                words = (*_STANDARD, *(["ro"] if read_only else []))
+                yield Mount(destination=target, type="sysfs", source="sysfs", options=words)
+            case op.BindSysfs(target, read_only):
+                words = ("rbind", *(["rro"] if read_only else []))
+                yield Mount(destination=target, type="bind", source="/sys", options=words)
             case op.MountCgroup(target):
-                yield Mount(destination=target, type="cgroup2", source="cgroup", options=("ro", *standard))
-            case op.HostsFile(target):
-                yield Mount(destination=target, type="bind", source="(generated)", options=("rbind", "rprivate"))
+                yield Mount(destination=target, type="cgroup", source="cgroup", options=("ro", *_STANDARD))
+            case op.HostsFile(target, _, read_only):
+                words = ("rbind", "rprivate", *(["ro"] if read_only else []))
+                source = os.path.join(generated, os.path.basename(target))
+                yield Mount(destination=target, type="bind", source=source, options=words)
             case op.BindMount(source, target, read_only, nodev):
                 words = ("rbind", "rprivate", *(["rro"] if read_only else []), *(["nodev"] if nodev else []))
                 yield Mount(destination=target, type="bind", source=source, options=words)
@@ -216,7 +237,7 @@ def _mounts(operations: Sequence[Operation]) -> Iterator[Mount]:
 
 def _annotations(request: LaunchRequest, facts: HostFacts) -> dict[str, str]:
     """Where this host, or this engine, gives something else than the document's reader would expect."""
-    notes = {"seccomp": "docker's default policy", "devices": "only those in /dev can be opened (nodev elsewhere)"}
+    notes = {} if unconfined(request) else {"devices": "only those in /dev can be opened (nodev elsewhere)"}
     if facts.cgroup == "none":
         notes["cgroup"] = "no view mounted: the host does not have cgroup version 2 alone"
     if facts.proc == "bind":
@@ -225,6 +246,8 @@ def _annotations(request: LaunchRequest, facts: HostFacts) -> dict[str, str]:
         notes["sysfs"] = "the host's, read-only: a new one is refused without a network namespace of its own"
     if not facts.setgroups:
         notes["groups"] = "a single id is mapped: supplementary groups cannot be set"
+    if any(join.kind == "ipc" for join in request.joins):
+        notes["shm"] = "the shared memory is the other container's"
     if request.fake_ids:
         notes["ids"] = "a single id is mapped: changes of owner and user succeed without effect"
         if request.user:

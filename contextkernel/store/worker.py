@@ -112,6 +112,10 @@ class Worker:
                 export_tree(job.request, descriptor, ids, check)
             case messages.Remove():
                 remove(job.paths)
+            case messages.Measure():
+                from contextkernel.store.measuring import measure
+
+                return tuple(str(measure(path)) for path in job.paths)
             case messages.Adopt():
                 return adopt(job.source, job.directory, ids, check)
         return ()

@@ -82,6 +82,11 @@ class LayerWorkerClient:
         if paths:
             self._call(lambda job: messages.Remove(id=job, paths=tuple(os.path.abspath(path) for path in paths)))
 
+    def measure(self, paths: Sequence[str]) -> tuple[int, ...]:
+        """See ports.LayerWorker."""
+        done = self._call(lambda job: messages.Measure(id=job, paths=tuple(paths)))
+        return tuple(int(note) for note in done.notes)
+
     def adopt(self, source: str, directory: str) -> LayerFacts:
         """See ports.LayerWorker."""
         return self._facts(lambda job: messages.Adopt(id=job, source=source, directory=directory))

@@ -99,6 +99,13 @@ class Remove(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     paths: tuple[str, ...]
 
 
+class Measure(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.measure; the notes of the answer are the numbers."""
+
+    id: int
+    paths: tuple[str, ...]
+
+
 class Adopt(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """ports.LayerWorker.adopt."""
 
@@ -113,7 +120,7 @@ class Cancel(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     id: int
 
 
-Job = Commit | Unpack | Copy | MakeDir | Populate | WriteTar | ExportTar | ExportTree | Remove | Adopt
+Job = Commit | Unpack | Copy | MakeDir | Populate | WriteTar | ExportTar | ExportTree | Remove | Measure | Adopt
 Request = Start | Job | Cancel
 
 
@@ -298,6 +305,7 @@ class Channel:
 
 __all__ = [
     "Adopt", "Answer", "Cancel", "Cancelled", "Channel", "Commit", "Copy", "Done", "ExportTar", "ExportTree",
-    "Failed", "Job", "MakeDir", "Populate", "Problem", "Ready", "Remove", "Request", "Start", "Unpack", "WriteTar",
+    "Failed", "Job", "MakeDir", "Measure", "Populate", "Problem", "Ready", "Remove", "Request", "Start", "Unpack",
+    "WriteTar",
     "to_error", "to_problem",
 ]  # fmt: skip

@@ -31,6 +31,7 @@ from contextkernel.model.platform import Platform
 from contextkernel.model.ports import Process, Reporter
 from contextkernel.model.reference import ImageRef
 from contextkernel.store.extras import Extras
+from contextkernel.store.measuring import measure
 from contextkernel.store.step_notes import StepDocument, StepNote, StepPlace
 from contextkernel.store.steps import StepRecord
 
@@ -395,6 +396,10 @@ class TreeWorker:
         """See ``ports.LayerWorker``."""
         for path in paths:
             shutil.rmtree(path, ignore_errors=True)
+
+    def measure(self, paths: Sequence[str]) -> tuple[int, ...]:
+        """See ports.LayerWorker."""
+        return tuple(measure(path) for path in paths)
 
     def adopt(self, source: str, directory: str) -> LayerFacts:
         """See ``ports.LayerWorker``."""

@@ -405,9 +405,10 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords, FakeVolumes):
         latest: bool = False,
         limit: int | None = None,
         filters: Mapping[str, Sequence[str]] | None = None,
+        size: bool = False,
     ) -> tuple[ContainerRow, ...]:
         """The rows: running ones, or all; filters by ``status`` and ``name`` only."""
-        self._note("containers", all=all, latest=latest, limit=limit, filters=dict(filters or {}))
+        self._note("containers", all=all, latest=latest, limit=limit, filters=dict(filters or {}), size=size)
         filters = filters or {}
         everything = all or latest or limit is not None or "status" in filters
         rows = [row for row in self.container_rows if everything or row.state == "running"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
+from contextkernel.errors import NameInUse
 from contextkernel.model.engine_events import EngineEvent, includes
+from contextkernel.model.results import ProcessTable, Pruned
 from contextkernel.testing.samples import GREET, WEB
 
 if TYPE_CHECKING:
     from contextkernel.engine.asked import CreateKeywords
+    from contextkernel.engine.lifecycle import UpdateKeywords
     from contextkernel.engine.moments import Moment
     from contextkernel.model.ports import Reporter
     from contextkernel.model.results import ContainerRow, ImageRow
@@ -44,13 +47,14 @@ def plain(wanted: CreateKeywords) -> dict[str, Any]:
 
 
 class FakeLife:
-    """Has the methods of :class:`contextkernel.engine.happenings.Happenings`.
+    """Has the methods of ``Happenings``, ``Lifecycle`` and ``Creation`` in ``contextkernel.engine``.
 
     Attributes:
         events_known: what :meth:`events` tells.
     """
 
     events_known: tuple[EngineEvent, ...] = engine_events()
+    container_rows: tuple[ContainerRow, ...]
 
     def _note(self, method: str, **arguments: Any) -> None:
         raise NotImplementedError
@@ -101,3 +105,50 @@ class FakeLife:
         """:attr:`events_known`, filtered; never waits."""
         self._note("events", since=since, until=until, filters=dict(filters or {}))
         return iter([event for event in self.events_known if includes(event, filters or {})])
+
+    def restart(self, container: str, *, timeout: int | None = None, signal: str | None = None) -> None:
+        """Check that the container is there."""
+        self._note("restart", container=container, timeout=timeout, signal=signal)
+        self._container(container)
+
+    def rename(self, container: str, name: str) -> None:
+        """Check that the container is there, and the name free."""
+        self._note("rename", container=container, name=name)
+        row = self._container(container)
+        if any(other.name == name for other in self.container_rows):
+            raise NameInUse(f'the container name "/{name}" is already in use by container "{row.id}"')
+
+    def update(self, container: str, **wanted: Unpack[UpdateKeywords]) -> tuple[str, ...]:
+        """Check that the container is there."""
+        self._note("update", container=container, **wanted)
+        self._container(container)
+        return ()
+
+    def top(self, container: str, ps_args: str | Sequence[str] = ()) -> ProcessTable:
+        """Two processes."""
+        self._note("top", container=container, ps_args=ps_args)
+        self._container(container)
+        return ProcessTable(titles=("UID", "PID", "CMD"), processes=(("root", "41", "sh"), ("bob", "42", "sleep 9")))
+
+    def ports(self, container: str) -> dict[str, list[dict[str, str]] | None]:
+        """Two published ones, and one that is not."""
+        self._note("ports", container=container)
+        self._container(container)
+        return {
+            "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],  # noqa: S104
+            "9/udp": [{"HostIp": "127.0.0.1", "HostPort": "9"}],
+            "443/tcp": None,
+        }
+
+    def prune_containers(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Take the rows away that do not run."""
+        self._note("prune_containers", filters=dict(filters or {}))
+        gone = [row for row in self.container_rows if row.state != "running"]
+        self.container_rows = tuple(row for row in self.container_rows if row.state == "running")
+        return Pruned(removed=tuple(row.id for row in gone), size=sum(row.size for row in gone))
+
+    def container_sizes(self, container: str) -> tuple[int, int]:
+        """The row's size, and a hundred more."""
+        self._note("container_sizes", container=container)
+        row = self._container(container)
+        return row.size, row.size + 100

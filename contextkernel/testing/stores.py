@@ -25,6 +25,7 @@ from contextkernel.model.oci import History, ImageConfig, RootFS, RunConfig
 from contextkernel.model.ports import LayerWorker
 from contextkernel.model.reference import ImageRef
 from contextkernel.store import Store
+from contextkernel.store.measuring import measure
 
 
 @contextmanager
@@ -141,6 +142,10 @@ class InProcessLayerWorker:
         """See ports.LayerWorker."""
         for path in paths:
             shutil.rmtree(path, ignore_errors=True)
+
+    def measure(self, paths: Sequence[str]) -> tuple[int, ...]:
+        """See ports.LayerWorker."""
+        return tuple(measure(path) for path in paths)
 
     def adopt(self, source: str, directory: str) -> LayerFacts:
         """See ports.LayerWorker."""

@@ -99,13 +99,6 @@ def ours(spec: ContainerSpec, state: RunState) -> dict[str, Any]:
     }
 
 
-def networks_of(spec: ContainerSpec) -> tuple[str, ...]:
-    """Names of the networks a container is connected to when it runs; the column NETWORKS of ``ps``."""
-    if spec.network in ("none", "host"):
-        return (spec.network,)
-    return tuple(one.network for one in spec.networking.joins)
-
-
 def ports(spec: ContainerSpec, bound: Iterable[BoundPort]) -> dict[str, list[dict[str, str]] | None]:
     """``NetworkSettings.Ports``: published ports with their addresses, exposed ones without."""
     found: dict[str, list[dict[str, str]] | None] = {}
@@ -116,45 +109,6 @@ def ports(spec: ContainerSpec, bound: Iterable[BoundPort]) -> dict[str, list[dic
     for port in spec.networking.exposed:
         found.setdefault(port, None)
     return {port: found[port] for port in sorted(found)}
-
-
-def ports_text(spec: ContainerSpec, state: RunState) -> str:
-    """The column PORTS of ``ps``: published and exposed ports, those that follow each other as a range.
-
-    Source of the form: docker/cli, cli/command/formatter/container.go, DisplayablePorts.
-    """
-    if not state.alive:
-        return ""
-    bound = state.network.ports
-    published = {(one.container_port, one.protocol) for one in bound}
-    known = [(one.container_port, one.host_ip, one.host_port, str(one.protocol)) for one in bound]
-    for text in spec.networking.exposed:
-        port, _, protocol = text.partition("/")
-        if (int(port), protocol or "tcp") not in published:
-            known.append((int(port), "", 0, protocol or "tcp"))
-    shown: list[str] = []
-    moved: list[str] = []  # published under another number
-    groups: dict[tuple[str, str], tuple[int, int]] = {}
-    for inside, address, outside, protocol in sorted(known):
-        if address and outside != inside:
-            moved.append(f"{_place(address)}:{outside}->{inside}/{protocol}")
-            continue
-        first, last = groups.get((address, protocol), (inside, inside - 1))
-        if inside > last + 1:
-            shown.append(_group(address, protocol, first, last))
-            first = inside
-        groups[address, protocol] = (first, inside)
-    shown += [_group(address, protocol, *group) for (address, protocol), group in groups.items()]
-    return ", ".join([*shown, *moved])
-
-
-def _place(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
-
-
-def _group(address: str, protocol: str, first: int, last: int) -> str:
-    run = str(first) if first == last else f"{first}-{last}"
-    return f"{_place(address)}:{run}->{run}/{protocol}" if address else f"{run}/{protocol}"
 
 
 def _endpoint(one: Endpoint | None, joining: Joining | None) -> dict[str, Any]:

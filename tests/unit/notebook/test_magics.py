@@ -113,6 +113,20 @@ def test_a_detached_container_is_its_id(cells):
     assert shown.bundle is None
 
 
+def test_published_ports_of_a_detached_container_are_links(cells, monkeypatch):
+    from contextkernel.notebook import published
+
+    monkeypatch.setattr(published, "answers", lambda _host, port: port == 8080)
+    monkeypatch.setattr(published, "server_base", lambda: None)
+    monkeypatch.setattr(cells.shell, "kernel", object(), raising=False)
+    shown = cells("%container run -d greet")
+    assert shown.out.startswith("5b6c7d8e9f0a")
+    waiting, ready = shown.displays
+    assert "waiting" in waiting["data"]["text/plain"]
+    assert ready["data"]["text/plain"].splitlines()[-1] == "80/tcp  http://localhost:8080/  ready"
+    assert ready["update"]
+
+
 def test_the_cell_is_standard_input_taken_literally(cells):
     cells("name = 'python'")
     cells("%%container run greet sh\necho $name {name} `pwd`\n")

@@ -273,10 +273,10 @@ def test_document_says_what_is_missing():
     single = IdMap((IdRange(0, 1000, 1),), (IdRange(0, 1000, 1),))
     plan = make_plan(changed(fake_ids=True), facts, single)
     notes = {name.removeprefix("org.contextkernel.") for name in plan.document.annotations}
-    assert notes == {"seccomp", "devices", "cgroup", "proc", "sysfs", "groups", "ids", "user"}
+    assert notes == {"devices", "cgroup", "proc", "sysfs", "groups", "ids", "user"}
     assert "pid" not in [space.type for space in plan.document.linux.namespaces]
     plain = make_plan(changed(user=""), FACTS, IdMap())
-    assert {name.removeprefix("org.contextkernel.") for name in plain.document.annotations} == {"seccomp", "devices"}
+    assert {name.removeprefix("org.contextkernel.") for name in plain.document.annotations} == {"devices"}
     assert plain.document.process.capabilities.effective == CAPABILITIES
 
 

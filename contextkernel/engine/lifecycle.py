@@ -1,0 +1,141 @@
+"""Verbs that change containers, and look into those that run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from contextkernel.engine.viewing import ContainerViews
+from contextkernel.errors import ContainerNotFound, ContainerRunning, InvalidInput
+
+if TYPE_CHECKING:
+    from contextkernel.model.life import RestartPolicy
+    from contextkernel.model.results import ContainerRow, ProcessTable, Pruned
+
+
+class UpdateKeywords(TypedDict, total=False):
+    """What :meth:`Lifecycle.update` can change.
+
+    * ``restart_policy``: see :class:`contextkernel.engine.asked.life.LifeKeywords`.
+    """
+
+    restart_policy: str | RestartPolicy | Mapping[str, Any]
+
+
+class Lifecycle(ContainerViews):
+    """The course of containers' lives."""
+
+    def restart(self, container: str, *, timeout: int | None = None, signal: str | None = None) -> None:
+        """Stop a container, if it runs, and start it again.
+
+        Args:
+            timeout: seconds from the signal to SIGKILL; default: the container's.
+            signal: to send first; default: the container's stop signal.
+
+        Raises:
+            LaunchFailed and its kinds: it cannot be started.
+        """
+        containers = self._containers
+        containers.restart(containers.find(container), timeout, signal)
+
+    def rename(self, container: str, name: str) -> None:
+        """Give a container another name.
+
+        Raises:
+            NameInUse: another has it. InvalidInput: it is no name, or the one it has.
+        """
+        containers = self._containers
+        containers.rename(containers.find(container), name)
+
+    def update(self, container: str, **wanted: Unpack[UpdateKeywords]) -> tuple[str, ...]:
+        """Change what a container was created with; it may run.
+
+        Args:
+            wanted: what is to be otherwise; the rest stays.
+
+        Returns:
+            Warnings.
+
+        Raises:
+            Conflict: the container cannot be changed so. InvalidInput: a value that cannot be.
+        """
+        from contextkernel.engine.asked.life import restart_from
+
+        containers = self._containers
+        spec = containers.find(container)
+        if "restart_policy" in wanted:
+            spec = containers.update_restart(spec, restart_from(wanted["restart_policy"]))
+        containers.tell(spec, "update")
+        return ()
+
+    def top(self, container: str, ps_args: str | Sequence[str] = ()) -> ProcessTable:
+        """The processes of a container.
+
+        Args:
+            ps_args: options of ps (``-ef``, ``aux``, ``-l``, ``-o pid,user,cmd``).
+
+        Raises:
+            Conflict: it does not run. InvalidInput: options that are not known.
+        """
+        from contextkernel.runtime.processes import facts_of
+        from contextkernel.runtime.top import process_table
+
+        containers = self._containers
+        spec = containers.find(container)
+        options = (ps_args,) if isinstance(ps_args, str) else tuple(ps_args)
+        process_table((), options)  # options that are none are told first
+        found = process_table(tuple(facts_of(containers.processes(spec))), options)
+        containers.tell(spec, "top")
+        return found
+
+    def ports(self, container: str) -> dict[str, list[dict[str, str]] | None]:
+        """Published ports of a container: docker's ``NetworkSettings.Ports``, empty while it does not run."""
+        document = self._inspect_container(self._containers.find(container))
+        return dict(document["NetworkSettings"].get("Ports") or {})
+
+    def prune_containers(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove the containers that do not run.
+
+        Args:
+            filters: ``until`` (created before), ``label`` and ``label!`` (``KEY`` or ``KEY=VALUE``).
+
+        Raises:
+            InvalidInput: a filter that is none.
+        """
+        from contextkernel.engine.moments import nanoseconds
+        from contextkernel.model.results import Pruned
+
+        filters = dict(filters or {})
+        unknown = sorted(set(filters) - {"until", "label", "label!"})
+        if unknown:
+            raise InvalidInput(f"invalid filter {unknown[0]!r}", hint="one of until, label, label!")
+        moments = filters.get("until", ())
+        if len(moments) > 1:
+            raise InvalidInput("more than one until filter specified", hint="one moment is enough")
+        until = nanoseconds(moments[0]) if moments else None
+        containers, removed, size = self._containers, [], 0
+        for row in self.containers(all=True, size=True):
+            if row.state in ("running", "paused", "restarting") or not _chosen(row, filters):
+                continue
+            spec = containers.find(row.id)
+            if until is not None and spec.created > until:
+                continue
+            try:
+                containers.remove(spec)
+            except (ContainerNotFound, ContainerRunning):  # it went, or started, in the meantime
+                continue
+            removed.append(row.id)
+            size += row.size
+        return Pruned(removed=tuple(removed), size=size)
+
+
+def _chosen(row: ContainerRow, filters: Mapping[str, Sequence[str]]) -> bool:
+    """Docker's rule (moby, daemon/prune.go): all labels, and none of those that must not be."""
+    return all(_labelled(row, text) for text in filters.get("label", ())) and not any(
+        _labelled(row, text) for text in filters.get("label!", ())
+    )
+
+
+def _labelled(row: ContainerRow, text: str) -> bool:
+    key, equals, value = text.partition("=")
+    return key in row.labels and (not equals or row.labels[key] == value)

@@ -1,0 +1,1 @@
+"""Command lines given to docker and to contextkernel, and what each of them did."""
