@@ -53,3 +53,15 @@ def tree_size(path: str) -> int:
                 links.add((facts.st_dev, facts.st_ino))
                 total += facts.st_size
     return total
+
+
+def image_shares(database: Database) -> dict[str, tuple[int, int]]:
+    """For each image: bytes of layers that another image has too, and bytes of those that are its alone."""
+    rows = database.all(
+        "SELECT image, sum(CASE WHEN others > 1 THEN size ELSE 0 END), sum(CASE WHEN others > 1 THEN 0 ELSE size END)"
+        " FROM (SELECT DISTINCT image, diff_id FROM image_layers)"
+        " JOIN layers USING (diff_id)"
+        " JOIN (SELECT diff_id, count(DISTINCT image) AS others FROM image_layers GROUP BY diff_id) USING (diff_id)"
+        " GROUP BY image"
+    )
+    return {image: (shared, unique) for image, shared, unique in rows}
