@@ -129,7 +129,7 @@ def from_python(count: int, network: str) -> dict[str, float]:
             return lambda: [act(name) for name in names] and None
 
         timed("start, one command line each", start)
-        timed("list", lambda: engine.containers())
+        timed("list", engine.containers)
         timed("exec, one command line each", entered)
         timed("stop, one command line", each(engine.stop))
         timed("remove, one command line", each(engine.remove_container))

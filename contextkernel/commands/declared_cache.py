@@ -80,11 +80,4 @@ CACHES = (
         maximum=0,
         verb="verbs_cache:usage",
     ),
-    Command(
-        path=("system", "df"),
-        summary="Show what takes how much room",
-        options=(FORMAT,),
-        maximum=0,
-        verb="verbs_cache:disk_usage",
-    ),
 )

@@ -57,11 +57,6 @@ def usage(call: Call) -> Outcome:
     return Outcome(value=Text(_rows(call.parsed, rows) + summary(rows)))
 
 
-def disk_usage(call: Call) -> Outcome:
-    """What takes how much room."""
-    return shown(call, Table("usage", call.engine.disk_usage()))
-
-
 def _rows(parsed: Parsed, rows: tuple[CacheRow, ...]) -> str:
     return verbose(rows, utc_now()) if parsed.flag("verbose") else table_text(Table("cache", rows))
 

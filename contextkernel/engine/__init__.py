@@ -16,13 +16,14 @@ from contextkernel.engine.images import Images
 from contextkernel.engine.lifecycle import Lifecycle
 from contextkernel.engine.records import Records
 from contextkernel.engine.system import System
+from contextkernel.engine.usage import Usage
 from contextkernel.engine.volumes import Volumes
 
 __all__ = ["Engine"]
 
 
 class Engine(
-    ContainerVerbs, Builds, Caches, Checks, Debugging, Happenings, Images, Lifecycle, Records, System, Volumes
+    Usage, ContainerVerbs, Builds, Caches, Checks, Debugging, Happenings, Images, Lifecycle, Records, System, Volumes
 ):
     """Build, run and look into images, in one store.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from contextkernel.engine.composition import Composition
 
 if TYPE_CHECKING:
-    from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow, UsageRow
+    from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow
 
 LIMIT_VARIABLE = "CONTEXTKERNEL_BUILD_CACHE"
 """Environment variable: how large the build cache may become (``20GB``); ``0`` for no limit."""
@@ -40,21 +40,6 @@ class Caches(Composition):
         pruned = self._prune(wanted, limits, all=all, mounts=self._mount_rows())
         self._empty_trash()
         return pruned
-
-    def disk_usage(self) -> tuple[UsageRow, ...]:
-        """What images, containers, volumes and the build cache take; docker's lines of ``system df``."""
-        from contextkernel.model.cache import UsageRow
-
-        rows = self.build_cache()
-        private = [row for row in rows if not row.shared]
-        cache = UsageRow(
-            type="Build Cache",
-            total=len(rows),
-            active=sum(not row.reclaimable for row in rows),
-            size=sum(row.size for row in private),
-            reclaimable=sum(row.size for row in private if row.reclaimable),
-        )
-        return (*self._store.usage(), UsageRow(type="Local Volumes", total=0, active=0, size=0, reclaimable=0), cache)
 
     def _mount_rows(self) -> tuple[CacheRow, ...]:
         """The directories of ``RUN --mount=type=cache``."""

@@ -450,6 +450,12 @@ class Store(ContainerRecords):
 
         return image_usage(self._database), container_usage(self._paths, self._database, recorded_running)
 
+    def image_shares(self) -> dict[str, tuple[int, int]]:
+        """For each image id: bytes it shares with other images, and bytes of its own."""
+        from contextkernel.store.usage import image_shares
+
+        return image_shares(self._database)
+
     def private_cache_size(self) -> int:
         """Bytes of layers that nothing but the build cache keeps."""
         return self._pruning.private_size()

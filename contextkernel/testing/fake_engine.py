@@ -18,7 +18,7 @@ from contextkernel.errors import (
     NotFound,
 )
 from contextkernel.model.build_inputs import StepOptions
-from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow, UsageRow
+from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepBroke, StepDone, StepStarted
 from contextkernel.model.explanation import KeyChange, StepExplanation
@@ -41,6 +41,7 @@ from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.fake_debug import FakeDebugging
 from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_records import FakeRecords
+from contextkernel.testing.fake_usage import FakeUsage
 from contextkernel.testing.fake_volumes import FakeVolumes
 from contextkernel.testing.samples import (
     BOZO,
@@ -73,7 +74,7 @@ def _same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords, FakeVolumes):
+class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords, FakeUsage, FakeVolumes):
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
     Attributes:
@@ -484,14 +485,6 @@ class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords, FakeVolumes):
         gone = tuple(row for row in self.build_cache(wanted) if row.reclaimable and (all or not row.shared))
         self.cache_rows = tuple(row for row in self.cache_rows if row not in gone)
         return CachePruned(rows=gone, freed=sum(row.size for row in gone if not row.shared))
-
-    def disk_usage(self) -> tuple[UsageRow, ...]:
-        """Two lines."""
-        self._note("disk_usage")
-        return (
-            UsageRow(type="Images", total=3, active=1, size=72_776_453, reclaimable=36_000_000),
-            UsageRow(type="Build Cache", total=2, active=0, size=5_000_000, reclaimable=5_000_000),
-        )
 
     def check_store(self, *, repair: bool = False) -> tuple[CheckFinding, ...]:
         """:attr:`findings`, repaired when asked to."""

@@ -9,7 +9,7 @@ import tarfile
 import pytest
 
 from contextkernel.commands.execute import execute
-from contextkernel.commands.outcome import Built, Document, Host, Nothing, Ran, Table, Text
+from contextkernel.commands.outcome import Built, Detached, Document, Host, Nothing, Ran, Table, Text
 from contextkernel.errors import (
     ContainerNotFound,
     ContextKernelError,
@@ -466,7 +466,7 @@ def test_run_writes_to_descriptors(do, engine, make_face):
 
 def test_run_detached_prints_the_id(do, engine, make_face):
     face = make_face(stdin=0, descriptors=(1, 2))
-    assert do("run -di greet", face=face).value == Text(f"{WEB}\n")
+    assert do("run -di greet", face=face).value == Detached(f"{WEB}\n", WEB)
     (call,) = asked(engine, "run")
     assert call == {"image": "greet", "detach": True}
 

@@ -1,0 +1,67 @@
+"""Verbs about the room that everything takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from contextkernel.engine.caches import Caches
+from contextkernel.engine.containers import ContainerVerbs
+from contextkernel.engine.images import Images
+from contextkernel.engine.volumes import Volumes
+
+if TYPE_CHECKING:
+    from contextkernel.model.cache import UsageRow
+    from contextkernel.model.usage import DiskUsage
+    from contextkernel.model.volumes import VolumeRow
+
+
+class Usage(ContainerVerbs, Caches, Images, Volumes):
+    """What takes how much room."""
+
+    def disk_usage(self) -> tuple[UsageRow, ...]:
+        """What images, containers, volumes and the build cache take; docker's lines of ``system df``."""
+        from contextkernel.model.cache import UsageRow
+
+        rows = self.build_cache()
+        private = [row for row in rows if not row.shared]
+        cache = UsageRow(
+            type="Build Cache",
+            total=len(rows),
+            active=sum(not row.reclaimable for row in rows),
+            size=sum(row.size for row in private),
+            reclaimable=sum(row.size for row in private if row.reclaimable),
+        )
+        found = self._sized_volumes()
+        volumes = UsageRow(
+            type="Local Volumes",
+            total=len(found),
+            active=sum(bool(row.containers) for row in found),
+            size=sum(row.size for row in found),
+            reclaimable=sum(row.size for row in found if not row.containers),
+        )
+        return (*self._store.usage(), volumes, cache)
+
+    def disk_usage_details(self) -> DiskUsage:
+        """The same, one by one; docker's ``system df -v``."""
+        from contextkernel.model.usage import DiskUsage, ImageUsage
+
+        shares = self._store.image_shares()
+        users = Counter(spec.image_id for spec in self._store.containers())
+        images = []
+        for row in self.images():
+            shared, unique = shares.get(str(row.id), (0, row.size))
+            images.append(ImageUsage(image=row, shared=shared, unique=unique, containers=users[row.id]))
+        return DiskUsage(
+            images=tuple(images),
+            containers=self.containers(all=True, size=True),
+            volumes=self._sized_volumes(),
+            cache=self.build_cache(),
+        )
+
+    def _sized_volumes(self) -> tuple[VolumeRow, ...]:
+        import msgspec
+
+        return tuple(
+            msgspec.structs.replace(row, size=self._store.volume_size(row.volume.name)) for row in self.volumes()
+        )

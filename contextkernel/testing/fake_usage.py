@@ -1,0 +1,44 @@
+"""The part of the fake engine that tells what takes how much room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contextkernel.model.cache import CacheRow, UsageRow
+from contextkernel.model.results import ContainerRow, ImageRow
+from contextkernel.model.usage import DiskUsage, ImageUsage
+from contextkernel.model.volumes import Volume, VolumeRow
+
+_MOMENT = 1_785_000_000 * 10**9
+
+
+class FakeUsage:
+    """Canned figures."""
+
+    image_rows: tuple[ImageRow, ...]
+    container_rows: tuple[ContainerRow, ...]
+    cache_rows: tuple[CacheRow, ...]
+
+    def _note(self, method: str, **arguments: Any) -> None:
+        raise NotImplementedError
+
+    def disk_usage(self) -> tuple[UsageRow, ...]:
+        """Two lines."""
+        self._note("disk_usage")
+        return (
+            UsageRow(type="Images", total=3, active=1, size=72_776_453, reclaimable=36_000_000),
+            UsageRow(type="Build Cache", total=2, active=0, size=5_000_000, reclaimable=5_000_000),
+        )
+
+    def disk_usage_details(self) -> DiskUsage:
+        """Everything there is, and one volume; images share nothing."""
+        self._note("disk_usage_details")
+        return DiskUsage(
+            images=tuple(
+                ImageUsage(image=row, shared=0, unique=row.size, containers=number)
+                for number, row in enumerate(self.image_rows)
+            ),
+            containers=self.container_rows,
+            volumes=(VolumeRow(volume=Volume(name="notes", created=_MOMENT), mountpoint="/v/notes", size=2048),),
+            cache=self.cache_rows,
+        )

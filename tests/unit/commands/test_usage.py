@@ -1,0 +1,55 @@
+"""``system df -v`` in docker's layout."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from contextkernel.commands.execute import execute
+from contextkernel.commands.tables import text_of
+from contextkernel.commands.usage_text import usage_text
+from contextkernel.model.usage import DiskUsage
+
+
+def run(engine, face, *words):
+    return text_of(execute(lambda: engine, words, face).value)
+
+
+def test_four_tables_with_docker_s_headings(engine, face):
+    text = run(engine, face, "system", "df", "-v")
+    titles = ["Images space usage:", "Containers space usage:", "Local Volumes space usage:", "Build cache usage: "]
+    places = [text.index(title) for title in titles]
+    assert places == sorted(places)
+    lines = text.splitlines()
+    assert lines[2].split("  ")[0] == "REPOSITORY"
+    assert lines[2].split()[-5:] == ["SHARED", "SIZE", "UNIQUE", "SIZE", "CONTAINERS"]
+    assert "VOLUME NAME   LINKS     SIZE\nnotes         0         2.048kB\n" in text
+    assert f"CONTAINER ID   IMAGE{' ' * 10}"[:20] in text
+    assert len([line for line in lines if line.startswith("ubuntu")]) == 1
+
+
+def test_nothing_is_headings_alone():
+    empty = DiskUsage(images=(), containers=(), volumes=(), cache=())
+    assert usage_text(empty).splitlines()[-3:] == [
+        "Build cache usage: 0B",
+        "",
+        "CACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED",
+    ]
+
+
+def test_ages_count_from_the_moment_given(engine):
+    usage = engine.disk_usage_details()
+    later = datetime.now(UTC) + timedelta(days=800)
+    assert "2 years ago" in usage_text(usage, now=later)
+
+
+def test_json_is_one_object_with_ids_in_full(engine, face):
+    document = json.loads(run(engine, face, "system", "df", "-v", "--format", "json"))
+    assert list(document) == ["Images", "Containers", "Volumes", "BuildCache"]
+    assert document["Images"][0]["ID"].startswith("sha256:")
+    assert document["Volumes"][0]["Size"] == "2.048kB"
+    assert {"CacheType", "InUse", "LastUsedSince"} <= set(document["BuildCache"][0])
+
+
+def test_a_template_gets_the_whole_document(engine, face):
+    assert run(engine, face, "system", "df", "-v", "--format", "{{range .Volumes}}{{.Name}}{{end}}") == "notes\n"
