@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contextkernel.commands import run_options
+from contextkernel.commands import plan_text, run_options
 from contextkernel.commands.call import Call, LateReporter, for_each
 from contextkernel.commands.cid_file import CidFile
 from contextkernel.commands.declared_options import CONTAINER_FILTERS, PRUNE_FILTERS
@@ -37,6 +37,8 @@ def run(call: Call) -> Outcome:
 
 def _run(call: Call) -> Outcome:
     parsed, face = call.parsed, call.face
+    if parsed.flag("plan"):
+        return plan_text.plan(call)
     image, *command = parsed.arguments
     detach = parsed.flag("detach")
     wanted = run_options.keywords(parsed)
@@ -70,6 +72,8 @@ def _run(call: Call) -> Outcome:
 def create(call: Call) -> Outcome:
     """Make a container without starting it."""
     parsed, face = call.parsed, call.face
+    if parsed.flag("plan"):
+        return plan_text.plan(call)
     image, *command = parsed.arguments
     wanted = run_options.keywords(parsed)
     with CidFile(parsed.maybe("cidfile")) as cid, LateReporter(face, "auto") as report:

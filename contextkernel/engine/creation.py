@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from contextkernel.engine.asked import CreateKeywords
     from contextkernel.model.container import ContainerSpec
     from contextkernel.model.digest import Digest
+    from contextkernel.model.planned import Planned
     from contextkernel.model.ports import Reporter
+    from contextkernel.runtime.containers import RunOptions
 
 
 class Creation(Builds):
@@ -61,18 +63,51 @@ class Creation(Builds):
         stdin_open: bool,
         detached: bool = False,
     ) -> ContainerSpec:
+        options = self._options(command, wanted, stdin_open=stdin_open, detached=detached)
+        return self._containers.create(image, self._image_of(image, pull, report), options)
+
+    def _options(
+        self, command: Sequence[str], wanted: CreateKeywords, *, stdin_open: bool = False, detached: bool = False
+    ) -> RunOptions:
         from contextkernel.engine.asked import asked
         from contextkernel.engine.asked.basics import basics
         from contextkernel.runtime.containers import RunOptions
 
-        options = RunOptions(
+        return RunOptions(
             command=tuple(command),
             stdin_open=stdin_open,
             detached=detached,
             **basics(wanted),
             **asked(wanted)._asdict(),
         )
-        return self._containers.create(image, self._image_of(image, pull, report), options)
+
+    def plan(
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        pull: str = "missing",
+        report: Reporter | None = None,
+        **wanted: Unpack[CreateKeywords],
+    ) -> Planned:
+        """What :meth:`run` would do on this host; nothing is recorded or started.
+
+        Args:
+            image: name or id; pulled when missing (``pull``: ``missing``, ``always``, ``never``).
+            command: replaces the image's CMD.
+            wanted: see :meth:`run`.
+
+        Returns:
+            The OCI runtime-spec document, and the ordered set-up operations.
+
+        Raises:
+            ImageNotFound, InvalidInput: see there.
+        """
+        from contextkernel.runtime.facts import from_report
+        from contextkernel.runtime.planning import planned
+
+        request = self._containers.planned(image, self._image_of(image, pull, report), self._options(command, wanted))
+        return planned(request, from_report(self._idmap, self._host.report), self._idmap)
 
     def _image_of(self, image: str, pull: str, report: Reporter | None) -> Digest:
         """The image of a new container, pulled if it must be."""

@@ -15,7 +15,7 @@ import msgspec
 
 from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
 from contextkernel.layer.lowers import overlay_lowers
-from contextkernel.model.container import ContainerSpec, LaunchRequest, RunState, Telling
+from contextkernel.model.container import ContainerSpec, RunState, Telling
 from contextkernel.model.layers import PopulateRequest
 from contextkernel.model.life import Life
 from contextkernel.model.mounts import Mounts
@@ -30,12 +30,14 @@ from contextkernel.runtime.events import EventLog, event_attributes
 from contextkernel.runtime.log_reading import LogRecord, read_log
 from contextkernel.runtime.mounting import launch_mounts, resolve_mounts, to_populate
 from contextkernel.runtime.networks import Networks
+from contextkernel.runtime.requests import launch_request, shown_mounts
 from contextkernel.store.measuring import measure
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import Network
+    from contextkernel.model.container import LaunchRequest, Network
     from contextkernel.model.digest import Digest
     from contextkernel.model.ports import ContainerRuntime, LayerWorker, RunningContainer
+    from contextkernel.model.volumes import Volume
     from contextkernel.store import Store
 
 
@@ -107,6 +109,36 @@ class Containers(ContainerChanges):
         Raises:
             NameInUse: the name is taken. InvalidInput: a bad name, signal or path, or nothing to run.
         """
+        spec, volumes = self._specified(image, image_id, options)
+        spec, made = self._store.add_container_with(spec, volumes)
+        for name in made:
+            self._events.write("volume", "create", name, {"driver": "local"})
+        try:
+            self._populate(spec)
+        except BaseException:
+            self._store.remove_container(spec.id, volumes=True)
+            raise
+        self.tell(spec, "create")
+        return spec
+
+    def planned(self, image: str, image_id: Digest, options: RunOptions) -> LaunchRequest:
+        """What a start of such a container would be asked to do; nothing is recorded, made or started.
+
+        Raises:
+            As :meth:`create` and :meth:`start`.
+        """
+        spec, _ = self._specified(image, image_id, options)
+        return launch_request(
+            spec,
+            self._store,
+            fake_ids=self._fake_ids,
+            networks=self.networks.launch(spec),
+            volumes=shown_mounts(spec.mounts.points, self._store),
+            joins=tuple(companions.joins(spec.security, self.find, self.state)),
+        )
+
+    def _specified(self, image: str, image_id: Digest, options: RunOptions) -> tuple[ContainerSpec, tuple[Volume, ...]]:
+        """The container that is asked for, and the volumes that are to be made for it."""
         config = self._store.config(image_id).config
         entrypoint, cmd = rules.compose_command(config, options.entrypoint, options.command)
         working_dir = options.working_dir or config.working_dir or "/"
@@ -155,16 +187,12 @@ class Containers(ContainerChanges):
             life=rules.merge_life(options.life, config.healthcheck),
         )
         _check_life(spec)
-        spec, made = self._store.add_container_with(spec, volumes)
-        for name in made:
-            self._events.write("volume", "create", name, {"driver": "local"})
-        try:
-            self._populate(spec)
-        except BaseException:
-            self._store.remove_container(spec.id, volumes=True)
-            raise
-        self.tell(spec, "create")
-        return spec
+        if self._fake_ids and spec.user and spec.user.partition(":")[0] not in ("0", "root"):
+            self._warn(
+                f"this host maps a single id: the program runs as root of the container, not as {spec.user!r}; "
+                "a range in /etc/subuid and /etc/subgid changes that"
+            )
+        return spec, volumes
 
     def _populate(self, spec: ContainerSpec) -> None:
         """Give new volumes what the image has at their places."""
@@ -209,36 +237,15 @@ class Containers(ContainerChanges):
         upper, work = os.path.join(directory, "upper"), os.path.join(directory, "work")
         for path in (upper, work):
             os.makedirs(path, exist_ok=True)
-        launch, ports = self.networks.launch(spec)
-        request = LaunchRequest(
-            id=spec.id,
-            argv=spec.argv,
-            env=spec.env,
-            working_dir=spec.working_dir,
-            user=spec.user,
-            hostname=spec.hostname,
-            network="host" if launch.mode == "host" else "none",
-            attach=launch,
-            lowers=overlay_lowers(layer.directory for layer in self._store.layers_of(spec.image_id)),
-            upper=upper,
-            work=work,
-            read_only=spec.read_only,
-            init=spec.init,
-            state_dir=directory,
-            log=None if spec.life.logs.driver == "none" else os.path.join(directory, "log.json"),
-            remove=(directory,) if spec.auto_remove else (),
+        request = launch_request(
+            spec,
+            self._store,
             fake_ids=self._fake_ids,
-            open_stdin=spec.stdin_open,
-            stdin_once=not spec.detached,
-            networking=msgspec.structs.replace(spec.networking, ports=ports),
+            networks=self.networks.launch(spec),
             volumes=launch_mounts(spec.mounts, self._store),
-            resources=spec.resources,
-            security=spec.security,
-            life=spec.life,
-            log_rules=log_options.rules(spec),
-            telling=Telling(self._store.root, event_attributes(spec, {})),
             joins=tuple(companions.joins(spec.security, self.find, self.state)),
         )
+        request = msgspec.structs.replace(request, telling=Telling(self._store.root, event_attributes(spec, {})))
         try:
             return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr)
         except LaunchFailed:

@@ -58,7 +58,7 @@ def host_devices(dev: int) -> None:
     Raises:
         SyscallFailed, OSError: a node cannot be made, and the host's cannot be bound either.
     """
-    for path, found in _below("/dev", skip=_OWN):
+    for path, found in hosts():
         parent = os.path.dirname(path).removeprefix("/dev").strip("/")
         here = f"/proc/self/fd/{dev}/{parent}" if parent else f"/proc/self/fd/{dev}"
         os.makedirs(here, 0o755, exist_ok=True)
@@ -88,22 +88,40 @@ def add_device(points: MountPoints, dev: int, source: str, target: str) -> None:
     Raises:
         LaunchFailed: there is no device. SyscallFailed, OSError: it cannot be made, and the host's not be bound.
     """
+    for path, status, place in _sources(source, target):
+        _add(points, dev, path, status, place)
+
+
+def hosts() -> Iterator[tuple[str, os.stat_result]]:
+    """The host's devices that a privileged container gets."""
+    return _below("/dev", skip=_OWN)
+
+
+def found(source: str, target: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Where in the container which devices would be, for ``source`` of the host at ``target``.
+
+    Raises:
+        LaunchFailed: there is no device.
+    """
+    for _, status, place in _sources(source, target):
+        yield place, status
+
+
+def _sources(source: str, target: str) -> Iterator[tuple[str, os.stat_result, str]]:
+    """Path on the host, status, and place in the container."""
     real = os.path.realpath(source)
     try:
-        found = os.stat(real)
+        status = os.stat(real)
     except OSError as problem:
         reason = (problem.strerror or str(problem)).lower()
         raise _no_device(source, reason) from None
-    if stat.S_ISDIR(found.st_mode):
-        inside = list(_below(real))
-        if not inside:
-            raise _no_device(source, "not a device node")
-        for path, one in inside:
-            _add(points, dev, path, one, target + path.removeprefix(real))
-    elif _is_device(found):
-        _add(points, dev, real, found, target)
-    else:
+    inside = list(_below(real)) if stat.S_ISDIR(status.st_mode) else []
+    if _is_device(status):
+        yield real, status, target
+    elif not inside:
         raise _no_device(source, "not a device node")
+    for path, one in inside:
+        yield path, one, target + path.removeprefix(real)
 
 
 def _no_device(source: str, reason: str) -> LaunchFailed:

@@ -40,6 +40,7 @@ from contextkernel.model.results import (
 from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.fake_debug import FakeDebugging
 from contextkernel.testing.fake_life import FakeLife, plain
+from contextkernel.testing.fake_planning import FakePlanning
 from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.fake_usage import FakeUsage
 from contextkernel.testing.fake_volumes import FakeVolumes
@@ -74,7 +75,7 @@ def _same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakeRecords, FakeUsage, FakeVolumes):
+class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakePlanning, FakeRecords, FakeUsage, FakeVolumes):
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
     Attributes:

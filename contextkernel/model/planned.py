@@ -1,0 +1,33 @@
+"""What a container's start will do, before anything is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One set-up operation.
+
+    Attributes:
+        number: from 1, in the order in which they are carried out.
+        operation: its name.
+        values: what it is about, by name.
+    """
+
+    number: int
+    operation: str
+    values: dict[str, Any]
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole plan of ``run --plan``.
+
+    Attributes:
+        document: ``config.json`` of the OCI runtime specification.
+        operations: the ordered steps that this engine carries out for it on this host.
+    """
+
+    document: dict[str, Any]
+    operations: tuple[PlannedStep, ...]

@@ -1,0 +1,103 @@
+"""What a launch will do as a value to be shown, with what the document must know of this host: devices and the user."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from contextkernel.errors import InvalidInput
+from contextkernel.model.planned import Planned, PlannedStep
+from contextkernel.runtime import devices
+from contextkernel.runtime.document import make_plan
+from contextkernel.runtime.oci import DeviceNode
+from contextkernel.runtime.users import Identity, resolve
+
+if TYPE_CHECKING:
+    from contextkernel.model.container import LaunchRequest
+    from contextkernel.model.ids import IdMap
+    from contextkernel.runtime.facts import HostFacts
+
+_MAX_FILE = 10 << 20
+
+
+def planned(request: LaunchRequest, facts: HostFacts, idmap: IdMap) -> Planned:
+    """The plan of ``request``.
+
+    Args:
+        request: what would be started.
+        facts: what this host allows.
+        idmap: the ids containers have.
+
+    Raises:
+        InvalidInput: something that cannot be. LaunchFailed: a device that is not there.
+    """
+    plan = make_plan(request, facts, idmap, identity=find_identity(request), nodes=tuple(device_nodes(request)))
+    steps = []
+    for number, step in enumerate(plan.operations, start=1):
+        values = _plain(step)
+        steps.append(PlannedStep(number=number, operation=values.pop("type"), values=values))
+    return Planned(document=_plain(plan.document), operations=tuple(steps))
+
+
+def _plain(value: msgspec.Struct) -> dict[str, Any]:
+    """The value as it is in JSON."""
+    return msgspec.json.decode(msgspec.json.encode(value), type=dict[str, Any])
+
+
+def find_identity(request: LaunchRequest) -> Identity | None:
+    """The user as far as the image's uppermost passwd and group files tell; ``None`` if they do not know it.
+
+    At the start they are read through the container's root; here without mounting anything.
+    """
+    passwd, group = (
+        next((text for lower in reversed(request.lowers) if (text := _text(lower, name)) is not None), "")
+        for name in ("passwd", "group")
+    )
+    try:
+        return resolve(request.user, passwd, group, request.security.groups)
+    except InvalidInput:
+        return None
+
+
+def _text(lower: str, name: str) -> str | None:
+    try:
+        if not stat.S_ISDIR(os.lstat(os.path.join(lower, "etc")).st_mode):
+            return None
+        descriptor = os.open(
+            os.path.join(lower, "etc", name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        )
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return os.read(descriptor, _MAX_FILE).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
+def device_nodes(request: LaunchRequest) -> Iterator[DeviceNode]:
+    """The devices that the container gets besides the standard ones, as they are on this host.
+
+    Raises:
+        LaunchFailed: one that was asked for is not there.
+    """
+    found: dict[str, os.stat_result] = {}
+    if request.security.privileged:
+        found.update(devices.hosts())
+    for device in request.security.devices:
+        found.update(devices.found(device.source, device.target))
+    for path, status in found.items():
+        yield DeviceNode(
+            path=path,
+            type="b" if stat.S_ISBLK(status.st_mode) else "c",
+            major=os.major(status.st_rdev),
+            minor=os.minor(status.st_rdev),
+            file_mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+        )
