@@ -42,6 +42,11 @@ class Membership:
         self._descriptor = descriptor
 
     @property
+    def descriptor(self) -> int | None:
+        """Of the locked file; a process that is started afresh with a copy of it takes part by ``Membership(copy)``."""
+        return self._descriptor
+
+    @property
     def shared(self) -> bool:
         """Others can find the namespace of this process."""
         return self._descriptor is not None
@@ -59,6 +64,14 @@ class Membership:
             self._descriptor = None
 
 
+_own = Membership()
+
+
+def own_membership() -> Membership:
+    """That of this process: made by :func:`enter_shared` here, or in the process that this one was forked from."""
+    return _own
+
+
 def enter_shared(idmap: IdMap, registry: str | None) -> Membership:
     """Move this process, which must have a single thread, into the user namespace of a store, and become root in it.
 
@@ -72,6 +85,12 @@ def enter_shared(idmap: IdMap, registry: str | None) -> Membership:
     Raises:
         SyscallFailed, HostUnsupported: as of :func:`contextkernel.linux.userns.enter`.
     """
+    global _own  # noqa: PLW0603 - a process is in one user namespace
+    _own = _enter(idmap, registry)
+    return _own
+
+
+def _enter(idmap: IdMap, registry: str | None) -> Membership:
     if idmap.identity:
         return Membership()
     directory = _open(registry)

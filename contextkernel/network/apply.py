@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, assert_never
 
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -28,6 +28,7 @@ from contextkernel.network.filter_messages import (
     batch_end,
     find_link_rules,
     guard_messages,
+    names_messages,
     table_messages,
     table_removal,
 )
@@ -249,6 +250,9 @@ class Applier:
                 self._batch((*table_removal(table, certain=True), *table_messages(operation)), f"rules of {table}")
             case plan.GuardLink(link):
                 self._batch((*table_removal(link, certain=True), *guard_messages(link)), f"rules of {link}")
+            case plan.LeadNames(place):
+                with self._places.inside(place), closing(Netlink(_NETFILTER)) as inside:
+                    inside.batch(names_messages(operation), "rules for the resolver")
             case plan.RemoveRules(table):
                 self._absent_is_fine(lambda: self._batch(table_removal(table), f"rules of {table}"))
             case plan.AcceptForwarded(bridge):

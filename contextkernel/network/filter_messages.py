@@ -14,7 +14,7 @@ from pyroute2.netlink.nfnetlink.nftsocket import nft_chain_msg, nft_rule_msg, nf
 
 from contextkernel.errors import SyscallFailed
 from contextkernel.network import rules
-from contextkernel.network.plan import AddRules
+from contextkernel.network.plan import AddRules, LeadNames
 
 Message = tuple[int, int, Any]
 
@@ -25,14 +25,15 @@ _NEW_TABLE, _DEL_TABLE, _NEW_CHAIN, _NEW_RULE, _GET_RULE, _DEL_RULE = (
     _SUBSYSTEM | number for number in (0, 2, 3, 6, 7, 8)
 )
 _CREATE, _APPEND = 0x400, 0x800
-_HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "postrouting": 4}
+_HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
 _META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_L4PROTO = 6, 7, 15, 16
 _CT_STATE = 0
 _ESTABLISHED_OR_RELATED = 2 | 4
 _EQUAL, _DIFFERENT = 0, 1
 _NF_DROP, _NF_ACCEPT = 0, 1
-_NETWORK_HEADER = 1
+_NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _NAME_SIZE = 16
+_NAMES = "ck-names"
 _NFGEN_SIZE = 4
 
 
@@ -60,6 +61,11 @@ def table_messages(wanted: AddRules) -> list[Message]:
 def guard_messages(link: str) -> list[Message]:
     """The table of a link to the outside."""
     return _table_with(link, rules.rules_at(link))
+
+
+def names_messages(wanted: LeadNames) -> list[Message]:
+    """The table of a container whose questions are led to a resolver."""
+    return [*table_removal(_NAMES, certain=True), *_table_with(_NAMES, rules.rules_for_names(wanted))]
 
 
 def _table_with(table: str, wanted: Sequence[rules.Rule]) -> list[Message]:
@@ -184,6 +190,13 @@ def _expressions(part: rules.Part) -> list[dict[str, Any]]:
             return [
                 *_meta(_META_NFPROTO, bytes([socket.AF_INET if version == 4 else socket.AF_INET6])),
                 *_meta(_META_L4PROTO, bytes([socket.IPPROTO_TCP])),
+            ]
+        case rules.ToPort(protocol, port):
+            kind = socket.IPPROTO_TCP if protocol == "tcp" else socket.IPPROTO_UDP
+            return [
+                *_meta(_META_L4PROTO, bytes([kind])),
+                _expression("payload", DREG=1, BASE=_TRANSPORT_HEADER, OFFSET=2, LEN=2),
+                _expression("cmp", SREG=1, OP=_EQUAL, DATA=_value(struct.pack("!H", port))),
             ]
         case rules.Accept():
             return _verdict(_NF_ACCEPT)

@@ -119,6 +119,15 @@ class GuardLink(msgspec.Struct, frozen=True, tag=True):
     link: str
 
 
+class LeadNames(msgspec.Struct, frozen=True, tag=True):
+    """In ``place``: questions for the resolver's address are led to these ports, so that port 53 stays free there."""
+
+    place: str
+    address: str
+    udp: int
+    tcp: int
+
+
 class AcceptForwarded(msgspec.Struct, frozen=True, tag=True):
     """Where another firewall drops what it does not know (docker does): let this bridge's packets pass there."""
 
@@ -143,6 +152,7 @@ Operation: TypeAlias = (
     | AddRules
     | RemoveRules
     | GuardLink
+    | LeadNames
     | AcceptForwarded
     | ForgetForwarded
 )

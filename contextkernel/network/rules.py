@@ -10,9 +10,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from contextkernel.network.plan import AddRules
+from contextkernel.network.plan import AddRules, LeadNames
 
-ChainName = Literal["postrouting", "forward", "prerouting", "input"]
+ChainName = Literal["postrouting", "forward", "prerouting", "input", "output"]
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -60,6 +60,13 @@ class Tcp(msgspec.Struct, frozen=True):
     version: Literal[4, 6]
 
 
+class ToPort(msgspec.Struct, frozen=True):
+    """The packet is for this port."""
+
+    protocol: Literal["tcp", "udp"]
+    port: int
+
+
 class Accept(msgspec.Struct, frozen=True):
     """Let it pass."""
 
@@ -78,7 +85,7 @@ class Redirect(msgspec.Struct, frozen=True):
     port: int
 
 
-Part: TypeAlias = Entered | Leaves | From | To | Known | Tcp | Accept | Drop | Masquerade | Redirect
+Part: TypeAlias = Entered | Leaves | From | To | Known | Tcp | ToPort | Accept | Drop | Masquerade | Redirect
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -93,6 +100,7 @@ CHAINS = (
     Chain("forward", "filter", 0),
     Chain("prerouting", "nat", -100),
     Chain("input", "filter", 0),
+    Chain("output", "nat", -100),
 )
 
 
@@ -125,3 +133,11 @@ def rules_at(link: str) -> tuple[Rule, ...]:
     without any flag, which a program's own TCP passes over and translation of addresses does not.
     """
     return (Rule("input", (Entered(link), Known(), Accept())), Rule("input", (Entered(link), Drop())))
+
+
+def rules_for_names(wanted: LeadNames) -> tuple[Rule, ...]:
+    """What a container asks of its resolver is led to where the resolver listens."""
+    ways: tuple[tuple[Literal["tcp", "udp"], int], ...] = (("udp", wanted.udp), ("tcp", wanted.tcp))
+    return tuple(
+        Rule("output", (To(f"{wanted.address}/32"), ToPort(protocol, 53), Redirect(port))) for protocol, port in ways
+    )

@@ -16,11 +16,12 @@ from contextkernel.network.holdings import Held
 from contextkernel.network.loop import Loop
 from contextkernel.network.messages import Attach, Failed
 from contextkernel.network.names import Names, Server, View
-from contextkernel.network.plan import Outbound
+from contextkernel.network.plan import LeadNames, Outbound
 from contextkernel.network.ports import Allocation, PortTable, Target
 from contextkernel.network.subnets import parse_subnet
 
 _DNS = 53
+_LOOPBACK = "127.0.0.1"  # where the packet filter leads what a namespace sends to itself
 
 
 class Servers:
@@ -112,22 +113,53 @@ class Serving:
         if not self.resolver or self._resolver is not None:
             done(None)
             return
-        sockets: list[socket.socket] = []
 
-        def made(answer: list[socket.socket] | Failed) -> None:
-            if isinstance(answer, Failed):
-                for one in sockets:
+        def led(pair: tuple[socket.socket, socket.socket]) -> None:
+            udp, tcp = (one.getsockname()[1] for one in pair)
+
+            def tried(failure: Failed | None) -> None:
+                if failure is None:
+                    serve(pair)
+                    return
+                for one in pair:
                     one.close()
-                done(answer)
-                return
-            sockets.extend(answer)
+                # no packet filter: then the container cannot have a name server of its own at that port
+                self._make_sockets(place, (texts.RESOLVER, _DNS), serve, done)
+
+            self._servers.bench.apply([LeadNames(place, texts.RESOLVER, udp, tcp)], tried)
+
+        def serve(pair: tuple[socket.socket, socket.socket]) -> None:
+            self._resolver = self._servers.server.serve_many(lambda _: self._view(), *pair)
+            done(None)
+
+        self._make_sockets(place, (_LOOPBACK, 0), led, done)
+
+    def _make_sockets(
+        self,
+        place: str,
+        address: tuple[str, int],
+        made: Callable[[tuple[socket.socket, socket.socket]], None],
+        failed: Callable[[Failed | None], None],
+    ) -> None:
+        """One for datagrams and one for streams, in the container."""
+        sockets: list[socket.socket] = []
+        failures: list[Failed] = []
+
+        def one(answer: list[socket.socket] | Failed) -> None:
+            if isinstance(answer, Failed):
+                failures.append(answer)
+            else:
+                sockets.extend(answer)
             if len(sockets) == 2:
-                self._resolver = self._servers.server.serve_many(lambda _: self._view(), *sockets)
-                done(None)
+                made((sockets[0], sockets[1]))
+            elif len(sockets) + len(failures) == 2:
+                for made_in_vain in sockets:
+                    made_in_vain.close()
+                failed(failures[0])
 
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
             self._servers.bench.make_sockets(
-                place, socket.AF_INET, kind, made, bind=(texts.RESOLVER, _DNS), listen=kind == socket.SOCK_STREAM
+                place, socket.AF_INET, kind, one, bind=address, listen=kind == socket.SOCK_STREAM
             )
 
     def update(self) -> None:

@@ -18,6 +18,7 @@ import msgspec
 from contextkernel.errors import ContextKernelError, LaunchFailed, SyscallFailed
 from contextkernel.linux.namespaces import CLONE_NEWNET, new_network, setns
 from contextkernel.linux.openat2 import open_in_root
+from contextkernel.linux.userns_shared import own_membership
 from contextkernel.model.networks import NetworkState
 from contextkernel.network import texts
 from contextkernel.network.client import Service, connect
@@ -159,7 +160,7 @@ class NetworkSurrounding(Surrounding):
         """Connect to the service and have the networks brought up, from the host's network namespace."""
         networks = tuple(wish.network for wish in self._launch.wishes)
         for attempt in (1, 2, 3):
-            service = connect(self._launch.root, shared=self._shared)
+            service = connect(self._launch.root, shared=self._shared, membership=own_membership().descriptor)
             try:
                 service.ask(Prepare(networks))
             except ConnectionError as problem:  # it was just ending
@@ -225,7 +226,7 @@ class NetworkSurrounding(Surrounding):
         if self._namespace is None or self._loop is None or self._service is not None:
             return
         try:
-            self._service = connect(self._launch.root, shared=self._shared)
+            self._service = connect(self._launch.root, shared=self._shared, membership=own_membership().descriptor)
             self._attach(self._service, self._state)
         except (OSError, ContextKernelError):
             self._hang_up()

@@ -15,6 +15,9 @@ from contextkernel.network.rules import (
     Rule,
     Tcp,
     To,
+    ToPort,
+    rules_at,
+    rules_for_names,
     rules_of,
 )
 
@@ -181,3 +184,19 @@ def test_the_rules_of_a_closed_bridge_whose_containers_are_apart():
         ),
         Rule("prerouting", (Entered("br"), Tcp(6), To("fd00::/64", other=True), Redirect(4446))),
     )
+
+
+def test_questions_are_led_to_the_resolver():
+    wanted = plan.LeadNames("c", "127.0.0.11", 4000, 4001)
+    assert rules_for_names(wanted) == (
+        Rule("output", (To("127.0.0.11/32"), ToPort("udp", 53), Redirect(4000))),
+        Rule("output", (To("127.0.0.11/32"), ToPort("tcp", 53), Redirect(4001))),
+    )
+
+
+def test_nothing_comes_in_by_a_link_to_the_outside_but_answers():
+    assert rules_at("tap0") == (
+        Rule("input", (Entered("tap0"), Known(), Accept())),
+        Rule("input", (Entered("tap0"), Drop())),
+    )
+    assert plan.undo((plan.GuardLink("tap0"),)) == (plan.RemoveRules("tap0"),)
