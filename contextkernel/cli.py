@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from contextkernel.commands.face import Progress
-    from contextkernel.commands.outcome import Outcome
+    from contextkernel.commands.outcome import Outcome, Table, Text
     from contextkernel.engine import Engine
     from contextkernel.errors import ContextKernelError
     from contextkernel.model.ports import Reporter
@@ -162,6 +162,10 @@ class TerminalFace:
             return _in_place()
         return text_reporter(progress, self.write_err)
 
+    def live(self) -> AbstractContextManager[Callable[[Table | Text], None]]:
+        """On a terminal each value overwrites the one before; else one comes after another."""
+        return _overwriting()
+
     def confirm(self, question: str) -> bool:
         """Ask on standard output, read a line from standard input."""
         self.write_out(f"{question} [y/N] ")
@@ -192,6 +196,29 @@ def _in_place() -> AbstractContextManager[Reporter]:
             yield terminal
         finally:
             terminal.close()
+
+    return view()
+
+
+def _overwriting() -> AbstractContextManager[Callable[[Table | Text], None]]:
+    """Docker's way (docker/cli, container/stats.go): home, each line to its end, the rest of the screen."""
+    from contextlib import contextmanager
+
+    from contextkernel.commands.tables import text_of
+
+    terminal = sys.stdout.isatty()
+
+    def show(value: Table | Text) -> None:
+        text = text_of(value)
+        if terminal:
+            text = "\033[H" + text.replace("\n", "\033[K\n") + "\033[J"
+        _write(sys.stdout, text)
+
+    @contextmanager
+    def view() -> Iterator[Callable[[Table | Text], None]]:
+        if terminal:
+            _write(sys.stdout, "\033[2J")
+        yield show
 
     return view()
 

@@ -11,6 +11,7 @@ from contextkernel.commands.declared_containers import CONTAINERS
 from contextkernel.commands.declared_images import IMAGES
 from contextkernel.commands.declared_life import EVENTS, LIFE
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
+from contextkernel.commands.declared_resources import MEASUREMENTS
 from contextkernel.commands.declared_usage import USAGE
 from contextkernel.commands.declared_volumes import VOLUMES
 from contextkernel.commands.grammar import Command, Grammar, Group, Option
@@ -101,7 +102,7 @@ _OTHERS = (
 )
 
 GRAMMAR = Grammar(
-    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *USAGE, *VOLUMES, *_OTHERS),
+    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *USAGE, *MEASUREMENTS, *VOLUMES, *_OTHERS),
     (
         Group(name="base", summary="Manage base images"),
         Group(name="builder", summary="Manage builds"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextkernel.commands.grammar import Command, Option
 from contextkernel.commands.run_life import RESTART
+from contextkernel.commands.run_resources import CHANGEABLE
 
 SIGNAL = Option(name="signal", short="s", kind="string", metavar="string", help="Signal to send first")
 TIMEOUT = (
@@ -37,7 +38,8 @@ LIFE: tuple[Command, ...] = (
         aliases=(("update",),),
         arguments="CONTAINER [CONTAINER...]",
         summary="Change what containers were created with, while they run or not",
-        options=(RESTART,),
+        description="Of the limits, those that are given change, for a running container at once; the rest stay.",
+        options=tuple(sorted((*CHANGEABLE, RESTART), key=lambda option: option.name)),
         minimum=1,
         subjects=("container",),
         verb="verbs_life:update",

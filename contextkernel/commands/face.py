@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from contextkernel.commands.outcome import Table, Text
     from contextkernel.model.ports import Reporter
 
 Progress: TypeAlias = Literal["auto", "plain", "json", "quiet"]
@@ -54,6 +55,13 @@ class Face(Protocol):
         """A view of events (build, pull, base ensure) for the time of the ``with`` block.
 
         Leaving the block finishes the view; an exception passes through after it was drawn as failed.
+        """
+        ...
+
+    def live(self) -> AbstractContextManager[Callable[[Table | Text], None]]:
+        """A view of values, each in the place of the one before, for the time of the ``with`` block.
+
+        It is left by an interrupt; a notebook's view then stays as it is, and the command has ended well.
         """
         ...
 

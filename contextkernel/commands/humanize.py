@@ -16,6 +16,7 @@ def utc_now() -> datetime:
 
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _FIRST_YEAR_SHOWN = 2000
 _ID_LENGTH = 12
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
@@ -28,6 +29,15 @@ def human_size(size: float, digits: int = 3) -> str:
         size /= 1000
         unit += 1
     return f"{size:.{digits}g}{_UNITS[unit]}"
+
+
+def memory_size(size: float) -> str:
+    """``332KiB``, ``23.54GiB``: binary units, four significant digits (go-units ``BytesSize``)."""
+    unit = 0
+    while size >= 1024 and unit < len(_BINARY) - 1:
+        size /= 1024
+        unit += 1
+    return f"{size:.4g}{_BINARY[unit]}"
 
 
 def human_duration(duration: timedelta) -> str:

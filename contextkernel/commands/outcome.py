@@ -27,6 +27,8 @@ TableKind = Literal[
     "explanation",
     "cache",
     "usage",
+    "stats",
+    "namespaces",
     "volumes",
     "events",
 ]

@@ -34,6 +34,7 @@ from contextkernel.commands.outcome import (
     Text,
     Value,
 )
+from contextkernel.commands.resource_tables import RESOURCE_FIELDS, RESOURCE_FORMATS, RESOURCE_HEADERS
 from contextkernel.commands.volume_fields import VOLUME_FORMAT, VOLUME_HEADERS, volume_fields
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ HEADERS: dict[TableKind, dict[str, str]] = {
     "volumes": VOLUME_HEADERS,
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
     **CACHE_HEADERS,
+    **RESOURCE_HEADERS,
     "containers": CONTAINER_HEADERS,
     "events": {},
 }
@@ -263,6 +265,8 @@ def _default_format(table: Table) -> str:
             return "table {{.Image}}\t{{.Action}}\t{{.StandIn}}\t{{.Size}}\t{{.Detail}}"
         case "explanation" | "cache" | "usage":
             return CACHE_FORMATS[table.kind]
+        case "stats" | "namespaces":
+            return RESOURCE_FORMATS[table.kind]
         case "builds":
             return "table {{.ID}}\t{{.Name}}\t{{.Status}}\t{{.CreatedAt}}\t{{.Duration}}"
         case "build_steps":
@@ -358,6 +362,7 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     "events": lambda row, _options, _now: event_document(row),
     "volumes": volume_fields,
     **CACHE_FIELDS,
+    **RESOURCE_FIELDS,
     "builds": build_fields,
     "build_steps": build_step_fields,
 }

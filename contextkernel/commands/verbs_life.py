@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from contextkernel.commands import run_resources
 from contextkernel.commands.call import Call, for_each
 from contextkernel.commands.event_text import EventFormat
 from contextkernel.commands.grammar import usage_problem
@@ -73,14 +74,17 @@ def update(call: Call) -> Outcome:
         return f"{name}\n"
 
     outcome = for_each(parsed.arguments, one)
-    for warning in warnings:
-        call.face.write_err(f"WARNING: {warning}\n")
-    return outcome
+    if not warnings:
+        return outcome
+    # docker prints them on standard output, after the names
+    text = outcome.value.text if isinstance(outcome.value, Text) else ""
+    text += "".join(f"{warning}\n" for warning in warnings)
+    return Outcome(value=Text(text), exit_code=outcome.exit_code, problems=outcome.problems)
 
 
 def update_keywords(parsed: Parsed) -> UpdateKeywords:
     """The options of ``update`` as keyword arguments of the engine."""
-    wanted: UpdateKeywords = {}
+    wanted = cast("UpdateKeywords", run_resources.changes(parsed))
     if parsed.given("restart"):
         wanted["restart_policy"] = parsed.text("restart")
     return wanted

@@ -14,6 +14,7 @@ from contextkernel.engine.debug import Debugging
 from contextkernel.engine.happenings import Happenings
 from contextkernel.engine.images import Images
 from contextkernel.engine.lifecycle import Lifecycle
+from contextkernel.engine.measurements import Measurements
 from contextkernel.engine.records import Records
 from contextkernel.engine.system import System
 from contextkernel.engine.usage import Usage
@@ -23,7 +24,19 @@ __all__ = ["Engine"]
 
 
 class Engine(
-    Usage, ContainerVerbs, Builds, Caches, Checks, Debugging, Happenings, Images, Lifecycle, Records, System, Volumes
+    Usage,
+    ContainerVerbs,
+    Builds,
+    Caches,
+    Checks,
+    Debugging,
+    Happenings,
+    Images,
+    Lifecycle,
+    Measurements,
+    Records,
+    System,
+    Volumes,
 ):
     """Build, run and look into images, in one store.
 

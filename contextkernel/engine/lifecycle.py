@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
+from contextkernel.engine.asked.resources import ResourceKeywords
 from contextkernel.engine.viewing import ContainerViews
-from contextkernel.errors import ContainerNotFound, ContainerRunning, InvalidInput
+from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput
 
 if TYPE_CHECKING:
     from contextkernel.model.life import RestartPolicy
     from contextkernel.model.results import ContainerRow, ProcessTable, Pruned
 
 
-class UpdateKeywords(TypedDict, total=False):
+class UpdateKeywords(ResourceKeywords, total=False):
     """What :meth:`Lifecycle.update` can change.
 
     * ``restart_policy``: see :class:`contextkernel.engine.asked.life.LifeKeywords`.
+    * limits: what docker-py's ``update`` takes of :class:`contextkernel.engine.asked.resources.ResourceKeywords`.
     """
 
     restart_policy: str | RestartPolicy | Mapping[str, Any]
@@ -60,13 +62,24 @@ class Lifecycle(ContainerViews):
             Conflict: the container cannot be changed so. InvalidInput: a value that cannot be.
         """
         from contextkernel.engine.asked.life import restart_from
+        from contextkernel.engine.asked.resources import changed, changes_from
+        from contextkernel.model.resources import Resources
+        from contextkernel.runtime.enforcing import adapted
 
         containers = self._containers
         spec = containers.find(container)
-        if "restart_policy" in wanted:
-            spec = containers.update_restart(spec, restart_from(wanted["restart_policy"]))
+        warnings: tuple[str, ...] = ()
+        changes = changes_from(wanted)
+        try:
+            if changes != Resources():
+                kept, warnings = adapted(changes, self._group_facts())
+                spec = containers.update_resources(spec, changed(spec.resources, kept))
+            if "restart_policy" in wanted:
+                spec = containers.update_restart(spec, restart_from(wanted["restart_policy"]))
+        except (InvalidInput, Conflict) as problem:
+            raise type(problem)(f"cannot update container {spec.id}: {problem.problem}", hint=problem.hint) from None
         containers.tell(spec, "update")
-        return ()
+        return warnings
 
     def top(self, container: str, ps_args: str | Sequence[str] = ()) -> ProcessTable:
         """The processes of a container.

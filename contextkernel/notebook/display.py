@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from contextkernel.commands import humanize
 from contextkernel.commands.build_fields import seconds_text
-from contextkernel.commands.humanize import display_width, ellipsis, human_ago, human_size
+from contextkernel.commands.humanize import display_width, ellipsis, human_ago, human_size, memory_size
 from contextkernel.notebook.style import escape, wrap
 
 if TYPE_CHECKING:
@@ -27,14 +27,27 @@ _WIDE = {"created_by": 45, "instruction": 45, "command": 20, "comment": 40}
 _WIDE_HTML = {**_WIDE, "created_by": 90}
 _IDS = {"image_id", "container_id"}
 _SIZES = {"size", "shared", "unique", "reclaimable"}
+_TRAFFIC = {"net_received", "net_sent", "block_read", "block_written"}
+_MEMORY = {"memory", "memory_limit"}
+_PERCENT = {"cpu_percent", "memory_percent"}
 _TIMES = {"created", "started", "finished", "last_accessed"}
 _SECONDS = {"duration", "wall_time", "cpu_time"}
 _MAYBE_SIZES = {"peak_memory", "written"}
 _COUNTS = {"layers", "step", "steps", "cached_steps", "line", "changes", "total", "active", "uses"}
-_RIGHT = _SIZES | _SECONDS | _MAYBE_SIZES | _COUNTS | {"factor", "exit_code", "milliseconds"}
+_RIGHT = (
+    _TRAFFIC
+    | _MEMORY
+    | _PERCENT
+    | {"pids", "namespace"}
+    | _SIZES
+    | _SECONDS
+    | _MAYBE_SIZES
+    | _COUNTS
+    | {"factor", "exit_code", "milliseconds"}
+)
 _MONO = {"created_by", "command"}
 _NARROW = {"created", "status", "started", "finished", "last_accessed"}
-_WRAP = {"created_by", "detail", "reason", "remedy", "what", "where", "message", "description", "why", "error"}
+_WRAP = {"sees", "created_by", "detail", "reason", "remedy", "what", "where", "message", "description", "why", "error"}
 # What other columns say already: shown only where not all of these are (df[["names", "state"]] shows both).
 _SAID_BY = {
     "state": {"status"},
@@ -100,7 +113,11 @@ def frame_html(frame: DataFrame) -> str:
 
 def _visible(frame: DataFrame) -> list[str]:
     names = set(frame.columns)
-    return [name for name in frame.columns if not _is_said(name, names) and not _empty_container_size(frame, name)]
+    return [
+        name
+        for name in frame.columns
+        if not _is_said(name, names) and not _empty_container_size(frame, name) and not _all_whole(frame, name)
+    ]
 
 
 def _is_said(name: str, names: set[str]) -> bool:
@@ -113,6 +130,11 @@ def _is_said(name: str, names: set[str]) -> bool:
 def _empty_container_size(frame: DataFrame, name: str) -> bool:
     """``ps`` knows sizes only with ``-s``; a column of zeros says nothing."""
     return name == "size" and "container_id" in frame.columns and not frame["size"].any()
+
+
+def _all_whole(frame: DataFrame, name: str) -> bool:
+    """Measurements of whole containers are the rule."""
+    return name == "whole" and bool(frame["whole"].all())
 
 
 def _shown(frame: DataFrame) -> tuple[DataFrame, int]:
@@ -130,6 +152,12 @@ def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
         return short_id
     if name in _SIZES and kind in "iu":
         return lambda value: human_size(int(value))
+    if name in _TRAFFIC and kind in "iu":
+        return lambda value: human_size(int(value))
+    if name in _MEMORY and kind in "iu":
+        return lambda value: memory_size(int(value))
+    if name in _PERCENT and kind == "f":
+        return lambda value: f"{value:.2f}%"
     if name in _TIMES and kind == "M":
         return _ago
     if name in _SECONDS and kind == "f":

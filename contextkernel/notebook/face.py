@@ -9,13 +9,15 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+from contextkernel.commands.outcome import Table
 from contextkernel.commands.progress import text_reporter
 from contextkernel.notebook.buildview import LiveView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from contextkernel.commands.face import Progress
+    from contextkernel.commands.outcome import Text
     from contextkernel.model.ports import Reporter
 
 
@@ -91,6 +93,33 @@ class NotebookFace:
         if progress == "auto" and self._shell is not None:
             return LiveView(Display(self._shell), title=_title(self._words), work=_work(self._words))
         return _printed(progress)
+
+    @contextmanager
+    def live(self) -> Iterator[Callable[[Table | Text], None]]:
+        """One display that is updated, as a table; an interrupt ends it, and the last value stays."""
+        from contextkernel.commands.tables import text_of
+
+        display = Display(self._shell) if self._shell is not None else None
+        shown = False
+
+        def show(value: Table | Text) -> None:
+            nonlocal shown
+            if display is None:
+                sys.stdout.write(text_of(value))
+                return
+            bundle = {"text/plain": text_of(value)}
+            if isinstance(value, Table):
+                from contextkernel.notebook.display import frame_html
+                from contextkernel.notebook.frames import to_frame
+
+                bundle["text/html"] = frame_html(to_frame(value))
+            display(bundle, shown)
+            shown = True
+
+        try:
+            yield show
+        except KeyboardInterrupt:
+            return
 
     def confirm(self, question: str) -> bool:
         """Ask in the front end; one that cannot ask (a headless run) means no."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextkernel.model.cache import CacheRow, UsageRow
     from contextkernel.model.engine_events import EngineEvent
     from contextkernel.model.explanation import StepExplanation
+    from contextkernel.model.measurements import NamespaceRow, StatsRow
     from contextkernel.model.results import (
         BaseRow,
         CheckFinding,
@@ -151,6 +152,28 @@ DTYPES: dict[str, dict[str, str]] = {
         "anonymous": _FLAG,
         "labels": _OBJECT,
         "options": _OBJECT,
+    },
+    "stats": {
+        "container_id": _TEXT,
+        "name": _TEXT,
+        "cpu_percent": _FACTOR,
+        "memory": _NUMBER,
+        "memory_limit": _NUMBER,
+        "memory_percent": _FACTOR,
+        "net_received": _NUMBER,
+        "net_sent": _NUMBER,
+        "block_read": _NUMBER,
+        "block_written": _NUMBER,
+        "pids": _NUMBER,
+        "whole": _FLAG,
+    },
+    "namespaces": {
+        "name": _TEXT,
+        "type": _TEXT,
+        "namespace": _NUMBER,
+        "whose": _TEXT,
+        "sees": _TEXT,
+        "container_id": _TEXT,
     },
     "events": {
         "time": _TIME,
@@ -343,6 +366,27 @@ def _volume(row: VolumeRow) -> tuple[Any, ...]:
     )
 
 
+def _stats(row: StatsRow) -> tuple[Any, ...]:
+    return (
+        row.id,
+        row.name,
+        row.cpu_percent,
+        row.memory,
+        row.memory_limit,
+        row.memory_percent,
+        row.received,
+        row.sent,
+        row.read,
+        row.written,
+        row.pids,
+        row.whole,
+    )
+
+
+def _namespace(row: NamespaceRow) -> tuple[Any, ...]:
+    return (row.name, row.type, row.inode, row.whose, row.sees, row.id)
+
+
 def fact_record(row: Fact) -> tuple[Any, ...]:
     """A fact about the host as a record of kind ``facts``."""
     return (row.name, row.verdict, row.reason, row.remedy, row.milliseconds)
@@ -362,4 +406,6 @@ _RECORDS: dict[str, Any] = {
     "volumes": _volume,
     "builds": _build,
     "build_steps": _build_step,
+    "stats": _stats,
+    "namespaces": _namespace,
 }

@@ -211,6 +211,12 @@ class Group:
         return 0
 
 
+def group_at(places: Mapping[str, str]) -> Group:
+    """The group in directories that were noted earlier; it may be gone."""
+    anywhere = next(iter(places.values()), "")
+    return Group(2 if os.path.exists(f"{anywhere}/cgroup.controllers") else 1, places)
+
+
 def find_base(cgroup: str | None = None, mountinfo: str | None = None) -> Base:
     """Where this process may make groups: below its own, by trying. The parent directory is made.
 

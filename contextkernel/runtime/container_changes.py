@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec
     from contextkernel.model.life import RestartPolicy
     from contextkernel.model.ports import RunningContainer
+    from contextkernel.model.resources import Resources
     from contextkernel.store import Store
 
 
@@ -79,6 +80,24 @@ class ContainerChanges:
             finally:
                 process.close()
         return changed
+
+    def update_resources(self, spec: ContainerSpec, resources: Resources) -> ContainerSpec:
+        """Give a container other limits; a running one has them at once.
+
+        Args:
+            spec: the container.
+            resources: all limits, as they are to be.
+
+        Raises:
+            Conflict: the kernel refuses one of them; the record is as it was.
+        """
+        process = self.connect(spec)
+        if process is not None:
+            try:
+                process.update(resources=resources)
+            finally:
+                process.close()
+        return self._changed(spec, resources=resources)
 
     def restart(self, spec: ContainerSpec, timeout: int | None = None, signal: str | None = None) -> None:
         """Stop a container, if it runs, and start it again.

@@ -14,6 +14,7 @@ import msgspec
 from contextkernel.errors import ContainerRunning, ContextKernelError
 from contextkernel.linux import pidfd
 from contextkernel.model.container import RunState
+from contextkernel.runtime.cgroups import group_at
 
 STATE = "state.json"
 LOCK = "monitor.lock"
@@ -65,7 +66,8 @@ def note_init(lock: int, pid: int) -> None:
 def read_state(state_dir: str) -> RunState:
     """What became of a container; never raises.
 
-    A container whose monitor has vanished is ``dead``; should its init have survived, it is killed now.
+    A container whose monitor has vanished is ``dead``; should its init have survived, it is killed now, and what is
+    left of its control group is removed.
 
     Args:
         state_dir: its directory.
@@ -87,6 +89,10 @@ def read_state(state_dir: str) -> RunState:
         if not again.alive:
             return again
     _kill_leftover(state_dir)
+    if any(os.path.isdir(place) for place in state.groups.values()):
+        group = group_at(state.groups)
+        group.kill()
+        group.remove()
     return RunState(
         status="dead",
         exit_code=137,

@@ -42,6 +42,7 @@ from contextkernel.testing.fake_debug import FakeDebugging
 from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_planning import FakePlanning
 from contextkernel.testing.fake_records import FakeRecords
+from contextkernel.testing.fake_resources import FakeMeasurements
 from contextkernel.testing.fake_usage import FakeUsage
 from contextkernel.testing.fake_volumes import FakeVolumes
 from contextkernel.testing.samples import (
@@ -75,7 +76,9 @@ def _same(left: object, right: object) -> bool:
     return type(left) is type(right) and left == right
 
 
-class FakeEngine(FakeChecks, FakeDebugging, FakeLife, FakePlanning, FakeRecords, FakeUsage, FakeVolumes):
+class FakeEngine(
+    FakeChecks, FakeDebugging, FakeLife, FakeMeasurements, FakePlanning, FakeRecords, FakeUsage, FakeVolumes
+):
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -47,6 +47,11 @@ class QuietFace:
     def confirm(self, question: str) -> bool:  # noqa: ARG002
         """Nobody is asked."""
         return False
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[Callable[[object], None]]:
+        """Nobody looks."""
+        yield lambda value: None  # noqa: ARG005
 
     @contextlib.contextmanager
     def reporter(self, progress: str) -> Iterator[Reporter]:  # noqa: ARG002

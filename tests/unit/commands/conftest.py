@@ -20,6 +20,7 @@ class RecordingFace:
         self.output = []
         self.progress = []
         self.questions = []
+        self.frames = []
 
     def write_out(self, text):
         self.out += text
@@ -39,6 +40,10 @@ class RecordingFace:
         with text_reporter(progress, self.write_err, clock=lambda: 0.0) as report:
             yield report
         self.progress.append("closed")
+
+    @contextmanager
+    def live(self):
+        yield self.frames.append
 
     def confirm(self, question):
         self.questions.append(question)

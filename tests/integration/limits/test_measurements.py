@@ -1,0 +1,98 @@
+"""update, stats and namespaces of running containers; and what a killed monitor leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import pytest
+
+from contextkernel.errors import Conflict, ContainerNotFound, InvalidInput
+
+if TYPE_CHECKING:
+    from conftest import Here
+
+MIB = 1 << 20
+
+
+def test_update_of_a_running_container(here: Here) -> None:
+    identity = here.start("grown", mem_limit="32m", pids_limit=10)
+    assert (
+        here.engine.update("grown", mem_limit="64m", memswap_limit="64m", pids_limit=20, nano_cpus=5 * 10**8)
+        is not None
+    )
+    document = here.document("grown")
+    assert document["HostConfig"]["Memory"] == 64 * MIB
+    assert document["HostConfig"]["PidsLimit"] == 20
+    assert document["HostConfig"]["NanoCpus"] == 5 * 10**8
+    if "memory" in here.base.places and here.base.version == 1:
+        assert here.file(identity, "memory", "memory.limit_in_bytes") == str(64 * MIB)
+        assert here.file(identity, "pids", "pids.max") == "20"
+        assert here.file(identity, "cpu", "cpu.cfs_quota_us") == "50000"
+    assert set(here.kept("grown")) == {"--memory", "--memory-swap", "--pids-limit", "--cpus"}
+    with pytest.raises(InvalidInput, match="already set memoryswap limit"):
+        here.engine.update("grown", mem_limit="128m")
+    here.engine.remove_container("grown", force=True)
+
+
+def test_update_of_a_container_that_does_not_run(here: Here) -> None:
+    here.run("true", name="still")
+    here.engine.update("still", pids_limit=7)
+    assert here.document("still")["HostConfig"]["PidsLimit"] == 7
+    assert set(here.kept("still")) == {"--pids-limit"}
+
+
+def test_stats(here: Here) -> None:
+    here.start("busy", "while :; do :; done")
+    here.run("true", name="ended")
+    rows = {row.name: row for row in here.engine.stats(all=True)}
+    assert rows["busy"].cpu_percent > 1
+    assert rows["busy"].memory > 0
+    assert rows["busy"].memory_limit >= rows["busy"].memory
+    assert rows["busy"].pids >= 1
+    assert rows["busy"].whole is ("memory" in here.base.places)
+    assert (rows["ended"].pids, rows["ended"].memory_limit) == (0, 0)
+    assert "ended" not in {row.name for row in here.engine.stats()}
+    (row,) = here.engine.stats(["busy"])
+    assert row.container == "busy"
+    with pytest.raises(ContainerNotFound):
+        here.engine.stats(["nobody"])
+    here.engine.remove_container("busy", force=True)
+
+
+def test_a_stream_ends_with_the_last_container(here: Here) -> None:
+    here.start("short")
+    stream = here.engine.stats_stream(["short"])
+    assert [row.pids for (row,) in islice(stream, 1)] == [1]
+    here.engine.remove_container("short", force=True)
+    assert list(stream) == []
+
+
+def test_namespaces(here: Here) -> None:
+    here.start("apart", hostname="apart")
+    rows = {row.type: row for row in here.engine.namespaces(["apart"]) if row.name == "apart"}
+    hosts = {row.type: row for row in here.engine.namespaces(["apart"]) if row.name == "(host)"}
+    assert {kind: rows[kind].whose for kind in ("mnt", "uts", "ipc", "net")} == dict.fromkeys(
+        ("mnt", "uts", "ipc", "net"), "own"
+    )
+    assert rows["net"].inode != hosts["net"].inode
+    assert rows["uts"].sees == "host name apart"
+    assert rows["net"].sees.startswith("1 interface: lo; 127.0.0.1")
+    assert rows["pid"].sees.startswith("process 1 is ") or rows["pid"].whose == "host"
+    assert rows["user"].sees == hosts["user"].sees or rows["user"].sees.startswith("user 0 is ")
+    here.engine.kill("apart")
+    here.until(lambda: here.document("apart")["State"]["Status"] == "exited")
+    with pytest.raises(Conflict, match="not running"):
+        here.engine.namespaces(["apart"])
+
+
+def test_the_group_of_a_killed_monitor_is_removed_by_whoever_looks(here: Here) -> None:
+    identity = here.start("orphaned")
+    pid = here.document("orphaned")["State"]["Pid"]
+    with open(f"/proc/{pid}/stat") as file:
+        monitor = int(file.read().rpartition(")")[2].split()[1])
+    os.kill(monitor, signal.SIGKILL)
+    here.until(lambda: here.document("orphaned")["State"]["Status"] == "dead")
+    assert here.groups(identity) == []
