@@ -64,7 +64,7 @@ class ResourceGroup(Surrounding):
     """The surrounding of a container that accounts for what it uses, and bounds it.
 
     Every container gets a control group where one can be made: that is what stats, pause and update work on. Without
-    limits it does no harm if there is none, and the program does not wait until it is in it.
+    limits it does no harm if there is none.
 
     Args:
         request: what is started.
@@ -103,7 +103,7 @@ class ResourceGroup(Surrounding):
             if self._group is not None and self._resources.memory:
                 self._watch = OomWatch(self._group, self._note_oom)
                 loop.add(self._watch)
-            return _waiting(self._placed(place), self._group, wait=True)
+            return _waiting(self._placed(place), self._group)
         except BaseException:
             self.leave()
             raise
@@ -304,14 +304,14 @@ def is_limited(resources: Resources) -> bool:
     return free != Resources()
 
 
-def _waiting(place: Place, group: Group | None, *, wait: bool = False) -> Place:
-    """Let the init wait until it is in its group: for limits, and for a view of the group that is its own."""
+def _waiting(place: Place, group: Group | None) -> Place:
+    """Let the init wait until it is in its group: all that the program does counts there."""
     if group is None:
         return place
-    # docker's default: one's own for version 2, the host's for version 1
+    # docker's default: a cgroup namespace of one's own for version 2, the host's for version 1
     asked = place.request.security.cgroupns
     private = asked == "private" or (group.version == 2 and asked != "host")
-    facts = msgspec.structs.replace(place.facts, join_group=wait or private, private_group=private)
+    facts = msgspec.structs.replace(place.facts, join_group=True, private_group=private)
     return msgspec.structs.replace(place, facts=facts)
 
 
