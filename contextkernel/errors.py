@@ -200,8 +200,6 @@ class Conflict(ContextKernelError):
 class NameInUse(Conflict):
     """The container name is taken."""
 
-    exit_code = 125
-
 
 class ImageInUse(Conflict):
     """A container uses the image."""

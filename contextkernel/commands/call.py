@@ -86,6 +86,7 @@ def for_each(
     act: Callable[[str], str],
     *,
     skip: type[ContextKernelError] | tuple[type[ContextKernelError], ...] = (),
+    skipped: Callable[[ContextKernelError], None] = lambda _: None,
 ) -> Outcome:
     """Do something to each of several names, going on after failures, as docker does.
 
@@ -93,6 +94,7 @@ def for_each(
         names: what the user named.
         act: does it and returns the text to print.
         skip: errors that do not count (``rm -f`` of what is not there).
+        skipped: is told of them.
 
     Returns:
         The texts, the problems, and exit code 1 if there are any.
@@ -102,8 +104,8 @@ def for_each(
     for name in names:
         try:
             texts.append(act(name))
-        except skip:
-            continue
+        except skip as problem:
+            skipped(problem)
         except ContextKernelError as problem:
             problems.append(problem)
     value = Text("".join(texts)) if texts else Nothing()

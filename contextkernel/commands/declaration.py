@@ -28,7 +28,6 @@ _OTHERS = (
                 name="type",
                 kind="string",
                 metavar="string",
-                choices=("container", "image"),
                 help="Look only among these: container, image",
             ),
         ),

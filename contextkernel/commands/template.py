@@ -32,6 +32,8 @@ from contextkernel.commands.template_values import (
 )
 
 __all__ = ["Template"]
+#: exit code, docker's: a text that is no template is 64
+_CANNOT_BE_APPLIED = 1
 
 
 class Template:
@@ -63,7 +65,7 @@ class Template:
         try:
             _Run(self.source, header_functions() if header else functions(), out).walk(self._nodes, data, scope)
         except RecursionError:
-            fail(self.source, 1, "nested too deeply")
+            fail(self.source, 1, "nested too deeply", exit_code=_CANNOT_BE_APPLIED)
         return "".join(out)
 
 
@@ -82,7 +84,7 @@ class _Run:
         self._out = out
 
     def _fail(self, column: int, problem: str, hint: str | None = None) -> NoReturn:
-        fail(self._source, column, problem, hint)
+        fail(self._source, column, problem, hint, exit_code=_CANNOT_BE_APPLIED)
 
     def walk(self, nodes: tuple[Node, ...], dot: Any, scope: dict[str, Any]) -> None:
         for node in nodes:

@@ -111,13 +111,16 @@ class _Token(Struct, frozen=True):
     spaced: bool
 
 
-def fail(source: str, column: int, problem: str, hint: str | None = None) -> NoReturn:
+def fail(source: str, column: int, problem: str, hint: str | None = None, *, exit_code: int | None = None) -> NoReturn:
     """Raise a TemplateProblem that points at ``column`` (from 1, counted over the whole template)."""
     before = source[: column - 1]
     line = before.count("\n") + 1
     at = len(before) - (before.rfind("\n") + 1) + 1
     span = Span(file=_NAME, line=line, column=at, end_line=line, end_column=at + 1)
-    raise TemplateProblem(f"template error: {problem}", hint=hint, span=span, source=source)
+    error = TemplateProblem(f"template error: {problem}", hint=hint, span=span, source=source)
+    if exit_code is not None:
+        error.exit_code = exit_code
+    raise error
 
 
 def parse_template(source: str) -> tuple[Node, ...]:

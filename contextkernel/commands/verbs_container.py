@@ -197,7 +197,10 @@ def remove(call: Call) -> Outcome:
         call.engine.remove_container(bare, force=force, volumes=call.parsed.flag("volumes"))
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one, skip=ContainerNotFound if force else ())
+    def not_there(problem: ContextKernelError) -> None:
+        call.face.write_err(f"{problem.problem}\n")  # docker says so too, and does not count it
+
+    return for_each(call.parsed.arguments, one, skip=ContainerNotFound if force else (), skipped=not_there)
 
 
 def prune(call: Call) -> Outcome:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from contextkernel.commands.call import Call, for_each
 from contextkernel.commands.declared_options import IMAGE_FILTERS
+from contextkernel.commands.grammar import nearest, usage_problem
 from contextkernel.commands.outcome import Document, Nothing, Outcome, Table, TableOptions, Text
 from contextkernel.commands.tables import documents_formatted, formatted, identifiers
 from contextkernel.commands.values import parse_filters
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from contextkernel.model.results import ImageRow
 
 _NONE = "<none>"
+_INSPECTED = ("container", "image")
 _TRUE = frozenset({"1", "t", "true"})
 
 
@@ -84,7 +86,11 @@ def history(call: Call) -> Outcome:
 
 def inspect(call: Call) -> Outcome:
     """Documents of containers and images."""
-    return _inspect(call, call.parsed.maybe("type"))
+    kind = call.parsed.maybe("type")
+    if kind not in (None, *_INSPECTED):
+        more = f"one of {', '.join(_INSPECTED)}"
+        raise usage_problem(f'unknown type: "{kind}"', near=nearest(kind or "", _INSPECTED), more=more, exit_code=1)
+    return _inspect(call, kind)
 
 
 def inspect_images(call: Call) -> Outcome:

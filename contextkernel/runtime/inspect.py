@@ -103,7 +103,7 @@ def container_document(
             "WorkingDir": spec.working_dir if spec.working_dir != "/" or config.working_dir else "",
             "Entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
             "OnBuild": list(config.on_build) if config.on_build else None,
-            "Labels": spec.labels,
+            "Labels": dict(sorted(spec.labels.items())),
             "StopSignal": spec.stop_signal,
             "StopTimeout": spec.stop_timeout,
         },

@@ -10,4 +10,4 @@ if TYPE_CHECKING:
 
 def host_config(life: Life) -> dict[str, Any]:
     """Its part of ``HostConfig``."""
-    return {"LogConfig": {"Type": life.logs.driver, "Config": dict(life.logs.options)}}
+    return {"LogConfig": {"Type": life.logs.driver, "Config": dict(sorted(life.logs.options.items()))}}
