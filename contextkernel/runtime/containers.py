@@ -311,7 +311,7 @@ class Containers(ContainerChanges):
         """
         process = self.connect(spec)
         if process is None or self.state(spec).status == "restarting":
-            raise Conflict(f"container {spec.name!r} does not run", hint="ps -a shows what became of it")
+            raise Conflict(f"container {spec.name!r} is not running", hint="ps -a shows what became of it")
         try:
             return process.processes()
         finally:

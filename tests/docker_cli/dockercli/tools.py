@@ -14,6 +14,9 @@ from pathlib import Path
 
 from .cases import HERE
 
+sys.path.append(str(HERE / "tools"))
+from warm import CLIENT  # noqa: E402
+
 #: names docker's client; DOCKER_HOST names its engine
 DOCKER = os.environ.get("DOCKER", "/usr/bin/docker")
 BASE = "cli-base"
@@ -131,6 +134,18 @@ class Ours(Tool):
         self.store = folder / "store"
         environment = {"CONTEXTKERNEL_ROOT": str(self.store), "PYTHONPATH": str(_PACKAGE)}
         super().__init__(folder, [sys.executable, "-m", "contextkernel"], environment)
+        self._warm = subprocess.Popen(
+            [sys.executable, str(HERE / "tools" / "warm.py"), str(folder / "warm")],
+            env={**os.environ, "PYTHONPATH": str(_PACKAGE)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._warm.stdout is not None
+        if self._warm.stdout.readline() != b"ready\n":
+            raise RuntimeError("the process with the program's modules does not start")
+        script = folder / "programs" / "docker"
+        script.write_text(CLIENT.format(python=sys.executable, socket=str(folder / "warm")), encoding="utf-8")
 
     def close(self) -> list[str]:
         """Remove all containers, volumes and networks, and wait for every process of the store to end.
@@ -141,6 +156,9 @@ class Ours(Tool):
         with contextlib.suppress(RuntimeError):
             if names := self.call("ps", "-aq").split():
                 self.call("rm", "-f", "-v", *names)
+        with self._warm:
+            assert self._warm.stdin is not None
+            self._warm.stdin.close()
         until = time.monotonic() + 20
         while (left := self._processes()) and time.monotonic() < until:
             time.sleep(0.2)

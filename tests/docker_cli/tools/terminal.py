@@ -31,6 +31,7 @@ def main(words: list[str]) -> int:
     pid, terminal = pty.fork()
     if pid == 0:
         _resize(0, size)
+        os.environ["ON_TERMINAL"] = "1"
         os.execvp(words[0], words)  # noqa: S606
     _resize(terminal, size)
     output = bytearray()
