@@ -15,7 +15,7 @@ from pathlib import Path
 from .cases import HERE
 
 sys.path.append(str(HERE / "tools"))
-from warm import CLIENT  # noqa: E402
+from warm import CLIENT
 
 #: names docker's client; DOCKER_HOST names its engine
 DOCKER = os.environ.get("DOCKER", "/usr/bin/docker")

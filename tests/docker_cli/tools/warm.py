@@ -4,7 +4,7 @@
     docker ... (client)   see :data:`CLIENT`
 
 Most of a command's time is the start of Python and of its modules; hundreds of them need not pay it. What runs is
-``contextkernel.cli.main`` in a process of its own, with the caller's words, environment, directory and standard streams.
+``contextkernel.cli.main`` in a process of its own, with the caller's words, environment, directory and streams.
 """
 
 from __future__ import annotations
@@ -63,9 +63,6 @@ def main(path: str) -> None:
 
 
 def _load() -> None:
-    import contextkernel
-    import contextkernel.engine
-
     for room in ("commands", "engine", "runtime", "store", "model", "linux", "host"):
         package = importlib.import_module(f"contextkernel.{room}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
