@@ -95,8 +95,19 @@ def ours(spec: ContainerSpec, state: RunState) -> dict[str, Any]:
         "Network": actual,
         "NetworkIsolated": actual != "host",
         "NetworkReason": state.network.reason,
-        "NetworkOutbound": state.network.outbound,
+        "NetworkOutbound": way_out(state.network.outbound),
     }
+
+
+def way_out(word: str) -> str:
+    """How a container reaches the outside, for people; the same words as those of ``doctor``."""
+    known = {
+        "": "",
+        "routed": "routed, under the host's address",
+        "relay": "TCP and names by relay; no UDP, no ICMP",
+        "none": "names only, and between containers; --network host has the host's network",
+    }
+    return known.get(word, f"by {word}")
 
 
 def ports(spec: ContainerSpec, bound: Iterable[BoundPort]) -> dict[str, list[dict[str, str]] | None]:
