@@ -89,11 +89,13 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         healthcheck: as it holds: the user's, else the image's; ``None`` for none.
+        shell: the image's for commands that are a line of text; empty for ``/bin/sh -c``.
     """
 
     restart: RestartPolicy = RestartPolicy()
     healthcheck: Healthcheck | None = None
     logs: LogOptions = LogOptions()
+    shell: tuple[str, ...] = ()
 
 
 class HealthResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -184,7 +184,7 @@ class Containers(ContainerChanges):
             mounts=mounts,
             resources=self._limits(options.resources),
             security=companions.settled(options.security, options.hostname, self.find),
-            life=rules.merge_life(options.life, config.healthcheck),
+            life=rules.merge_life(options.life, config),
         )
         _check_life(spec)
         if self._fake_ids and spec.user and spec.user.partition(":")[0] not in ("0", "root"):

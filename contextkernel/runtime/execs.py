@@ -188,6 +188,7 @@ class Execs:
         loop: what waits for them.
         fork: forks the process for a request: see :meth:`contextkernel.runtime.life.Life.fork`.
         init: pid of the container's init, if that has a pid namespace.
+        teller: for events.
     """
 
     def __init__(
@@ -195,16 +196,28 @@ class Execs:
         loop: Loop,
         fork: Callable[[ExecRequest, tuple[int, int, int]], tuple[int, socket.socket]],
         init: Callable[[], int | None],
+        teller: Callable[..., None],
     ) -> None:
         self._loop = loop
         self._fork = fork
         self._init = init
+        self._teller = teller
         self._running: list[Execution] = []
 
     def start(self, request: ExecRequest, streams: Standard, tell: Tell, *, detach_keys: bytes = b"") -> Execution:
         """Start a program; see :class:`Execution`. Never raises: ``tell`` hears of a failure."""
         self.sweep()
-        execution = Execution(request, streams, tell, detach_keys=detach_keys, lost=self._kill_strays)
+        identity = os.urandom(32).hex()
+        shown = f"{request.argv[0]} {' '.join(request.argv[1:])}"  # docker's text, with its blank
+        for action in ("exec_create", "exec_start"):
+            self._teller(f"{action}: {shown}", execID=identity)
+
+        def told(message: Started | Failed | Exited | Detached) -> None:
+            if isinstance(message, Exited):
+                self._teller("exec_die", execID=identity, exitCode=message.exit_code)
+            tell(message)
+
+        execution = Execution(request, streams, told, detach_keys=detach_keys, lost=self._kill_strays)
         try:
             execution.begin(*self._fork(request, execution.channels.child))
         except ContextKernelError as problem:

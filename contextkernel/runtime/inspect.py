@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from contextkernel.runtime.inspecting import life, mounts, resources, security
 from contextkernel.runtime.inspecting import network as network_part
+from contextkernel.runtime.inspecting.order import host_config
+from contextkernel.runtime.inspecting.times import rfc3339
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec, RunState
     from contextkernel.model.layers import Layer
     from contextkernel.model.oci import RunConfig
     from contextkernel.model.resources import Enforced
-
-_NEVER = "0001-01-01T00:00:00Z"
 
 
 def container_document(
@@ -60,23 +59,34 @@ def container_document(
             "Error": state.error,
             "StartedAt": rfc3339(state.started),
             "FinishedAt": rfc3339(state.finished),
+            **life.health_state(state.health),
         },
         "Image": str(spec.image_id),
-        "LogPath": f"{directory}/log.json",
+        "ResolvConfPath": "",
+        "HostnamePath": "",
+        "HostsPath": "",
+        "LogPath": life.log_path(spec.life, directory),
         "Name": f"/{spec.name}",
         "RestartCount": state.restart_count,
         "Driver": "overlay",
         "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
         "ExecIDs": None,
-        "HostConfig": {
-            "AutoRemove": spec.auto_remove,
-            "Init": spec.init or None,
-            **mounts.host_config(spec),
-            **life.host_config(spec.life),
-            **network_part.host_config(spec),
-            **resources.host_config(spec.resources),
-            **security.host_config(spec.security),
-        },
+        "HostConfig": host_config(
+            {
+                "ContainerIDFile": "",
+                "AutoRemove": spec.auto_remove,
+                "ConsoleSize": [0, 0],
+                "Init": spec.init,
+            },
+            mounts.host_config(spec),
+            life.host_config(spec.life),
+            network_part.host_config(spec),
+            resources.host_config(spec.resources),
+            security.host_config(spec.security),
+        ),
         "GraphDriver": {
             "Data": {
                 "LowerDir": ":".join(layer.diff for layer in reversed(layers)),
@@ -96,26 +106,17 @@ def container_document(
             "Tty": False,
             "OpenStdin": spec.stdin_open,
             "StdinOnce": spec.stdin_open and not spec.detached,
-            "Env": list(spec.env),
+            "Env": life.environment(spec, config),
             "Cmd": list(spec.cmd) if spec.cmd else None,
+            **life.healthcheck(spec.life),
             "Image": spec.image,
             "Volumes": mounts.volumes(spec, config.volumes),
             "WorkingDir": spec.working_dir if spec.working_dir != "/" or config.working_dir else "",
             "Entrypoint": list(spec.entrypoint) if spec.entrypoint else None,
             "OnBuild": list(config.on_build) if config.on_build else None,
             "Labels": dict(sorted(spec.labels.items())),
-            "StopSignal": spec.stop_signal,
-            "StopTimeout": spec.stop_timeout,
+            **life.ending(spec, config),
         },
         "NetworkSettings": network_part.settings(spec, state),
         "ContextKernel": {"Tier": tier, "Limits": resources.limits(kept), **network_part.ours(spec, state)},
     }
-
-
-def rfc3339(nanoseconds: int) -> str:
-    """Nanoseconds since the epoch as docker writes times; zero is Go's zero time."""
-    if not nanoseconds:
-        return _NEVER
-    whole, fraction = divmod(nanoseconds, 10**9)
-    digits = f"{fraction:09d}".rstrip("0")
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S") + (f".{digits}" if digits else "") + "Z"

@@ -25,6 +25,7 @@ from contextkernel.runtime import messages
 from contextkernel.runtime.birth import Child
 from contextkernel.runtime.channels import Attachment, Channels, Standard
 from contextkernel.runtime.execs import Execs, Execution
+from contextkernel.runtime.health import HealthChecks
 from contextkernel.runtime.life import EXIT_CODES, Life
 from contextkernel.runtime.links import Link, Request
 from contextkernel.runtime.logs import JsonLog
@@ -99,9 +100,12 @@ class Monitor:
         self._links: list[Link] = []
         self._attachments: dict[Link, Attachment] = {}
         self._dies = False  # the end that comes now has not been told
-        self._execs = Execs(self._loop, self._life.fork, self._life.init_of_namespace)
+        self._execs = Execs(self._loop, self._life.fork, self._life.init_of_namespace, self._teller)
         self._executions: dict[Link, Execution] = {}
         self._life.others = self._execs.pids
+        self._health = HealthChecks(
+            launch.request, self._loop, self._execs, lambda health: self._life.note(health=health), self._teller
+        )
 
     def run(self, streams: Standard) -> None:
         """Start the container, serve it, end it.
@@ -129,6 +133,7 @@ class Monitor:
             self._give_up(failure)
             return
         self._teller("start")
+        self._health.begin(self._life.state.started)
         if any(stream is not None for stream in streams):
             self._attach(self._client, streams, self._launch.detach_keys)
         self._tell(Started(self._life.state.pid))
@@ -164,6 +169,7 @@ class Monitor:
             self._loop.turn()
         self._loop.discard(exit_)
         code = self._life.collect()
+        self._health.stop()
         if self._channels is not None:
             self._channels.end()
         if self._log is not None:
@@ -196,6 +202,7 @@ class Monitor:
             self._life.state = msgspec.structs.replace(before, status="exited", exit_code=code, error=failure.problem)
             return False
         self._teller("start")
+        self._health.begin(self._life.state.started)
         return True
 
     def _finish(self) -> None:
@@ -319,6 +326,7 @@ class Monitor:
     def _told(self, action: str, answer: Done | Refusal) -> Done | Refusal:
         if isinstance(answer, Done):
             self._teller(action)
+            (self._health.stop if action == "pause" else self._health.go_on)()
         return answer
 
     def _kill(self, number: int) -> None:

@@ -123,16 +123,16 @@ def shown_command(argv: Sequence[str]) -> str:
     return " ".join([head, *(f"'{word}'" if " " in word else word for word in rest)])
 
 
-def merge_life(asked: Life, healthcheck: Healthcheck | None) -> Life:
+def merge_life(asked: Life, config: RunConfig) -> Life:
     """What was asked for, completed by the image's health check (moby, daemon/commit.go).
 
     Each setting of the check that the user left out is the image's; ``--no-healthcheck`` takes it away.
 
     Args:
         asked: what the user wants; a check without a test changes the settings of the image's.
-        healthcheck: the image's.
+        config: the image's.
     """
-    own = asked.healthcheck
+    own, healthcheck = asked.healthcheck, config.healthcheck
     if own is None:
         merged = healthcheck
     elif healthcheck is None or (own.test or ("",))[0] == "NONE":
@@ -146,4 +146,4 @@ def merge_life(asked: Life, healthcheck: Healthcheck | None) -> Life:
             start_interval=own.start_interval or healthcheck.start_interval,
             retries=own.retries or healthcheck.retries,
         )
-    return msgspec.structs.replace(asked, healthcheck=merged)
+    return msgspec.structs.replace(asked, healthcheck=merged, shell=config.shell or ())

@@ -12,7 +12,7 @@ from contextkernel.errors import InvalidInput
 from contextkernel.model.container import ContainerSpec
 from contextkernel.model.digest import Digest
 from contextkernel.model.life import Life, LogOptions, LogRules, RestartPolicy
-from contextkernel.model.oci import Healthcheck
+from contextkernel.model.oci import Healthcheck, RunConfig
 from contextkernel.runtime.log_options import check, rules
 from contextkernel.runtime.log_reading import LogRecord
 from contextkernel.runtime.spec import merge_life
@@ -55,7 +55,7 @@ def spec(driver: str = "json-file", **options: str) -> ContainerSpec:
     ],
 )
 def test_the_user_s_health_check_is_completed_by_the_image_s(asked: Any, image: Any, merged: Any) -> None:
-    assert merge_life(Life(healthcheck=asked), image).healthcheck == merged
+    assert merge_life(Life(healthcheck=asked), RunConfig(healthcheck=image)).healthcheck == merged
 
 
 def test_nothing_asked_is_docker_s_default() -> None:

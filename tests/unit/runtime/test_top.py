@@ -13,6 +13,8 @@ from contextkernel.errors import InvalidInput
 from contextkernel.runtime.processes import ProcessFacts, facts_of
 from contextkernel.runtime.top import process_table
 
+STARTED = 1_790_000_000.0
+
 
 def process(**changes: Any) -> ProcessFacts:
     given: dict[str, Any] = {
@@ -34,7 +36,7 @@ def process(**changes: Any) -> ProcessFacts:
         "processor": 1,
         "cpu": 65.0,
         "elapsed": 130.0,
-        "started": time.time() - 130,
+        "started": STARTED,
         "size": 2322432,
         "resident": 1478656,
         "locked": False,
@@ -45,7 +47,7 @@ def process(**changes: Any) -> ProcessFacts:
     return ProcessFacts(**given)
 
 
-NOW = time.strftime("%H:%M", time.localtime(time.time() - 130))
+NOW = time.strftime("%H:%M", time.localtime(STARTED))
 
 
 @pytest.mark.parametrize(
