@@ -72,13 +72,13 @@ def read_pairs(path: str, environ: Mapping[str, str] | None) -> tuple[str, ...]:
 
 
 def parse_labels(words: Iterable[str], files: Iterable[str] = ()) -> dict[str, str]:
-    """``KEY=value`` labels; a ``KEY`` alone has an empty value.
+    """``KEY=value`` labels; a ``KEY`` alone has an empty value, and does not count in a file (as with docker).
 
     Raises:
         InvalidInput: an empty name; a file that cannot be read.
     """
     labels: dict[str, str] = {}
-    for word in [item for path in files for item in read_pairs(path, None)] + list(words):
+    for word in [item for path in files for item in read_pairs(path, {})] + list(words):
         key, _, value = word.partition("=")
         if not key:
             raise usage_problem(f"invalid label {word!r}: empty name", more="use --label name=value")

@@ -207,8 +207,8 @@ class _SetUp:
                 self._mount(target, "proc", _STANDARD)
             case op.BindProc(target):
                 self._bind("/proc", target)
-            case op.MountTmpfs(target, flags, options):
-                self._mount_tmpfs(target, flags, options)
+            case op.MountTmpfs(target, flags, options, source):
+                self._mount_tmpfs(target, flags, options, source)
             case op.HostDevices():
                 devices.host_devices(self._dev)
             case op.AddDevice(source, target):
@@ -332,10 +332,10 @@ class _SetUp:
             return self._tree.own(target)
         return self._tree.wanted(target, directory=directory)
 
-    def _mount(self, target: str, fstype: str, flags: int, options: str | None = None) -> None:
+    def _mount(self, target: str, fstype: str, flags: int, options: str | None = None, source: str = "") -> None:
         point = self._point(target)
         try:
-            mounts.mount(fstype, f"/proc/self/fd/{point}", fstype, flags, options)
+            mounts.mount(source or fstype, f"/proc/self/fd/{point}", fstype, flags, options)
         except SyscallFailed as failure:
             raise SyscallFailed(
                 f"mount {fstype}", failure.number, target, _mount_hint(fstype, failure.number)
@@ -343,7 +343,7 @@ class _SetUp:
         finally:
             os.close(point)
 
-    def _mount_tmpfs(self, target: str, flags: tuple[str, ...], options: str) -> None:
+    def _mount_tmpfs(self, target: str, flags: tuple[str, ...], options: str, source: str) -> None:
         known = self._tree.made
         point = self._point(target)
         mode = os.fstat(point).st_mode & 0o7777
@@ -353,7 +353,7 @@ class _SetUp:
         number = 0
         for flag in flags:
             number |= _FLAGS[flag]
-        self._mount(target, "tmpfs", number, options)
+        self._mount(target, "tmpfs", number, options, source)
         if target == "/dev":
             self._dev = open_in_root(self._tree.root, target, os.O_PATH | os.O_DIRECTORY)
 

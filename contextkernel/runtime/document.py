@@ -208,9 +208,9 @@ def _mounts(operations: Sequence[Operation], generated: str) -> Iterator[Mount]:
                 yield Mount(destination=target, type="proc", source="proc", options=_STANDARD)
             case op.BindProc(target):
                 yield Mount(destination=target, type="bind", source="/proc", options=("rbind",))
-            case op.MountTmpfs(target, flags, options):
+            case op.MountTmpfs(target, flags, options, source):
                 words = tuple(filter(None, options.split(",")))
-                yield Mount(destination=target, type="tmpfs", source="tmpfs", options=(*flags, *words))
+                yield Mount(destination=target, type="tmpfs", source=source, options=(*flags, *words))
             case op.MountDevpts(target, options):
                 words = ("nosuid", "noexec", *options.split(","))
                 yield Mount(destination=target, type="devpts", source="devpts", options=words)

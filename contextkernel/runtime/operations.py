@@ -83,11 +83,13 @@ class MountTmpfs(_Operation, frozen=True):
     Attributes:
         flags: words such as ``nosuid``.
         options: tmpfs's own, e.g. ``mode=755,size=65536k``; without ``mode`` an existing directory's is kept.
+        source: the name that ``df`` and ``mount`` show.
     """
 
     target: str
     flags: tuple[str, ...]
     options: str = ""
+    source: str = "tmpfs"
 
 
 class MakeDevice(_Operation, frozen=True):

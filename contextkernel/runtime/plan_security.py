@@ -119,7 +119,7 @@ def shared_memory(request: LaunchRequest) -> Iterator[Operation]:
     # a size of one's own: BuildKit mounts it as one more tmpfs, on which programs may be executed
     flags = ("nosuid", "nodev") if request.shm_size else ("nosuid", "nodev", "noexec")
     size = request.shm_size or request.resources.shm_size or "65536k"
-    yield op.MountTmpfs("/dev/shm", flags, f"mode=1777,size={size}")  # noqa: S108
+    yield op.MountTmpfs("/dev/shm", flags, f"mode=1777,size={size}", "shm")  # noqa: S108
 
 
 def sysctls(request: LaunchRequest) -> Iterator[Operation]:

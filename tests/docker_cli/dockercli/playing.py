@@ -44,8 +44,10 @@ def play(case: Case, tool: Tool) -> list[dict[str, Any]]:
                 found.append({"line": line.text, "code": STUCK, "out": "", "err": "(not tried)"})
                 continue
             code, out, err = _run(line.text, here, {**tool.environment, "N": case.prefix})
-            # a place of this run's own is no part of the result
-            out, err = (text.replace(os.fsencode(here), b"$PWD") for text in (out, err))
+            # neither a place of this run's own nor the tool's name is part of the result
+            out, err = (
+                text.replace(os.fsencode(here), b"$PWD").replace(b"contextkernel", b"docker") for text in (out, err)
+            )
             found.append({"line": line.text, "code": code, "out": normal(out, line.treatments), "err": normal(err, ())})
         return found
     finally:

@@ -52,7 +52,7 @@ def test_env_file_missing(tmp_path):
 def test_labels_and_build_args(tmp_path):
     file = tmp_path / "labels"
     file.write_text("a=1\nb\n")
-    assert parse_labels(["a=2", "c=x=y"], [str(file)]) == {"a": "2", "b": "", "c": "x=y"}
+    assert parse_labels(["a=2", "c=x=y"], [str(file)]) == {"a": "2", "c": "x=y"}
     assert parse_build_args(["A=1", "B", "C="]) == {"A": "1", "B": None, "C": ""}
     with pytest.raises(UsageProblem):
         parse_labels(["=x"])

@@ -63,7 +63,7 @@ def test_exact_operations_as_root():
         op.MountTmpfs("/dev", ("nosuid", "nodev", "strictatime"), "mode=755,size=65536k"),
         op.MountDevpts("/dev/pts", "newinstance,ptmxmode=0666,mode=0620,gid=5"),
         op.MountMqueue("/dev/mqueue"),
-        op.MountTmpfs("/dev/shm", ("nosuid", "nodev", "noexec"), "mode=1777,size=65536k"),
+        op.MountTmpfs("/dev/shm", ("nosuid", "nodev", "noexec"), "mode=1777,size=65536k", "shm"),
         op.MakeDevice("/dev/null"),
         op.MakeDevice("/dev/zero"),
         op.MakeDevice("/dev/full"),

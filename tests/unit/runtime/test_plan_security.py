@@ -140,7 +140,7 @@ def test_shared_memory_goes_with_the_ipc_namespace() -> None:
         asked = msgspec.structs.replace(request(ipc=ipc), joins=(Join("ipc", 42),) if joined else ())
         return [step for step in plan_operations(asked, ROOTFUL) if getattr(step, "target", "") == "/dev/shm"]
 
-    usual = op.MountTmpfs("/dev/shm", ("nosuid", "nodev", "noexec"), "mode=1777,size=65536k")
+    usual = op.MountTmpfs("/dev/shm", ("nosuid", "nodev", "noexec"), "mode=1777,size=65536k", "shm")
     assert shared("") == shared("private") == shared("shareable") == [usual]
     assert shared("none") == []
     assert shared("host") == [op.BindMount("/dev/shm", "/dev/shm", read_only=False, nodev=True)]

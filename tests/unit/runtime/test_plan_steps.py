@@ -158,7 +158,7 @@ def test_a_working_directory_that_has_to_be_made_is_the_user_s() -> None:
 
 
 def test_a_size_for_shared_memory() -> None:
-    assert op.MountTmpfs("/dev/shm", ("nosuid", "nodev"), "mode=1777,size=1048576") in planned(shm_size=1 << 20)
+    assert op.MountTmpfs("/dev/shm", ("nosuid", "nodev"), "mode=1777,size=1048576", "shm") in planned(shm_size=1 << 20)
 
 
 def test_operations_can_be_printed() -> None:
