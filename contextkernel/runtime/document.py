@@ -28,6 +28,7 @@ from contextkernel.runtime.oci import (
     Seccomp,
     User,
 )
+from contextkernel.runtime.oci_resources import block_io_of, cpu_of, memory_of, pids_of
 from contextkernel.runtime.oci_seccomp import oci_seccomp
 from contextkernel.runtime.plan import plan_operations
 from contextkernel.runtime.plan_security import (
@@ -115,6 +116,7 @@ def make_document(
             rlimits=tuple(_rlimit(step) for step in operations if isinstance(step, op.SetLimit)),
             no_new_privileges=request.security.no_new_privileges,
             apparmor_profile=request.security.apparmor,
+            oom_score_adj=request.resources.oom_score_adj,
         ),
         root=Root(path=request.upper, readonly=request.read_only),
         hostname="" if request.security.uts == "host" else request.hostname,
@@ -124,7 +126,13 @@ def make_document(
             uid_mappings=_mappings(idmap.uids),
             gid_mappings=_mappings(idmap.gids),
             devices=tuple(nodes),
-            resources=LinuxResources(devices=tuple(_device_rules(request, nodes))),
+            resources=LinuxResources(
+                devices=tuple(_device_rules(request, nodes)),
+                memory=memory_of(request.resources),
+                cpu=cpu_of(request.resources),
+                pids=pids_of(request.resources),
+                block_io=block_io_of(request.resources),
+            ),
             sysctl={step.name.replace("/", "."): step.value for step in operations if isinstance(step, op.SetSysctl)},
             seccomp=_seccomp(request, bounding),
             rootfs_propagation="private",

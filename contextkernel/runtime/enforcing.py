@@ -151,6 +151,9 @@ _DROPPED = {
         "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded."
     ),
 }
+_NO_SWAP = (
+    "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
+)
 _UNBOUNDED = (
     "OOM killer is disabled for the container, but no memory limit is set, "
     "this can result in the system running out of resources."
@@ -173,6 +176,9 @@ def adapted(asked: Resources, facts: GroupFacts) -> tuple[Resources, tuple[str, 
             fields[name] = getattr(Resources(), name)
             discarded.append(Discarded(one.option, one.value, one.detail, one.remedy))
             text = _DROPPED[one.option] + (f" ({text})" if facts.reason else "")
+        if one.option == "--memory-swap" and one.way == "none" and "memory" in facts.controllers:
+            fields["memory_swap"] = -1  # docker's
+            text = _NO_SWAP
         if text:
             said.append(text)
     if asked.oom_kill_disable and not asked.memory and "oom_kill_disable" not in fields:
@@ -211,6 +217,8 @@ def _instead(option: str, resources: Resources, facts: GroupFacts) -> Enforced:
             return by("affinity", "rounded up to whole processors, and a program may move itself to others")
         case "--cpu-shares" if resources.cpu_shares < _USUAL_SHARES:
             return by("nice", f"nice level {nice_of_shares(resources.cpu_shares)} for each process")
+        case "--memory-swap" if "memory" in facts.controllers:
+            return Enforced(option=option, value=value, way="none", detail="the kernel does not count swap here")
         case "--memory-swap" if resources.memory_swap in (-1, 2 * resources.memory):  # what comes with --memory
             return Enforced(option=option, value=value, way="process")
     return Enforced(option=option, value=value, way="none", detail=reason, remedy=remedy)

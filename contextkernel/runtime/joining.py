@@ -30,6 +30,7 @@ class JoinPid(Surrounding):
     """
 
     def __init__(self, join: Join) -> None:
+        super().__init__()
         self._join = join
         self._mounts: tuple[int, int] | None = None
 

@@ -58,6 +58,8 @@ class Life:
         self._loop = loop
         self._record = record
         self._surroundings = surroundings_of(launch.request)
+        for surrounding in self._surroundings:
+            surrounding.changed = self._changed
         self._birth = Birth()
         self._place: Place | None = None
         self._pid_namespace = True
@@ -147,6 +149,10 @@ class Life:
         self._leave()
         remove_stubs(self._launch.request.upper, self._birth.set_up.stubs, self._birth.set_up.parents)
         return code
+
+    def _changed(self) -> None:
+        self._report()
+        self.note()
 
     def _report(self) -> None:
         for surrounding in self._surroundings:

@@ -7,6 +7,7 @@ import resource
 from contextlib import suppress
 
 from contextkernel.errors import LaunchFailed
+from contextkernel.model.step_mounts import Limit
 
 
 def set_limit(name: str, soft: int, hard: int) -> None:
@@ -29,6 +30,24 @@ def set_limit(name: str, soft: int, hard: int) -> None:
         raise LaunchFailed(
             f"the resource limit {name}={soft}:{hard} cannot be set: this user may not go above {present}",
             hint=f"give --ulimit {name}={present} or less, or raise the hard limit of this user",
+        ) from None
+
+
+def limit_process(pid: int, limit: Limit) -> None:
+    """Change one limit of another process (prlimit(2)); no error when it has ended.
+
+    Raises:
+        LaunchFailed: an ordinary user cannot raise what was lowered before.
+    """
+    number = getattr(resource, f"RLIMIT_{limit.name.upper()}")
+    try:
+        resource.prlimit(pid, number, (limit.soft, limit.hard))
+    except ProcessLookupError:
+        return
+    except (OSError, ValueError):
+        raise LaunchFailed(
+            f"the resource limit {limit.name} of running processes cannot be raised to {limit.hard}",
+            hint="start the container again: it then has the new limit",
         ) from None
 
 

@@ -91,7 +91,8 @@ class Monitor:
         self._launch = launch
         self._loop = Loop()
         self._record = Record(launch.request.state_dir, self._accept)
-        self._life = Life(launch, permitted, self._loop, self._record.write)
+        self._life = Life(launch, permitted, self._loop, self._write)
+        self._oom_told = False
         self._restarting = Restarting(launch.request.life.restart)
         self._teller = Teller(launch.request)
         self._log: JsonLog | None = None
@@ -222,10 +223,15 @@ class Monitor:
         self._tell_exit()
         self._execs.finish()
 
+    def _write(self, state: RunState) -> None:
+        """Record a state; that memory ran out is told as soon as it is known."""
+        self._record.write(state)
+        if state.oom_killed and not self._oom_told:
+            self._teller("oom")
+        self._oom_told = state.oom_killed
+
     def _tell_death(self) -> None:
         state = self._life.state
-        if state.oom_killed:
-            self._teller("oom")
         self._teller("die", execDuration=(state.finished - state.started) // 10**9, exitCode=state.exit_code)
 
     def _tell_exit(self) -> None:

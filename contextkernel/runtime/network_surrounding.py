@@ -45,6 +45,7 @@ class NetworkSurrounding(Surrounding):
     """
 
     def __init__(self, request: LaunchRequest, launch: NetworkLaunch) -> None:
+        super().__init__()
         self._request = request
         self._launch = launch
         self._names = texts.own_names(request.hostname, request.networking.domainname)

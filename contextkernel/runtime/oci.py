@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from contextkernel.runtime.oci_resources import BlockIO, Cpu, Memory, Pids
+
 
 class User(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """``process.user``; ``username`` is what was asked for, where the ids are not yet known."""
@@ -51,6 +53,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool
     apparmor_profile: str = ""
+    oom_score_adj: int = 0
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,10 +109,14 @@ class DeviceRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     access: str
 
 
-class LinuxResources(msgspec.Struct, frozen=True, kw_only=True):
+class LinuxResources(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``linux.resources``."""
 
     devices: tuple[DeviceRule, ...]
+    memory: Memory | None = None
+    cpu: Cpu | None = None
+    pids: Pids | None = None
+    block_io: BlockIO | None = msgspec.field(default=None, name="blockIO")
 
 
 class SeccompArgument(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

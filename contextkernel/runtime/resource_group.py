@@ -19,6 +19,8 @@ from contextkernel.runtime import proc_files
 from contextkernel.runtime.cgroup_settings import settings
 from contextkernel.runtime.cgroups import Base, Group, find_base, make_group, read, write
 from contextkernel.runtime.enforcing import Enforcement, GroupFacts, enforcement
+from contextkernel.runtime.freezing import descendants
+from contextkernel.runtime.limits import limit_process
 from contextkernel.runtime.proc_views import memory_view, processor_view
 from contextkernel.runtime.surroundings import Place, Surrounding
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from contextkernel.model.container import LaunchRequest, RunState
     from contextkernel.runtime.loop import Loop, Timer
 
+_OOM_ROUNDS = 50
+_OOM_PAUSE = 0.05  # seconds
 _REFRESH = 1.0  # seconds between looks at what /proc shows inside
 
 
@@ -71,6 +75,7 @@ class ResourceGroup(Surrounding):
     """
 
     def __init__(self, request: LaunchRequest) -> None:
+        super().__init__()
         self._id = request.id
         self._resources = request.resources
         self._group: Group | None = None
@@ -101,7 +106,7 @@ class ResourceGroup(Surrounding):
             self._kept = enforcement(self._resources, facts, seed=int(self._id[:4], 16) if self._id else 0)
             self._apply(self._resources)
             if self._group is not None and self._resources.memory:
-                self._watch = OomWatch(self._group, self._note_oom)
+                self._watch = OomWatch(self._group, self._tell_oom)
                 loop.add(self._watch)
             return _waiting(self._placed(place), self._group)
         except BaseException:
@@ -116,11 +121,8 @@ class ResourceGroup(Surrounding):
 
     def _placed(self, place: Place) -> Place:
         """The plan's input, with what is kept for each process by itself, and the files over /proc."""
-        more = list(self._kept.rlimits)
-        if self._kept.pids:
-            there = count_tasks()
-            more.append(Limit("nproc", there + self._kept.pids, there + self._kept.pids))
-        request = msgspec.structs.replace(place.request, limits=(*place.request.limits, *more))
+        limits = (*place.request.limits, *_process_limits(self._kept))
+        request = msgspec.structs.replace(place.request, limits=limits)
         self._shown = self._view()
         facts = msgspec.structs.replace(place.facts, proc_files=tuple(self._shown.items()), nice=self._kept.nice)
         return msgspec.structs.replace(place, request=request, facts=facts)
@@ -162,13 +164,16 @@ class ResourceGroup(Surrounding):
         kept = enforcement(resources, facts, seed=int(self._id[:4], 16) if self._id else 0)
         if self._group is not None:
             self._group.apply(settings(resources, self._group.version, device_number))
-            if kept.cpus != self._kept.cpus:
-                cpus = kept.cpus or facts.cpus
-                os.sched_setaffinity(0, cpus)
-                for pid in self._group.processes():
-                    for thread in _threads(pid):
-                        with suppress(OSError):
-                            os.sched_setaffinity(thread, cpus)
+        members = self._group.processes() if self._group is not None else descendants([os.getpid()])[1:]
+        for limit in _process_limits(kept):
+            for pid in members:
+                limit_process(pid, limit)
+        if kept.cpus != self._kept.cpus:
+            cpus = kept.cpus or facts.cpus
+            os.sched_setaffinity(0, cpus)
+            for thread in (thread for pid in members for thread in _threads(pid)):
+                with suppress(OSError):
+                    os.sched_setaffinity(thread, cpus)
         self._resources, self._kept = resources, kept
 
     def freezer(self) -> GroupFreezer | None:
@@ -200,6 +205,15 @@ class ResourceGroup(Surrounding):
         if group is not None:
             group.kill()
             group.remove()
+
+    def _tell_oom(self, rounds: int = _OOM_ROUNDS) -> None:
+        """The kernel says so before it kills, and counts afterwards."""
+        before = self._oom_killed
+        self._note_oom()
+        if self._oom_killed and not before:
+            self.changed()
+        elif not self._oom_killed and rounds and self._loop is not None and self._group is not None:
+            self._loop.after(_OOM_PAUSE, lambda: self._tell_oom(rounds - 1))
 
     def _note_oom(self) -> None:
         if self._group is not None and not self._oom_killed:
@@ -329,6 +343,15 @@ def count_tasks() -> int:
             if os.stat(f"/proc/{name}").st_uid == me and os.stat(f"/proc/{name}/ns/user").st_ino == here:
                 total += int(read(f"/proc/{name}/stat").rpartition(")")[2].split()[17])
     return total
+
+
+def _process_limits(kept: Enforcement) -> list[Limit]:
+    """What each process is limited by, in the place of a control group."""
+    found = list(kept.rlimits)
+    if kept.pids:
+        there = count_tasks() + kept.pids
+        found.append(Limit("nproc", there, there))
+    return found
 
 
 def _threads(pid: int) -> list[int]:

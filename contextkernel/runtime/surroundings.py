@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,6 +38,10 @@ class Surrounding:
     of :meth:`join`, :meth:`leave`. A restart begins again with :meth:`enter`. :meth:`leave` may also come right after
     :meth:`enter`, when the start failed.
     """
+
+    def __init__(self) -> None:
+        #: called when there is news for :meth:`report` while the container lives; set by whoever keeps its state
+        self.changed: Callable[[], None] = lambda: None
 
     def enter(self, place: Place, loop: Loop) -> Place:  # noqa: ARG002 - for those who have something to wait for
         """Make it, and move the monitor into it: the init, which is cloned next, is born there.

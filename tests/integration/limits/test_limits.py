@@ -131,3 +131,16 @@ def test_warnings_say_what_is_not_kept(here: Here) -> None:
         (text,) = heard
         assert text.startswith("--pids-limit 400 is kept for each process only: RLIMIT_NPROC")
         assert here.base.reason in text
+
+
+def test_want_of_memory_is_told_while_the_container_goes_on(here: Here) -> None:
+    if "memory" not in here.base.places:
+        return
+    identity = here.start("survivor", "tail /dev/zero; sleep 1000", mem_limit="24m", memswap_limit="24m")
+    here.until(lambda: here.document("survivor")["State"]["OOMKilled"])
+    assert here.document("survivor")["State"]["Status"] == "running"
+    events = list(here.engine.events(since="1h", until="0s", filters={"container": [identity]}))
+    assert [event.action for event in events].count("oom") == 1
+    here.engine.remove_container("survivor", force=True)
+    again = list(here.engine.events(since="1h", until="0s", filters={"container": [identity]}))
+    assert [event.action for event in again].count("oom") == 1

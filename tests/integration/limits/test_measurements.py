@@ -18,23 +18,25 @@ MIB = 1 << 20
 
 
 def test_update_of_a_running_container(here: Here) -> None:
-    identity = here.start("grown", mem_limit="32m", pids_limit=10)
-    assert (
-        here.engine.update("grown", mem_limit="64m", memswap_limit="64m", pids_limit=20, nano_cpus=5 * 10**8)
-        is not None
-    )
-    document = here.document("grown")
-    assert document["HostConfig"]["Memory"] == 64 * MIB
-    assert document["HostConfig"]["PidsLimit"] == 20
+    grouped = "memory" in here.base.places
+    identity = here.start("changed", mem_limit="48m", pids_limit=30)
+    # without groups what was lowered cannot be raised again
+    memory, pids = (64, 40) if grouped else (32, 20)
+    wanted = {"mem_limit": f"{memory}m", "memswap_limit": f"{memory}m", "pids_limit": pids, "nano_cpus": 5 * 10**8}
+    warnings = here.engine.update("changed", **wanted)
+    assert bool(warnings) is not grouped
+    document = here.document("changed")
+    assert document["HostConfig"]["Memory"] == memory * MIB
+    assert document["HostConfig"]["PidsLimit"] == pids
     assert document["HostConfig"]["NanoCpus"] == 5 * 10**8
-    if "memory" in here.base.places and here.base.version == 1:
-        assert here.file(identity, "memory", "memory.limit_in_bytes") == str(64 * MIB)
-        assert here.file(identity, "pids", "pids.max") == "20"
+    if grouped and here.base.version == 1:
+        assert here.file(identity, "memory", "memory.limit_in_bytes") == str(memory * MIB)
+        assert here.file(identity, "pids", "pids.max") == str(pids)
         assert here.file(identity, "cpu", "cpu.cfs_quota_us") == "50000"
-    assert set(here.kept("grown")) == {"--memory", "--memory-swap", "--pids-limit", "--cpus"}
+    assert set(here.kept("changed")) == {"--memory", "--memory-swap", "--pids-limit", "--cpus"}
     with pytest.raises(InvalidInput, match="already set memoryswap limit"):
-        here.engine.update("grown", mem_limit="128m")
-    here.engine.remove_container("grown", force=True)
+        here.engine.update("changed", mem_limit="128m")
+    here.engine.remove_container("changed", force=True)
 
 
 def test_update_of_a_container_that_does_not_run(here: Here) -> None:
@@ -96,3 +98,23 @@ def test_the_group_of_a_killed_monitor_is_removed_by_whoever_looks(here: Here) -
     os.kill(monitor, signal.SIGKILL)
     here.until(lambda: here.document("orphaned")["State"]["Status"] == "dead")
     assert here.groups(identity) == []
+
+
+@pytest.mark.rootless
+def test_update_without_groups_reaches_running_processes(here: Here) -> None:
+    if here.base.places:
+        return
+    here.start("lowered", mem_limit="64m")
+    pid = here.document("lowered")["State"]["Pid"]
+
+    def limit() -> str:
+        with open(f"/proc/{pid}/limits") as file:
+            return next(line.split()[3] for line in file if line.startswith("Max data size"))
+
+    assert limit() == str(64 * MIB)
+    here.engine.update("lowered", mem_limit="32m", memswap_limit="32m")
+    assert limit() == str(32 * MIB)
+    with pytest.raises(Conflict, match="cannot be raised"):
+        here.engine.update("lowered", mem_limit="128m", memswap_limit="-1")
+    assert here.document("lowered")["HostConfig"]["Memory"] == 32 * MIB
+    here.engine.remove_container("lowered", force=True)

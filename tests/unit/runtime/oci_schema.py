@@ -77,6 +77,8 @@ PROCESS = table(
     apparmorProfile=TEXT,
     oomScoreAdj={"type": "integer", "minimum": -1000, "maximum": 1000},
 )
+INTEGER = {"type": "integer"}
+THROTTLE = table("major minor rate", major=INTEGER, minor=INTEGER, rate=UINT64)
 NAMES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
 LINUX = table(
     "",
@@ -96,21 +98,44 @@ LINUX = table(
         )
     ),
     cgroupsPath=TEXT,
-    resources={
-        "type": "object",
-        "properties": {
-            "devices": many(
-                table(
-                    "allow",
-                    allow=FLAG,
-                    type=one_of("a", "b", "c"),
-                    major={"type": "integer"},
-                    minor={"type": "integer"},
-                    access={"type": "string", "pattern": "^[rwm]+$"},
-                )
+    resources=table(
+        "",
+        devices=many(
+            table(
+                "allow",
+                allow=FLAG,
+                type=one_of("a", "b", "c"),
+                major={"type": "integer"},
+                minor={"type": "integer"},
+                access={"type": "string", "pattern": "^[rwm]+$"},
             )
-        },
-    },
+        ),
+        memory=table(
+            "",
+            limit=INTEGER,
+            reservation=INTEGER,
+            swap=INTEGER,
+            swappiness={"type": "integer", "minimum": 0, "maximum": 100},
+            disableOOMKiller=FLAG,
+        ),
+        cpu=table(
+            "",
+            shares=UINT64,
+            quota=INTEGER,
+            period=UINT64,
+            realtimeRuntime=INTEGER,
+            realtimePeriod=UINT64,
+            cpus=TEXT,
+            mems=TEXT,
+        ),
+        pids=table("limit", limit=INTEGER),
+        blockIO=table(
+            "",
+            weight={"type": "integer", "minimum": 10, "maximum": 1000},
+            weightDevice=many(table("major minor", major=INTEGER, minor=INTEGER, weight=INTEGER)),
+            **{f"throttle{way}{unit}Device": many(THROTTLE) for way in ("Read", "Write") for unit in ("Bps", "IOPS")},
+        ),
+    ),
     rootfsPropagation=one_of("private", "shared", "slave", "unbindable"),
     seccomp=SECCOMP,
     sysctl={"type": "object", "additionalProperties": TEXT},

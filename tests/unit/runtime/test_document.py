@@ -15,6 +15,7 @@ import pytest
 from contextkernel.linux.caps import CAPABILITIES as ALL
 from contextkernel.model.container import Bind, LaunchRequest, Terminal, Tmpfs
 from contextkernel.model.ids import IdMap, IdRange
+from contextkernel.model.resources import DeviceRate, Resources
 from contextkernel.model.security import Device, Join, Security
 from contextkernel.model.step_mounts import Limit
 from contextkernel.runtime.document import make_plan
@@ -146,6 +147,31 @@ def test_what_was_asked_for_is_in_it() -> None:
     ]
     assert found["annotations"]["a"] == "b"
     assert linux["maskedPaths"] == list(MASKED_PATHS)
+
+
+def test_limits() -> None:
+    asked = Resources(
+        memory=1 << 26,
+        memory_swap=-1,
+        memory_swappiness=0,
+        nano_cpus=1_500_000_000,
+        cpuset_cpus="0-1",
+        pids_limit=9,
+        blkio_weight=300,
+        device_read_bps=(DeviceRate("/dev/null", 4096),),
+        oom_score_adj=100,
+    )
+    found = document(msgspec.structs.replace(request(), resources=asked))
+    jsonschema.Draft202012Validator(oci_schema.CONFIG).validate(found)
+    limits = found["linux"]["resources"]
+    del limits["devices"]
+    assert limits == {
+        "memory": {"limit": 1 << 26, "swap": -1, "swappiness": 0},
+        "cpu": {"quota": 150_000, "period": 100_000, "cpus": "0-1"},
+        "pids": {"limit": 9},
+        "blockIO": {"weight": 300, "throttleReadBpsDevice": [{"major": 1, "minor": 3, "rate": 4096}]},
+    }
+    assert found["process"]["oomScoreAdj"] == 100
 
 
 def test_privileged() -> None:
