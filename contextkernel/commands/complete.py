@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from contextkernel.commands.declaration import GRAMMAR
 from contextkernel.commands.declared_cache import CACHE_FILTERS
+from contextkernel.commands.declared_networks import LIST_FILTERS as NETWORK_FILTERS
 from contextkernel.commands.declared_options import CONTAINER_FILTERS, IMAGE_FILTERS
 from contextkernel.commands.declared_volumes import LIST_FILTERS
 from contextkernel.errors import ContextKernelError
@@ -125,10 +126,15 @@ def _values(command: Command, option: Option, current: str, engine: Engine | Cal
         return option.choices
     match option.name:
         case "filter":
-            kinds = {"image": IMAGE_FILTERS, "builder": CACHE_FILTERS, "volume": LIST_FILTERS}
+            kinds = {
+                "image": IMAGE_FILTERS,
+                "builder": CACHE_FILTERS,
+                "network": NETWORK_FILTERS,
+                "volume": LIST_FILTERS,
+            }
             return [f"{key}=" for key in kinds.get(command.path[0], CONTAINER_FILTERS)]
         case "network":
-            return _NETWORKS
+            return _NETWORKS if command.path == ("image", "build") else _networks(engine)
         case "signal" | "stop-signal":
             return _SIGNALS
         case "tag":
@@ -154,6 +160,8 @@ def _subjects(subject: Subject, current: str, engine: Engine | Callable[[], Engi
             return _containers(engine, running=False)
         case "running":
             return _containers(engine, running=True)
+        case "network":
+            return _networks(engine)
         case "volume":
             return _volumes(engine)
         case "object":
@@ -185,6 +193,13 @@ def _containers(engine: Engine | Callable[[], Engine], *, running: bool) -> list
     except (ContextKernelError, OSError):
         return []
     return [row.name for row in rows]
+
+
+def _networks(engine: Engine | Callable[[], Engine]) -> list[str]:
+    try:
+        return [row.network.name for row in _made(engine).networks()]
+    except (ContextKernelError, OSError):
+        return []
 
 
 def _volumes(engine: Engine | Callable[[], Engine]) -> list[str]:

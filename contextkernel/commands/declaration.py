@@ -10,6 +10,7 @@ from contextkernel.commands.declared_cache import CACHES
 from contextkernel.commands.declared_containers import CONTAINERS
 from contextkernel.commands.declared_images import IMAGES
 from contextkernel.commands.declared_life import EVENTS, LIFE
+from contextkernel.commands.declared_networks import NETWORKS
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
 from contextkernel.commands.declared_resources import MEASUREMENTS
 from contextkernel.commands.declared_usage import USAGE
@@ -101,7 +102,7 @@ _OTHERS = (
 )
 
 GRAMMAR = Grammar(
-    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *USAGE, *MEASUREMENTS, *VOLUMES, *_OTHERS),
+    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *USAGE, *MEASUREMENTS, *NETWORKS, *VOLUMES, *_OTHERS),
     (
         Group(name="base", summary="Manage base images"),
         Group(name="builder", summary="Manage builds"),
@@ -109,6 +110,7 @@ GRAMMAR = Grammar(
         Group(name="buildx", summary="Docker's other name for builder"),
         Group(name="container", summary="Manage containers"),
         Group(name="image", summary="Manage images"),
+        Group(name="network", summary="Manage networks"),
         Group(name="system", summary="Manage the engine"),
         Group(name="volume", summary="Manage volumes"),
     ),

@@ -28,14 +28,6 @@ _CREATE_OPTIONS = (
     Option(name="label", short="l", kind="list", metavar="list", help="Label for the container: KEY=VALUE"),
     Option(name="label-file", kind="list", metavar="list", help="File with a line for each label"),
     Option(name="name", kind="string", metavar="string", help="Name for the container, by default a generated one"),
-    Option(
-        name="network",
-        kind="string",
-        metavar="network",
-        default="default",
-        help="Network of the container: default, none, host",
-    ),
-    Option(name="net", kind="string", metavar="network", hidden=True),
     PLATFORM,
     Option(
         name="pull",

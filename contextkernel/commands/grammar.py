@@ -14,7 +14,7 @@ from contextkernel.errors import UsageProblem
 
 OptionKind = Literal["bool", "string", "int", "list"]
 Subject = Literal[
-    "image", "container", "running", "object", "file", "directory", "base", "build", "command", "volume", ""
+    "image", "container", "running", "object", "file", "directory", "base", "build", "command", "network", "volume", ""
 ]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})

@@ -29,6 +29,7 @@ TableKind = Literal[
     "usage",
     "stats",
     "namespaces",
+    "networks",
     "volumes",
     "events",
 ]

@@ -32,7 +32,6 @@ def keywords(parsed: Parsed) -> BasicKeywords:
         "working_dir": parsed.maybe("workdir"),
         "user": parsed.text("user"),
         "hostname": parsed.maybe("hostname"),
-        "network": parsed.maybe("net") or parsed.text("network"),
         "read_only": parsed.flag("read-only"),
         "init": parsed.flag("init"),
         # docker's --entrypoint "" takes the image's entrypoint away

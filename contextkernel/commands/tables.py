@@ -20,6 +20,7 @@ from contextkernel.commands.humanize import (
     rfc3339,
     utc_now,
 )
+from contextkernel.commands.network_fields import NETWORK_FORMAT, NETWORK_HEADERS, network_fields
 from contextkernel.commands.outcome import (
     Built,
     Document,
@@ -118,6 +119,7 @@ HEADERS: dict[TableKind, dict[str, str]] = {
         "Layer": "LAYER",
         "Error": "ERROR",
     },
+    "networks": NETWORK_HEADERS,
     "volumes": VOLUME_HEADERS,
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
     **CACHE_HEADERS,
@@ -273,6 +275,8 @@ def _default_format(table: Table) -> str:
             return (
                 "table {{.Number}}\t{{.Name}}\t{{.State}}\t{{.Duration}}\t{{.CPUTime}}\t{{.PeakMemory}}\t{{.Written}}"
             )
+        case "networks":
+            return NETWORK_FORMAT
         case "volumes":
             return VOLUME_FORMAT
         case "events":
@@ -360,6 +364,7 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     "bases": _base,
     "findings": _finding,
     "events": lambda row, _options, _now: event_document(row),
+    "networks": network_fields,
     "volumes": volume_fields,
     **CACHE_FIELDS,
     **RESOURCE_FIELDS,

@@ -15,6 +15,7 @@ from contextkernel.engine.happenings import Happenings
 from contextkernel.engine.images import Images
 from contextkernel.engine.lifecycle import Lifecycle
 from contextkernel.engine.measurements import Measurements
+from contextkernel.engine.networks import Networks
 from contextkernel.engine.records import Records
 from contextkernel.engine.system import System
 from contextkernel.engine.usage import Usage
@@ -34,6 +35,7 @@ class Engine(
     Images,
     Lifecycle,
     Measurements,
+    Networks,
     Records,
     System,
     Volumes,

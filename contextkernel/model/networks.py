@@ -174,6 +174,7 @@ class NetworkLaunch(msgspec.Struct, frozen=True, kw_only=True):
         root: directory of the store.
         name: of the container.
         wishes: with ``bridge``: what to connect to.
+        network: with ``none`` and ``host``: the predefined network, for events.
         pid: with ``container``: the init of the container whose network is shared.
         may_fall_back: take the host's network where none of its own can be had, and say so; else that is an error.
         hosts: more ``(name, address)`` for /etc/hosts; the address ``host-gateway`` is that of the host.
@@ -184,9 +185,22 @@ class NetworkLaunch(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     name: str = ""
     wishes: tuple[Wish, ...] = ()
+    network: NetworkRecord | None = None
     pid: int = 0
     may_fall_back: bool = False
     hosts: tuple[tuple[str, str], ...] = ()
     servers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+
+class NetworkRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``network ls``.
+
+    Attributes:
+        network: as it was created; with the subnets it has.
+        containers: ids of the containers that run and are connected.
+    """
+
+    network: NetworkRecord
+    containers: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contextkernel.model.engine_events import EngineEvent
     from contextkernel.model.explanation import StepExplanation
     from contextkernel.model.measurements import NamespaceRow, StatsRow
+    from contextkernel.model.networks import NetworkRow
     from contextkernel.model.results import (
         BaseRow,
         CheckFinding,
@@ -143,6 +144,20 @@ DTYPES: dict[str, dict[str, str]] = {
         "shared": _FLAG,
     },
     "usage": {"type": _TEXT, "total": _NUMBER, "active": _NUMBER, "size": _NUMBER, "reclaimable": _NUMBER},
+    "networks": {
+        "network_id": _TEXT,
+        "name": _TEXT,
+        "driver": _TEXT,
+        "scope": _TEXT,
+        "subnet": _TEXT,
+        "gateway": _TEXT,
+        "containers": _NUMBER,
+        "internal": _FLAG,
+        "ipv6": _FLAG,
+        "created": _TIME,
+        "labels": _OBJECT,
+        "options": _OBJECT,
+    },
     "volumes": {
         "driver": _TEXT,
         "volume_name": _TEXT,
@@ -352,6 +367,24 @@ def _event(row: EngineEvent) -> tuple[Any, ...]:
     return (pd.Timestamp(row.time, tz="UTC"), row.type, row.action, name, row.id, row.attributes)
 
 
+def _network(row: NetworkRow) -> tuple[Any, ...]:
+    network = row.network
+    return (
+        network.id,
+        network.name,
+        network.driver,
+        "local",
+        ", ".join(pool.subnet for pool in network.pools),
+        ", ".join(pool.gateway for pool in network.pools),
+        len(row.containers),
+        network.internal,
+        network.ipv6,
+        pd.Timestamp(network.created, tz="UTC"),
+        network.labels,
+        network.options,
+    )
+
+
 def _volume(row: VolumeRow) -> tuple[Any, ...]:
     volume = row.volume
     return (
@@ -403,6 +436,7 @@ _RECORDS: dict[str, Any] = {
     "cache": _cache,
     "usage": _usage,
     "events": _event,
+    "networks": _network,
     "volumes": _volume,
     "builds": _build,
     "build_steps": _build_step,

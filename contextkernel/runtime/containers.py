@@ -150,6 +150,8 @@ class Containers(ContainerChanges):
         network_rules.check_asked(options.network, options.networking, hostname=options.hostname is not None)
         identity = secrets.token_hex(32)
         network, hostname = self._network_of(options)
+        if network == "host" and (options.networking.ports or options.networking.publish_all):
+            self._warn("WARNING: Published ports are discarded when using host network mode")
         hostname = hostname or identity[:12]
         environment = rules.merge_environment(
             (rules.DEFAULT_PATH, f"HOSTNAME={hostname}"), (*(config.env or ()), *options.environment)
@@ -178,7 +180,7 @@ class Containers(ContainerChanges):
             created=time.time_ns(),
             networking=msgspec.structs.replace(
                 options.networking,
-                joins=network_rules.first_join(network, options.networking),
+                joins=self.networks.settled(network_rules.first_join(network, options.networking)),
                 exposed=tuple(dict.fromkeys([*(config.exposed_ports or ()), *options.networking.exposed])),
             ),
             mounts=mounts,

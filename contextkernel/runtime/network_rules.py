@@ -6,17 +6,18 @@ runconfig/hostconfig_unix.go.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING
 
-from contextkernel.errors import InvalidInput
+from contextkernel.errors import Conflict, InvalidInput
 from contextkernel.model.networking import Networking, PortBinding
 from contextkernel.model.networks import Joining
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec
+    from contextkernel.model.networks import NetworkRecord
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 _PREDEFINED = ("bridge", "host", "none", "default")
 _DRIVERS = ("bridge", "default", "")
 
@@ -39,10 +40,8 @@ def check_network_name(name: str) -> None:
     """
     if is_predefined(name):
         raise InvalidInput(f"operation is not permitted on predefined {name} network", hint="choose another name")
-    if not _NAME.match(name):
-        raise InvalidInput(
-            f"invalid network name {name!r}", hint="letters, digits, _ . and -, starting with a letter or digit"
-        )
+    if not name.strip():
+        raise InvalidInput("network name cannot be empty", hint="give a name")
 
 
 def check_driver(driver: str) -> None:
@@ -92,6 +91,62 @@ def check_asked(mode: str, asked: Networking, *, hostname: bool) -> None:
                 raise InvalidInput(
                     "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
                 )
+
+
+def check_addresses(joining: Joining, record: NetworkRecord, *, prefix: str = "") -> None:
+    """Check that addresses asked for can be had on a network.
+
+    Args:
+        joining: what is asked for.
+        record: the network.
+        prefix: what the message begins with.
+
+    Raises:
+        InvalidInput: they cannot; the messages are docker's.
+    """
+    begin = prefix or f"invalid config for network {joining.network}: invalid endpoint settings:"
+    problems = []
+    for text, version in ((joining.ip, 4), (joining.ip6, 6)):
+        if not text:
+            continue
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            problems.append(f"invalid IPv{version} address: {text}")
+            continue
+        if address.version != version:
+            problems.append(f"invalid IPv{version} address: {text}")
+        elif not record.given:
+            problems.append(
+                "user specified IP address is supported only when connecting to networks with user configured subnets"
+            )
+        elif not any(address in ipaddress.ip_network(pool.subnet) for pool in record.pools):
+            problems.append(f"no configured subnet or ip-range contain the IP address {text}")
+    if problems:
+        listed = problems[0] if len(problems) == 1 else "\n".join(f"* {problem}" for problem in problems)
+        raise InvalidInput(f"{begin}\n{listed}", hint="network inspect shows the subnets of a network")
+
+
+def check_joining(spec: ContainerSpec, record: NetworkRecord) -> None:
+    """Check that a container may be connected to one more network.
+
+    Raises:
+        Conflict: it may not; the messages are docker's.
+    """
+    if record.driver == "host":
+        raise Conflict(
+            "cannot connect container to host network - container must be created in host network mode",
+            hint="run it with --network host",
+        )
+    if record.driver == "null" or spec.network == "none":
+        raise Conflict(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+    if not _joins(spec.network):
+        raise Conflict(
+            "container sharing network namespace with another container or host cannot be connected to any other "
+            "network"
+        )
 
 
 def _check_shared(asked: Networking, *, hostname: bool) -> None:

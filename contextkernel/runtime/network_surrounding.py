@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import select
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from contextkernel.model.networks import NetworkState
 from contextkernel.network import texts
 from contextkernel.network.client import Service, connect
 from contextkernel.network.messages import Attach, Attached, Changed, Detach, Prepare
+from contextkernel.runtime.events import EventLog
 from contextkernel.runtime.surroundings import Place, Surrounding
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _RETRY = 1.0  # seconds until the next attempt to get the network back
 _RETRIES = 30
 _HOSTS = "/etc/hosts"
+_RESOLV = "/etc/resolv.conf"
 _HOST_GATEWAY = "host-gateway"
 
 
@@ -45,6 +47,7 @@ class NetworkSurrounding(Surrounding):
     """
 
     def __init__(self, request: LaunchRequest, launch: NetworkLaunch) -> None:
+        super().__init__()
         super().__init__()
         self._request = request
         self._launch = launch
@@ -59,6 +62,11 @@ class NetworkSurrounding(Surrounding):
 
     def enter(self, place: Place, loop: Loop) -> Place:
         """See :class:`Surrounding`."""
+        entered = self._enter(place, loop)
+        self._tell("connect")
+        return entered
+
+    def _enter(self, place: Place, loop: Loop) -> Place:
         self._loop = loop
         self._shared = not place.facts.user_namespace
         match self._launch.mode:
@@ -118,7 +126,7 @@ class NetworkSurrounding(Surrounding):
             ) from problem
         self._namespace = namespace
         try:
-            hosts, resolv = _read(root, _HOSTS), _read(root, "/etc/resolv.conf")
+            hosts, resolv = _read(root, _HOSTS), _read(root, _RESOLV)
         finally:
             os.close(root)
         self._state = NetworkState(mode="container")
@@ -218,9 +226,23 @@ class NetworkSurrounding(Surrounding):
         with suppress(OSError, ContextKernelError):
             root = os.open(f"/proc/{self._pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                _rewrite_hosts(root, before, changed.state, self._names)
+                _rewrite(root, _HOSTS, lambda text: self._changed_hosts(text, before, changed.state))
+                if changed.resolver:
+                    _rewrite(root, _RESOLV, self._resolving)
             finally:
                 os.close(root)
+        self.changed()
+
+    def _changed_hosts(self, text: str, before: NetworkState, after: NetworkState) -> str:
+        return texts.changed_hosts(text, before.endpoints, after.endpoints, self._names)
+
+    def _resolving(self, text: str) -> str:
+        """/etc/resolv.conf once names are resolved in the container; one that is so already stays as it is."""
+        if texts.RESOLVER in text:
+            return text
+        return texts.resolv_file(
+            text, resolver=True, servers=self._launch.servers, search=self._launch.search, options=self._launch.options
+        )
 
     def _again(self) -> None:
         """The service is lost: another one is to give the same again."""
@@ -262,7 +284,19 @@ class NetworkSurrounding(Surrounding):
         if self._namespace is not None:
             os.close(self._namespace)
             self._namespace = None
+        self._tell("disconnect")
         self._state = NetworkState()
+
+    def _tell(self, action: str) -> None:
+        """Note what happened to the networks."""
+        if self._state.mode in ("none", "host") and self._launch.network is not None:
+            self._note(action, self._launch.network.id, self._launch.network.name, self._launch.network.driver)
+        for one in self._state.endpoints:
+            self._note(action, one.network_id, one.network, "bridge")
+
+    def _note(self, action: str, network_id: str, name: str, driver: str) -> None:
+        attributes = {"container": self._request.id, "name": name, "type": driver}
+        EventLog(self._launch.root).write("network", action, network_id, attributes)
 
     def report(self, state: RunState) -> RunState:
         """See :class:`Surrounding`."""
@@ -278,12 +312,12 @@ def _read(root: int, path: str) -> str:
         return file.read(1 << 20)
 
 
-def _rewrite_hosts(root: int, before: NetworkState, after: NetworkState, names: str) -> None:
-    """Change the container's /etc/hosts in place, as the file is mounted there."""
-    descriptor = open_in_root(root, _HOSTS, os.O_RDWR | os.O_NONBLOCK)
+def _rewrite(root: int, path: str, change: Callable[[str], str]) -> None:
+    """Change a generated file of the container in place, as it is mounted there."""
+    descriptor = open_in_root(root, path, os.O_RDWR | os.O_NONBLOCK)
     with os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace") as file:
         text = file.read(1 << 20)
-        changed = texts.changed_hosts(text, before.endpoints, after.endpoints, names)
+        changed = change(text)
         if changed != text:
             file.seek(0)
             file.write(changed)

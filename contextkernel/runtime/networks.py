@@ -11,7 +11,7 @@ import msgspec
 
 from contextkernel.errors import Conflict, ContainerNotFound, InvalidInput, LaunchFailed, NetworkNotFound
 from contextkernel.model.networking import PortBinding
-from contextkernel.model.networks import Endpoint, Joining, NetworkLaunch, NetworkRecord, Wish
+from contextkernel.model.networks import Endpoint, Joining, NetworkLaunch, NetworkRecord, NetworkRow, Wish
 from contextkernel.network import client, messages
 from contextkernel.network.subnets import (
     Network,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from contextkernel.store import Store
 
 DEFAULT = "bridge"
+_PATIENCE = 5.0  # seconds
+_PAUSE = 0.005
 
 
 class Networks:
@@ -149,6 +151,17 @@ class Networks:
         self.tell(record, "destroy")
         return record
 
+    def rows(self) -> tuple[NetworkRow, ...]:
+        """All networks, by name, with the containers that run and are connected."""
+        connected: dict[str, list[str]] = {}
+        for spec in self._store.containers():
+            state = self._state(spec)
+            for one in state.network.endpoints if state.alive else ():
+                connected.setdefault(one.network_id, []).append(spec.id)
+        return tuple(
+            NetworkRow(network=record, containers=tuple(connected.get(record.id, ()))) for record in self.all()
+        )
+
     def users(self, record: NetworkRecord) -> tuple[tuple[ContainerSpec, Endpoint], ...]:
         """Running containers that are connected to a network, with their connections."""
         found = []
@@ -170,6 +183,93 @@ class Networks:
 
     # ---- containers
 
+    def settled(self, joins: Sequence[Joining]) -> tuple[Joining, ...]:
+        """Connections of a new container under the networks' names, where there are such networks.
+
+        Raises:
+            InvalidInput: an address that cannot be had there.
+        """
+        found = []
+        for joining in joins:
+            try:
+                record = self.find(joining.network)
+            except NetworkNotFound:  # the start says so
+                found.append(joining)
+                continue
+            rules.check_addresses(joining, record)
+            found.append(msgspec.structs.replace(joining, network=record.name))
+        return tuple(found)
+
+    def connect(self, spec: ContainerSpec, joining: Joining) -> None:
+        """Connect a container to one more network; at once if it runs.
+
+        Raises:
+            NetworkNotFound: there is none. InvalidInput: an address that cannot be had there. Conflict: it is
+                connected already, or has no networks of its own.
+        """
+        record = self.find(joining.network)
+        joining = msgspec.structs.replace(joining, network=record.name)
+        rules.check_joining(spec, record)
+        rules.check_addresses(joining, record, prefix="invalid endpoint settings:")
+        others = [one for one in spec.networking.joins if one.network != record.name]
+        if self._state(spec).alive:
+            self._ask(messages.Join(spec.id, wish_of(spec, joining, record)))
+            self._await(spec, record.id, connected=True)
+            self.tell(record, "connect", container=spec.id)
+        self._record(spec, (*others, joining))
+
+    def disconnect(self, spec: ContainerSpec, network: str, *, force: bool = False) -> None:
+        """Take a container off a network; at once if it runs.
+
+        Raises:
+            Conflict: it is not connected to it.
+        """
+        try:
+            record = self.find(network)
+        except NetworkNotFound:
+            record = None
+        name = record.name if record is not None else network
+        if name == "host" and spec.network == "host":
+            raise Conflict("container cannot be disconnected from host network")
+        kept = tuple(one for one in spec.networking.joins if one.network != name)
+        if len(kept) == len(spec.networking.joins) and not force:
+            raise Conflict(
+                f"container {spec.id} is not connected to the network {name}",
+                hint=f"it is connected to {', '.join(one.network for one in kept) or 'none'}",
+            )
+        state = self._state(spec)
+        connected = next((one for one in state.network.endpoints if one.network == name), None)
+        if state.alive and connected is not None:
+            self._ask(messages.Part(spec.id, connected.network_id))
+            self._await(spec, connected.network_id, connected=False)
+            if record is not None:
+                self.tell(record, "disconnect", container=spec.id)
+        self._record(spec, kept)
+
+    def _record(self, spec: ContainerSpec, joins: tuple[Joining, ...]) -> None:
+        networking = msgspec.structs.replace(spec.networking, joins=joins)
+        self._store.replace_container(msgspec.structs.replace(spec, networking=networking))
+
+    def _await(self, spec: ContainerSpec, network_id: str, *, connected: bool) -> None:
+        """Wait until the container's monitor has recorded a change; it hears of it from the network service."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            state = self._state(spec)
+            if not state.alive or connected == any(one.network_id == network_id for one in state.network.endpoints):
+                return
+            time.sleep(_PAUSE)
+
+    def _ask(self, message: messages.Join | messages.Part) -> None:
+        service = client.find(self._store.root)
+        if service is None:
+            raise LaunchFailed("the network service does not run", hint="its containers start it again: try once more")
+        try:
+            service.ask(message)
+        except ConnectionError as problem:
+            raise LaunchFailed(f"the network service ended: {problem}", hint="try once more") from None
+        finally:
+            service.close()
+
     def launch(self, spec: ContainerSpec) -> tuple[NetworkLaunch, tuple[PortBinding, ...]]:
         """What the monitor of ``spec`` is to do about networks, and which ports are published.
 
@@ -188,7 +288,7 @@ class Networks:
         )
         replace = msgspec.structs.replace
         if spec.network in ("none", "host"):
-            return replace(launch, mode=spec.network), ()
+            return replace(launch, mode=spec.network, network=self.find(spec.network)), ()
         if spec.network.startswith("container:"):
             return replace(launch, mode="container", pid=self._pid_of(spec.network.partition(":")[2])), ()
         wishes = tuple(self._wish(spec, joining) for joining in rules.joins_of(spec))

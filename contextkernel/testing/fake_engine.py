@@ -40,6 +40,7 @@ from contextkernel.model.results import (
 from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.fake_debug import FakeDebugging
 from contextkernel.testing.fake_life import FakeLife, plain
+from contextkernel.testing.fake_networks import FakeNetworks
 from contextkernel.testing.fake_planning import FakePlanning
 from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.fake_resources import FakeMeasurements
@@ -77,7 +78,15 @@ def _same(left: object, right: object) -> bool:
 
 
 class FakeEngine(
-    FakeChecks, FakeDebugging, FakeLife, FakeMeasurements, FakePlanning, FakeRecords, FakeUsage, FakeVolumes
+    FakeChecks,
+    FakeDebugging,
+    FakeLife,
+    FakeMeasurements,
+    FakeNetworks,
+    FakePlanning,
+    FakeRecords,
+    FakeUsage,
+    FakeVolumes,
 ):
     """Has every method of :class:`contextkernel.engine.Engine` with the same signatures; changes nothing.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from contextkernel.engine.asked.basics import BasicKeywords
 from contextkernel.engine.asked.life import LifeKeywords, life_from
 from contextkernel.engine.asked.mounts import MountKeywords, mounts_from
-from contextkernel.engine.asked.network import NetworkKeywords, network_from
+from contextkernel.engine.asked.network import NetworkKeywords, network_from, network_of
 from contextkernel.engine.asked.resources import ResourceKeywords, resources_from
 from contextkernel.engine.asked.security import SecurityKeywords, security_from
 from contextkernel.model.life import Life
@@ -40,7 +40,7 @@ def asked(keywords: CreateKeywords) -> Asked:
         InvalidInput: a value that cannot be, or two that contradict each other.
     """
     return Asked(
-        network_from(keywords),
+        network_from(keywords, network_of(keywords)),
         mounts_from(keywords),
         resources_from(keywords),
         security_from(keywords),

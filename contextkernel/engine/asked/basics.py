@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
-
-if TYPE_CHECKING:
-    from contextkernel.model.container import Network
+from typing import Any, TypedDict
 
 
 class BasicKeywords(TypedDict, total=False):
@@ -23,7 +20,6 @@ class BasicKeywords(TypedDict, total=False):
     working_dir: str | None
     user: str
     hostname: str | None
-    network: Network
     read_only: bool
     init: bool
     entrypoint: Sequence[str] | None
@@ -34,6 +30,7 @@ class BasicKeywords(TypedDict, total=False):
 
 def basics(keywords: BasicKeywords) -> dict[str, Any]:
     """The keywords as fields of ``runtime.containers.RunOptions``."""
+    from contextkernel.engine.asked.network import network_of
     from contextkernel.runtime.spec import environment_items
 
     entrypoint = keywords.get("entrypoint")
@@ -44,7 +41,7 @@ def basics(keywords: BasicKeywords) -> dict[str, Any]:
         "working_dir": keywords.get("working_dir"),
         "user": keywords.get("user", ""),
         "hostname": keywords.get("hostname"),
-        "network": keywords.get("network", "default"),
+        "network": network_of(keywords),
         "read_only": keywords.get("read_only", False),
         "init": keywords.get("init", False),
         "entrypoint": None if entrypoint is None else tuple(entrypoint),

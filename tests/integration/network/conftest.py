@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -68,22 +70,41 @@ def engine(tmp_path: Path, archive: Path, nothing_left: Callable[[str], None]) -
     nothing_left(root)
 
 
-def _links() -> set[str]:
-    return {name for name in os.listdir("/sys/class/net") if name.startswith("ck")}
+def bridges_of(root: str) -> set[str]:
+    """Names that the bridges of a store's networks have; others may work on this machine at the same time."""
+    with contextlib.closing(sqlite3.connect(f"file:{root}/meta.db?mode=ro", uri=True)) as database:
+        return {f"ck-{identity[:12]}" for (identity,) in database.execute("SELECT id FROM networks")}
+
+
+def links_of(bridges: set[str]) -> set[str]:
+    """Those bridges that are there, and the links on them."""
+    found = set()
+    for name in os.listdir("/sys/class/net"):
+        master = f"/sys/class/net/{name}/master"
+        with contextlib.suppress(OSError):
+            if name in bridges or (os.path.islink(master) and os.path.basename(os.readlink(master)) in bridges):
+                found.add(name)
+    return found
 
 
 @pytest.fixture
-def links() -> Callable[[], set[str]]:
-    """Names of the links that are there now and may be ours."""
-    return _links
+def links(engine: Engine) -> Callable[[], set[str]]:
+    """Names of the bridges and links of the engine's networks that are there now."""
+    bridges = bridges_of(engine.root)
+
+    def look() -> set[str]:
+        bridges.update(bridges_of(engine.root))
+        return links_of(bridges)
+
+    return look
 
 
-def tables() -> set[str]:
-    """Packet filter tables of ours, and rules of ours in others'; only root sees them."""
+def rules_of(bridges: set[str]) -> set[str]:
+    """Packet filter rules about them, in tables of ours or of others; only root sees them."""
     if os.geteuid() or not shutil.which("nft"):
         return set()
     done = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=False)
-    return {line.strip() for line in done.stdout.splitlines() if "ck-" in line}
+    return {line.strip() for line in done.stdout.splitlines() if any(bridge in line for bridge in bridges)}
 
 
 def processes(root: str) -> list[str]:
@@ -100,12 +121,14 @@ def processes(root: str) -> list[str]:
 
 @pytest.fixture
 def nothing_left() -> Callable[[str], None]:
-    before = _links(), tables()
+    """Checks that nothing of a store's networks is left, once its containers are gone."""
 
     def check(root: str) -> None:
+        bridges = bridges_of(root)
+        mine = links_of(bridges)
         deadline = time.monotonic() + PATIENCE
         while True:
-            left = _links() - before[0], tables() - before[1], processes(root)
+            left = mine & set(os.listdir("/sys/class/net")) | links_of(bridges), rules_of(bridges), processes(root)
             if not any(left):
                 break
             assert time.monotonic() < deadline, left

@@ -18,7 +18,7 @@ def after(line, engine):
         ("help image l", ["list", "load", "ls"]),
         ("run --na", ["--name"]),
         ("ps --f", ["--filter", "--format"]),
-        ("run --network ", ["default", "host", "none"]),
+        ("run --network ", ["bridge", "host", "none", "web"]),
         ("run --network=h", ["--network=host"]),
         ("build --progress=p", ["--progress=plain"]),
         ("build --call=o", ["--call=outline"]),
