@@ -12,8 +12,9 @@ from contextkernel.errors import SyscallFailed
 from contextkernel.linux import namespaces as ns
 from contextkernel.linux import pidfd
 from contextkernel.runtime import messages
-from contextkernel.runtime.child import GO, Streams, run_child
+from contextkernel.runtime.child import GO, SEEN, Streams, run_child
 from contextkernel.runtime.entering import Inside
+from contextkernel.runtime.joining import clone_beside
 from contextkernel.runtime.messages import Failed, Forked, FromChild, Generated, Opened, SetUp
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Birth:
         chosen: Namespaces,
         streams: tuple[int, int, int],
         permitted: frozenset[str],
+        *,
+        beside: int = 0,
     ) -> socket.socket | None:
         """Clone the child, which goes on to carry out ``operations``.
 
@@ -88,20 +91,22 @@ class Birth:
             chosen: namespaces it gets.
             streams: its standard descriptors.
             permitted: capabilities of this process.
+            beside: a process whose pid namespace it is born in; 0: see ``chosen``.
 
         Returns:
             For :meth:`await_exec`; ``None`` if there is no child.
         """
         report, end = socket.socketpair()
         try:
-            pid = ns.clone(_flags(chosen))
+            pid = clone_beside(beside, _flags(chosen)) if beside else ns.clone(_flags(chosen))
         except SyscallFailed as problem:
             self.failure = Failed("setup", problem.problem, _CLONE_HINT, "clone", problem.number)
             report.close()
             return None
         else:
             if pid == 0:
-                run_child(operations, Streams(*streams, end.fileno()), permitted)
+                # others share its pid namespace: none of them may look into it before it is the container's
+                run_child(operations, Streams(*streams, end.fileno()), permitted, hidden=not chosen.pid)
             self.child = Child(pid)
             self.inside = Inside(pid)
             return report
@@ -134,7 +139,9 @@ class Birth:
                         case SetUp():
                             self.set_up = message
                             if self.inside is not None and self.child is not None:
-                                self.inside.look_again(self.child.pid, "cgroup")
+                                self.inside.look_again(self.child.pid)
+                            with suppress(OSError):
+                                report.send(SEEN, socket.MSG_NOSIGNAL)
                         case Failed():
                             self.failure = message
                         case Opened():

@@ -73,6 +73,8 @@ CHANGED_SIGNALS = (
 _REPORT = 3  # the report socket's descriptor in the child
 #: what the monitor sends when everything around the container is there
 GO = b"g"
+#: what it sends when it has seen which namespaces the child has; from there on the child may hide itself
+SEEN = b"s"
 _GENERATED = "/dev/.generated"
 _MAX_USER_FILE = 10 << 20
 _NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
@@ -438,6 +440,9 @@ class _SetUp:
     def _pivot(self) -> None:
         """Swap the roots and detach the old one (pivot_root(2), "pivot_root(".", ".")"); tell the monitor."""
         _report(SetUp(self._tree.stubs, self._tree.parents))
+        while (word := os.read(_REPORT, 1)) != SEEN:
+            if word != GO:
+                raise LaunchFailed("the container's monitor has ended")
         os.fchdir(self._tree.root)
         mounts.pivot_root(".", ".")
         mounts.umount(".", mounts.MNT_DETACH)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NoReturn
 
-from contextkernel.errors import ContextKernelError
+from contextkernel.errors import ContextKernelError, SyscallFailed
 from contextkernel.linux import namespaces as ns
 from contextkernel.runtime import messages
 from contextkernel.runtime.child import Streams, run_child
@@ -38,29 +37,33 @@ class Inside:
 
     Args:
         pid: of the init, just cloned.
+
+    Raises:
+        SyscallFailed: this process may not look at it.
     """
 
     def __init__(self, pid: int) -> None:
         self._held: list[tuple[int, int]] = []
-        for name, flag in _KINDS:
-            with suppress(OSError):
-                descriptor = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-                if os.fstat(descriptor).st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
-                    os.close(descriptor)
-                else:
-                    self._held.append((descriptor, flag))
+        self._look(pid)
 
-    def look_again(self, pid: int, name: str) -> None:
-        """Hold the namespace that the init has now, which may be another than at its birth."""
-        flag = dict(_KINDS)[name]
-        with suppress(OSError):
-            descriptor = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            for place, (held, kind) in enumerate(self._held):
-                if kind == flag:
-                    os.close(held)
-                    self._held[place] = (descriptor, flag)
-                    return
-            os.close(descriptor)
+    def look_again(self, pid: int) -> None:
+        """Hold the namespaces that the init has now: it may have joined others since its birth."""
+        self.close()
+        self._look(pid)
+
+    def _look(self, pid: int) -> None:
+        for name, flag in _KINDS:
+            try:
+                descriptor = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            except PermissionError as problem:
+                # without it a program that is executed in the container would be outside of it
+                raise SyscallFailed("open", problem.errno or 0, f"/proc/{pid}/ns/{name}") from problem
+            except OSError:
+                continue  # it has ended, or this kernel has no such namespaces
+            if os.fstat(descriptor).st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
+                os.close(descriptor)
+            else:
+                self._held.append((descriptor, flag))
 
     def join(self) -> None:
         """Move this process there; the pid namespace is for its children.

@@ -5,53 +5,77 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
-from contextkernel.errors import ContextKernelError
+from contextkernel.errors import ContextKernelError, LaunchFailed
+from contextkernel.linux import namespaces as ns
 from contextkernel.linux import pidfd
 from contextkernel.runtime import sharing
-from contextkernel.runtime.surroundings import Place, Surrounding
-
-if TYPE_CHECKING:
-    from contextkernel.model.security import Join
-    from contextkernel.runtime.loop import Loop
+from contextkernel.runtime.surroundings import Surrounding
 
 _ROUNDS = 100  # a program may fork while it is being killed; each round finds fewer
 
 
-class JoinPid(Surrounding):
-    """The monitor's next child is born in the other container's pid namespace.
+def clone_beside(pid: int, flags: int) -> int:
+    """Clone a child of this process into the pid namespace of process ``pid``.
 
-    What the container leaves behind there has another parent, so it is found by its mount namespace, which is the
-    container's alone.
+    The kernel moves only children into another pid namespace, and an unprivileged process cannot take that back for
+    itself. So a helper asks for it, and its child is made one of this process (CLONE_PARENT). Root of the other
+    container cannot look into either of them: they have more capabilities.
 
     Args:
-        join: whose.
+        pid: whose namespace.
+        flags: ``CLONE_NEW...`` besides.
+
+    Returns:
+        0 in the child; its pid here.
+
+    Raises:
+        SyscallFailed: no process can be made. LaunchFailed: there is no such namespace any more.
+    """
+    read, write = os.pipe()
+    helper = ns.clone(0)
+    if helper == 0:
+        said = b""
+        try:
+            sharing.join(pid, "pid")
+            child = ns.clone(flags | ns.CLONE_PARENT)
+            if child == 0:
+                os.close(read)
+                os.close(write)
+                return 0
+            said = str(child).encode()
+        except ContextKernelError as problem:
+            said = problem.problem.encode()
+        except BaseException as problem:
+            said = f"{type(problem).__name__}: {problem}".encode()
+        os.write(write, said)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as stream:
+        answer = stream.read().decode("utf-8", "replace")
+    os.waitpid(helper, 0)
+    if not answer.isdigit():
+        raise LaunchFailed(answer or "the process that joins the pid namespace has died")
+    return int(answer)
+
+
+class JoinPid(Surrounding):
+    """Takes away what a container leaves behind in another one's pid namespace.
+
+    There it has another parent, so it is found by its mount namespace, which is the container's alone.
     """
 
-    def __init__(self, join: Join) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._join = join
         self._mounts: tuple[int, int] | None = None
 
-    def enter(self, place: Place, loop: Loop) -> Place:
-        """Later children belong to the other namespace; this process stays where it is."""
-        del loop
-        if place.facts.proc == "fresh":  # else there is one namespace for all
-            sharing.join(self._join.pid, "pid")
-        return place
-
     def settle(self, pid: int) -> None:
-        """Later children are again born where this process is."""
+        """Remember which mount namespace it is."""
         self._mounts = _mount_namespace(pid)
-        with suppress(ContextKernelError):
-            sharing.join(os.getpid(), "pid")
 
     def leave(self) -> None:
         """Kill what is left of the container."""
         if self._mounts is None:
-            with suppress(ContextKernelError):
-                sharing.join(os.getpid(), "pid")
             return
         for _ in range(_ROUNDS):
             found = [pid for pid in _all() if _mount_namespace(pid) == self._mounts]

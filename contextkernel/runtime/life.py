@@ -117,7 +117,14 @@ class Life:
         if not self._pid_namespace:
             ns.set_child_subreaper()
         self._birth = Birth()
-        report = self._birth.clone(operations, place.namespaces, channels.child, self._permitted)
+        beside = next((join.pid for join in place.request.joins if join.kind == "pid"), 0)
+        report = self._birth.clone(
+            operations,
+            place.namespaces,
+            channels.child,
+            self._permitted,
+            beside=beside if place.facts.proc == "fresh" else 0,  # else there is one pid namespace for all
+        )
         channels.close_child_ends()
         if self._birth.child is None or report is None:
             return self._birth.failure

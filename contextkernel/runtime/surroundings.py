@@ -111,7 +111,7 @@ def surroundings_of(request: LaunchRequest) -> list[Surrounding]:
     found: list[Surrounding] = []
     if request.attach is not None:
         found.append(NetworkSurrounding(request, request.attach))
-    found += [JoinPid(join) for join in request.joins if join.kind == "pid"]
+    found += [JoinPid() for join in request.joins if join.kind == "pid"]
     if request.state_dir is not None:
         found.append(ResourceGroup(request))
     return found
