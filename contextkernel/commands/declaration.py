@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextkernel.commands.declared_builds import BUILDS
 from contextkernel.commands.declared_cache import CACHES
 from contextkernel.commands.declared_containers import CONTAINERS
+from contextkernel.commands.declared_files import FILES
 from contextkernel.commands.declared_images import IMAGES
 from contextkernel.commands.declared_life import EVENTS, LIFE
 from contextkernel.commands.declared_networks import NETWORKS
@@ -102,7 +103,7 @@ _OTHERS = (
 )
 
 GRAMMAR = Grammar(
-    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *USAGE, *MEASUREMENTS, *NETWORKS, *VOLUMES, *_OTHERS),
+    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *USAGE, *MEASUREMENTS, *FILES, *NETWORKS, *VOLUMES, *_OTHERS),
     (
         Group(name="base", summary="Manage base images"),
         Group(name="builder", summary="Manage builds"),

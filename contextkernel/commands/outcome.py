@@ -31,6 +31,7 @@ TableKind = Literal[
     "namespaces",
     "networks",
     "volumes",
+    "changes",
     "events",
 ]
 

@@ -121,6 +121,7 @@ HEADERS: dict[TableKind, dict[str, str]] = {
     },
     "networks": NETWORK_HEADERS,
     "volumes": VOLUME_HEADERS,
+    "changes": {"Type": "CHANGE TYPE", "Path": "PATH"},
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
     **CACHE_HEADERS,
     **RESOURCE_HEADERS,
@@ -277,6 +278,8 @@ def _default_format(table: Table) -> str:
             )
         case "networks":
             return NETWORK_FORMAT
+        case "changes":
+            return "{{.Type}} {{.Path}}"
         case "volumes":
             return VOLUME_FORMAT
         case "events":
@@ -366,6 +369,7 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     "events": lambda row, _options, _now: event_document(row),
     "networks": network_fields,
     "volumes": volume_fields,
+    "changes": lambda row, _options, _now: {"Type": row.kind, "Path": row.path},
     **CACHE_FIELDS,
     **RESOURCE_FIELDS,
     "builds": build_fields,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextkernel.engine.builds import Builds
 from contextkernel.engine.caches import Caches
 from contextkernel.engine.checks import Checks
+from contextkernel.engine.commits import Commits
 from contextkernel.engine.containers import ContainerVerbs
 from contextkernel.engine.debug import Debugging
 from contextkernel.engine.happenings import Happenings
@@ -30,6 +31,7 @@ class Engine(
     Builds,
     Caches,
     Checks,
+    Commits,
     Debugging,
     Happenings,
     Images,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
 from contextkernel.model.container import ExecRequest, LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import (
@@ -273,6 +274,49 @@ class LayerWorker(Protocol):
         The directory itself gets those of the image's. Nothing is done if the image has no directory there, or the
         directory is not empty.
         """
+        ...
+
+    def look(self, view: BoxView, path: str, *, root: int = -1, follow: bool = False) -> PathFacts:
+        """What is at a path of a container.
+
+        Args:
+            view: where its files are.
+            path: absolute or relative, counts from its root; ``..`` ends there.
+            root: descriptor of a running container's root.
+            follow: if the last component is a link, tell of what it leads to.
+        """
+        ...
+
+    def pack(self, view: BoxView, path: str, name: str, descriptor: int, *, root: int = -1) -> None:
+        """Write what is at a path of a container, links on the way resolved, as a tar archive.
+
+        Args:
+            view: where its files are.
+            path: from :meth:`look`.
+            name: what it is called in the archive; empty: what is in the directory, without itself.
+            descriptor: to write to.
+            root: as for :meth:`look`.
+        """
+        ...
+
+    def place(self, request: PlaceRequest, descriptor: int, *, root: int = -1) -> tuple[str, ...]:
+        """Unpack a tar archive, plain or compressed, into a directory of a container; nothing lands outside of it.
+
+        Returns:
+            Paths of the archive that this host cannot make (devices).
+
+        Raises:
+            Conflict: a directory meets a file. InvalidArchive: refused content. SyscallFailed: no such directory, a
+            read-only place.
+        """
+        ...
+
+    def changes(self, view: BoxView) -> tuple[Change, ...]:
+        """What a container has changed of its image, by path; docker's ``diff``."""
+        ...
+
+    def write_changes(self, view: BoxView, descriptor: int) -> None:
+        """Write what a container has changed as a layer's tar."""
         ...
 
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:

@@ -158,6 +158,7 @@ DTYPES: dict[str, dict[str, str]] = {
         "labels": _OBJECT,
         "options": _OBJECT,
     },
+    "changes": {"change": _KIND, "path": _TEXT},
     "volumes": {
         "driver": _TEXT,
         "volume_name": _TEXT,
@@ -438,6 +439,7 @@ _RECORDS: dict[str, Any] = {
     "events": _event,
     "networks": _network,
     "volumes": _volume,
+    "changes": lambda row: (row.kind, row.path),
     "builds": _build,
     "build_steps": _build_step,
     "stats": _stats,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.errors import InvalidInput, VolumeNotFound
+from contextkernel.model.box import BoxMount
 from contextkernel.model.mounts import Mount, Mounts
 from contextkernel.model.volumes import Volume, bound_directory, check_driver
 from contextkernel.store.volumes import anonymous_volume
@@ -124,6 +125,22 @@ def _launched(mount: Mount, store: Store) -> Mount:
             reason = (problem.strerror or str(problem)).lower()
             raise InvalidInput(f"cannot make the directory {mount.source}: {reason}") from None
     return mount
+
+
+def box_mounts(mounts: Mounts, store: Store) -> tuple[BoxMount, ...]:
+    """The volumes and binds of a container that does not run, as far as they are there: what ``cp`` sees."""
+    found = []
+    for mount in mounts.points:
+        source = mount.source
+        if mount.type == "volume":
+            try:
+                options = store.volume(mount.source).volume.options
+            except VolumeNotFound:
+                continue
+            source = bound_directory(options) or ("" if options else store.volume_dir(mount.source))
+        if mount.type != "tmpfs" and source and os.path.exists(source):
+            found.append(BoxMount(source=source, target=mount.target, read_only=mount.read_only, subpath=mount.subpath))
+    return tuple(found)
 
 
 def to_populate(mounts: Mounts, layers: Iterable[str], store: Store) -> tuple[Mount, ...]:

@@ -20,7 +20,14 @@ from contextkernel.store.worker_tree import Ids
 
 _THREADS = 2  # a commit overlaps whatever comes next
 _MAX_DEPTH = 2048  # levels of directories that a path of PATH_MAX bytes can have
-_WITH_DESCRIPTOR = (messages.WriteTar, messages.ExportTar, messages.ExportTree)
+_WITH_DESCRIPTOR = (
+    messages.WriteTar,
+    messages.ExportTar,
+    messages.ExportTree,
+    messages.Pack,
+    messages.Place,
+    messages.WriteChanges,
+)
 
 
 class Worker:
@@ -29,7 +36,7 @@ class Worker:
     def __init__(self, channel: Channel, ids: Ids) -> None:
         self._channel = channel
         self._ids = ids
-        self._queue: queue.SimpleQueue[tuple[Job, int]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Job, int, int]] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
 
     def serve(self) -> None:
@@ -44,37 +51,64 @@ class Worker:
                 self._cancelled.add(request.id)
                 continue
             descriptor = self._channel.descriptors.popleft() if isinstance(request, _WITH_DESCRIPTOR) else -1
-            self._queue.put((request, descriptor))
+            root = self._channel.descriptors.popleft() if _has_root(request) else -1
+            self._queue.put((request, descriptor, root))
 
     def _work(self) -> None:
         while True:
-            job, descriptor = self._queue.get()
+            job, descriptor, root = self._queue.get()
             answer: messages.Answer
             try:
-                answer = self._do(job, descriptor)
+                answer = self._do(job, descriptor, root)
             except BaseException as error:
                 answer = messages.Failed(id=job.id, error=to_problem(error))
             finally:
-                if descriptor >= 0:
-                    os.close(descriptor)
+                for one in (descriptor, root):
+                    if one >= 0:
+                        os.close(one)
                 self._cancelled.discard(job.id)
             try:
                 self._channel.send(answer)
             except OSError:
                 return  # the client is gone, and the main thread about to end the process
 
-    def _do(self, job: Job, descriptor: int) -> messages.Done:
+    def _do(self, job: Job, descriptor: int, root: int) -> messages.Done:
+        if isinstance(job, messages.BoxJob):
+            return self._do_box(job, descriptor, root)
         match self._outcome(job, descriptor):
             case LayerFacts() as facts:
                 return messages.Done(id=job.id, facts=facts)
             case notes:
                 return messages.Done(id=job.id, notes=notes)
 
-    def _outcome(self, job: Job, descriptor: int) -> LayerFacts | tuple[str, ...]:
+    def _do_box(self, job: messages.BoxJob, descriptor: int, root: int) -> messages.Done:
+        """The jobs about a container's files."""
+        from contextkernel.store import worker_box, worker_changes, worker_commit
+
+        check, ids = self._checker(job), self._ids
+        check()
+        match job:
+            case messages.Look():
+                return messages.Done(id=job.id, path=worker_box.look(job.view, job.path, root, ids, follow=job.follow))
+            case messages.Pack():
+                worker_box.pack(job.view, job.path, job.name, root, descriptor, ids, check)
+            case messages.Place():
+                return messages.Done(id=job.id, notes=worker_box.place(job.request, root, descriptor, ids, check))
+            case messages.Changes():
+                return messages.Done(id=job.id, changes=worker_changes.changes(job.view, ids, check))
+            case messages.WriteChanges():
+                worker_commit.write_changes(job.view, descriptor, ids, check)
+        return messages.Done(id=job.id)
+
+    def _checker(self, job: Job) -> Callable[[], None]:
         def check() -> None:
             if job.id in self._cancelled:
                 raise Cancelled("given up by the client")
 
+        return check
+
+    def _outcome(self, job: Job, descriptor: int) -> LayerFacts | tuple[str, ...]:
+        check = self._checker(job)
         check()
         ids = self._ids
         match job:
@@ -119,6 +153,16 @@ class Worker:
             case messages.Adopt():
                 return adopt(job.source, job.directory, ids, check)
         return ()
+
+
+def _has_root(request: Job) -> bool:
+    """Whether the root of a running container comes along."""
+    match request:
+        case messages.Look(view=view) | messages.Pack(view=view):
+            return view.running
+        case messages.Place(request=place):
+            return place.view.running
+    return False
 
 
 def remove(paths: tuple[str, ...]) -> None:

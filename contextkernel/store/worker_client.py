@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from contextkernel.errors import ContextKernelError, HostUnsupported, ProtocolViolation, StoreProblem
+from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
 from contextkernel.model.ids import IdMap
 from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
 from contextkernel.store import worker_messages as messages
@@ -65,6 +66,29 @@ class LayerWorkerClient:
         """See ports.LayerWorker."""
         self._call(lambda job: messages.Populate(id=job, request=request))
 
+    def look(self, view: BoxView, path: str, *, root: int = -1, follow: bool = False) -> PathFacts:
+        """See ports.LayerWorker."""
+        found = self._call(lambda job: messages.Look(id=job, view=view, path=path, follow=follow), root).path
+        if found is None:
+            raise ProtocolViolation("the layer worker did not tell of a path it was asked about")
+        return found
+
+    def pack(self, view: BoxView, path: str, name: str, descriptor: int, *, root: int = -1) -> None:
+        """See ports.LayerWorker."""
+        self._call(lambda job: messages.Pack(id=job, view=view, path=path, name=name), descriptor, root)
+
+    def place(self, request: PlaceRequest, descriptor: int, *, root: int = -1) -> tuple[str, ...]:
+        """See ports.LayerWorker."""
+        return self._call(lambda job: messages.Place(id=job, request=request), descriptor, root).notes
+
+    def changes(self, view: BoxView) -> tuple[Change, ...]:
+        """See ports.LayerWorker."""
+        return self._call(lambda job: messages.Changes(id=job, view=view)).changes
+
+    def write_changes(self, view: BoxView, descriptor: int) -> None:
+        """See ports.LayerWorker."""
+        self._call(lambda job: messages.WriteChanges(id=job, view=view), descriptor)
+
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""
         return self._facts(lambda job: messages.WriteTar(id=job, directory=directory, latest=latest), descriptor)
@@ -115,7 +139,7 @@ class LayerWorkerClient:
             raise ProtocolViolation("the layer worker answered a job without its facts")
         return facts
 
-    def _call(self, make: Callable[[int], Job], descriptor: int = -1) -> messages.Done:
+    def _call(self, make: Callable[[int], Job], *descriptors: int) -> messages.Done:
         with self._guard:
             self._next += 1
             number = self._next
@@ -124,7 +148,7 @@ class LayerWorkerClient:
                     self._helper.end()
                 self._helper = _Helper(messages.Start(self._idmap, self._registry))
             helper = self._helper
-        return helper.run(make(number), (descriptor,) if descriptor >= 0 else ())
+        return helper.run(make(number), tuple(one for one in descriptors if one >= 0))
 
 
 class _Waiting:

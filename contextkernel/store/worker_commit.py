@@ -12,8 +12,10 @@ from msgspec.structs import replace
 from contextkernel.errors import StoreProblem
 from contextkernel.layer import names, tar
 from contextkernel.layer.index import encode_name, layer_size, pack_index, sort_key, unpack_index
+from contextkernel.model.box import BoxView
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Entry, EntryKind, LayerFacts
+from contextkernel.store.worker_changes import without_points
 from contextkernel.store.worker_owners import Owner, OwnerTable, index_of, owner_for, true_owners
 from contextkernel.store.worker_tree import Ids, Tree, write_file
 from contextkernel.store.worker_unchanged import without_unchanged
@@ -96,6 +98,21 @@ def commit(directory: str, ids: Ids, check: Check, lowers: tuple[str, ...] = ())
     diff_id = sink.digest()
     write_file(f"{directory}/index", pack_index(entries))
     return LayerFacts(diff_id=diff_id, size=layer_size(entries), entries=len(entries))
+
+
+def write_changes(view: BoxView, descriptor: int, ids: Ids, check: Check) -> None:
+    """See ports.LayerWorker."""
+    sink = Sink(descriptor)
+    owners: tuple[Mapping[str, Owner], ...] | None = None
+    if ids.single:
+        owners = (true_owners(view.lowers) if view.lowers else {},)
+    with Tree(view.upper) as tree:
+        scanned = _scan(tree, check, owners)
+        scanned = without_unchanged(scanned, tree, view.lowers, _xattrs, _CARRIED)
+        for _ in _emit(tree, without_points(scanned, view.lowers), sink, check, known=False):
+            pass
+    sink.add(tar.END)
+    sink.flush()
 
 
 def write_tar(directory: str, descriptor: int, check: Check, latest: int | None = None) -> LayerFacts:

@@ -20,6 +20,7 @@ import msgspec
 from contextkernel import errors
 from contextkernel.errors import ContextKernelError, ProtocolViolation, StoreProblem, SyscallFailed
 from contextkernel.layer.index import decode_name, encode_name
+from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
 from contextkernel.model.codec import from_msgpack, to_msgpack
 from contextkernel.model.ids import IdMap
 from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
@@ -68,6 +69,45 @@ class Populate(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     id: int
     request: PopulateRequest
+
+
+class Look(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.look; comes with the root of a running container."""
+
+    id: int
+    view: BoxView
+    path: str
+    follow: bool
+
+
+class Pack(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.pack; comes with one descriptor, and the root of a running container."""
+
+    id: int
+    view: BoxView
+    path: str
+    name: str
+
+
+class Place(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.place; comes with one descriptor, and the root of a running container."""
+
+    id: int
+    request: PlaceRequest
+
+
+class Changes(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.changes."""
+
+    id: int
+    view: BoxView
+
+
+class WriteChanges(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.write_changes; comes with one descriptor."""
+
+    id: int
+    view: BoxView
 
 
 class WriteTar(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -120,7 +160,10 @@ class Cancel(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     id: int
 
 
-Job = Commit | Unpack | Copy | MakeDir | Populate | WriteTar | ExportTar | ExportTree | Remove | Measure | Adopt
+BoxJob = Look | Pack | Place | Changes | WriteChanges
+Job = (
+    BoxJob | Commit | Unpack | Copy | MakeDir | Populate | WriteTar | ExportTar | ExportTree | Remove | Measure | Adopt
+)
 Request = Start | Job | Cancel
 
 
@@ -140,11 +183,13 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """A job is finished; ``notes`` is what its user should know of it."""
+    """A job is finished; ``notes`` is what its user should know of it, ``path`` and ``changes`` what it was asked."""
 
     id: int
     facts: LayerFacts | None = None
     notes: tuple[str, ...] = ()
+    path: PathFacts | None = None
+    changes: tuple[Change, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -304,8 +349,8 @@ class Channel:
 
 
 __all__ = [
-    "Adopt", "Answer", "Cancel", "Cancelled", "Channel", "Commit", "Copy", "Done", "ExportTar", "ExportTree",
-    "Failed", "Job", "MakeDir", "Measure", "Populate", "Problem", "Ready", "Remove", "Request", "Start", "Unpack",
-    "WriteTar",
+    "Adopt", "Answer", "BoxJob", "Cancel", "Cancelled", "Changes", "Channel", "Commit", "Copy", "Done", "ExportTar",
+    "ExportTree", "Failed", "Job", "Look", "MakeDir", "Measure", "Pack", "Place", "Populate", "Problem", "Ready",
+    "Remove", "Request", "Start", "Unpack", "WriteChanges", "WriteTar",
     "to_error", "to_problem",
 ]  # fmt: skip

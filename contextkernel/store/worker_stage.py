@@ -20,7 +20,7 @@ from contextkernel.store.worker_tree import Ids, Tree
 
 _MAX_LINKS = 40  # as the kernel (path_resolution(7))
 _FLAGS = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC  # nothing in an image is for this process to use
-_MOUNTING = threading.Lock()  # mount.overlay changes the working directory of the whole process for a moment
+MOUNTING = threading.Lock()  # mount.overlay changes the working directory of the whole process for a moment
 
 
 class Stage:
@@ -184,7 +184,7 @@ def _overlay(lowers: Sequence[str], upper: str, work: str, ids: Ids) -> int:
     place = f"{os.path.dirname(work) if upper else work}/mount-{os.urandom(6).hex()}"
     os.mkdir(place, 0o700)
     try:
-        with _MOUNTING:
+        with MOUNTING:
             _mount(place, lowers, upper, work if upper else "", ids)
             try:
                 return os.open(place, DIRECTORY | os.O_CLOEXEC)

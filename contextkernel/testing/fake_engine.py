@@ -39,6 +39,7 @@ from contextkernel.model.results import (
 )
 from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.fake_debug import FakeDebugging
+from contextkernel.testing.fake_files import FakeFiles
 from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_networks import FakeNetworks
 from contextkernel.testing.fake_planning import FakePlanning
@@ -80,6 +81,7 @@ def _same(left: object, right: object) -> bool:
 class FakeEngine(
     FakeChecks,
     FakeDebugging,
+    FakeFiles,
     FakeLife,
     FakeMeasurements,
     FakeNetworks,
