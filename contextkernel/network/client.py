@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
 import os
+import select
 import socket
 import sys
 import time
@@ -94,9 +94,47 @@ class Service:
             os.close(descriptor)
         return answer
 
+    @property
+    def gone(self) -> bool:
+        """The service has ended; for a connection on which nothing was asked for."""
+        poll = select.poll()
+        poll.register(self._link.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def close(self) -> None:
         """End the connection: what is attached by it is detached. Idempotent."""
         self._link.close()
+
+
+class Hold:
+    """Keeps the network services of stores running as long as this process lives, once they were needed.
+
+    Args:
+        membership: descriptor that keeps the shared user namespace to be found; started services inherit it.
+    """
+
+    def __init__(self, membership: int | None = None) -> None:
+        self.membership = membership
+        self._services: dict[str, Service] = {}
+
+    def keep(self, root: str, *, shared: bool) -> None:
+        """Start the service of a store, if it does not run, without waiting until it is ready.
+
+        Raises:
+            LaunchFailed: it cannot be started.
+        """
+        service = self._services.get(root)
+        if service is not None and service.gone:
+            service.close()
+            service = None
+        if service is None:
+            self._services[root] = connect(root, shared=shared, membership=self.membership)
+
+    def let_go(self) -> None:
+        """In a fork that is not to keep them: forget them."""
+        for service in self._services.values():
+            service.close()
+        self._services.clear()
 
 
 def find(root: str) -> Service | None:
@@ -195,6 +233,8 @@ def _start(directory: int, shared: bool, membership: int | None) -> bool:
 
 def _spawn(directory: int, shared: bool, descriptors: list[int]) -> None:
     """Start a fresh interpreter that sees nothing but this package and what it imports."""
+    import importlib.util
+
     import msgspec
 
     import contextkernel

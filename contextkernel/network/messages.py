@@ -203,6 +203,12 @@ def _decoder_of(union: Any) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(union)
 
 
+def rehearse(*unions: Any) -> None:
+    """Make the decoders of unions now, which takes a moment."""
+    for union in unions:
+        _decoder_of(union)
+
+
 class Link(Generic[T]):
     """One end of a connection: sends any message, receives those of one union.
 

@@ -117,9 +117,17 @@ def _start(
     link: socket.socket, launch: Launch, descriptors: list[int], permitted: frozenset[str], membership: Membership
 ) -> None:
     """Fork a monitor for the request."""
+    attach = launch.request.attach
+    if attach is not None:
+        # loaded when the first container needs it, once for all
+        from contextkernel.runtime import network_surrounding
+
+        network_surrounding.prepare(attach, shared=not launch.facts.user_namespace, membership=membership.descriptor)
     try:
         if os.fork() == 0:
             membership.note()  # the monitor outlives this process, and keeps the namespace to be found
+            if attach is not None:
+                network_surrounding.HOLD.let_go()
             link.close()
             run_monitor(launch, socket.socket(fileno=descriptors[0]), descriptors[1:], permitted)
     except OSError as problem:

@@ -21,8 +21,17 @@ from contextkernel.linux.openat2 import open_in_root
 from contextkernel.linux.userns_shared import own_membership
 from contextkernel.model.networks import NetworkState
 from contextkernel.network import texts
-from contextkernel.network.client import Service, connect
-from contextkernel.network.messages import Attach, Attached, Changed, Detach, Prepare
+from contextkernel.network.client import Hold, Service, connect
+from contextkernel.network.messages import (
+    Attach,
+    Attached,
+    Changed,
+    Detach,
+    FromService,
+    Prepare,
+    ToService,
+    rehearse,
+)
 from contextkernel.runtime.events import EventLog
 from contextkernel.runtime.surroundings import Place, Surrounding
 
@@ -36,6 +45,25 @@ _RETRIES = 30
 _HOSTS = "/etc/hosts"
 _RESOLV = "/etc/resolv.conf"
 _HOST_GATEWAY = "host-gateway"
+
+
+#: what the launcher keeps for all its monitors; they start services with its membership
+HOLD = Hold()
+
+
+def prepare(launch: NetworkLaunch, *, shared: bool, membership: int | None) -> None:
+    """In the launcher, before a monitor is forked: load what it needs, and begin to start the network service.
+
+    Args:
+        launch: of the container.
+        shared: there is no user namespace.
+        membership: see :class:`contextkernel.network.client.Hold`.
+    """
+    HOLD.membership = membership
+    rehearse(FromService, ToService)
+    if launch.mode == "bridge":
+        with suppress(LaunchFailed):  # the monitor says so
+            HOLD.keep(launch.root, shared=shared)
 
 
 class NetworkSurrounding(Surrounding):
