@@ -4,7 +4,7 @@
     python tests/docker_cli/run.py compare [CASE...]    both tools now, side by side
     python tests/docker_cli/run.py record [CASE...]     write docker's results to recorded/
     python tests/docker_cli/run.py settle               check, and write this tier's list in not_yet.toml
-    python tests/docker_cli/run.py table                a table of agreement, in Markdown
+    python tests/docker_cli/run.py table                write the table of agreement in docs/compatibility.md
 
 CASE is a name or a pattern, such as `exec/*`. compare and record need a docker engine that you started: DOCKER names
 its client, DOCKER_HOST the engine. JOBS is the number of cases that are played at the same time (2).
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from dockercli.playing import play  # noqa: E402
 from dockercli.tools import Docker, Ours, Tool  # noqa: E402
 from dockercli.verdicts import not_yet, recorded, tier, verdict  # noqa: E402
 
+PAGE = HERE.parent.parent / "docs" / "compatibility.md"
 JOBS = int(os.environ.get("JOBS", "2"))
 Results = list[dict[str, Any]]
 
@@ -139,6 +141,10 @@ def compare(chosen: list[Case], folder: Path) -> int:
 
 def agreement(chosen: list[Case], folder: Path) -> int:  # noqa: ARG001
     print(table(chosen))
+    text = PAGE.read_text(encoding="utf-8")
+    text = re.sub(r"\| group \| scripts .*?\n\n", lambda _: f"{table(chosen)}\n\n", text, flags=re.S)
+    count = f"{sum(map(command_lines, chosen)):,} command lines"
+    PAGE.write_text(re.sub(r"[\d,]+ command lines", count, text), encoding="utf-8")
     return 0
 
 
