@@ -142,7 +142,7 @@ def compare(chosen: list[Case], folder: Path) -> int:
 def agreement(chosen: list[Case], folder: Path) -> int:  # noqa: ARG001
     print(table(chosen))
     text = PAGE.read_text(encoding="utf-8")
-    text = re.sub(r"\| group \| scripts .*?\n\n", lambda _: f"{table(chosen)}\n\n", text, flags=re.S)
+    text = re.sub(r"\| group \| scripts .*?\n\n", lambda _: f"{table(chosen)}\n\n", text, flags=re.DOTALL)
     count = f"{sum(map(command_lines, chosen)):,} command lines"
     PAGE.write_text(re.sub(r"[\d,]+ command lines", count, text), encoding="utf-8")
     return 0
