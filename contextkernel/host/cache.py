@@ -106,7 +106,8 @@ def write(root: str, under: str, found: Inspection) -> None:
     try:
         # one name for all: a killed writer leaves at most this file, and two writers at once at worst a file that
         # read() passes over
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags | os.O_CLOEXEC, 0o600)) as file:
+            os.fchmod(file.fileno(), 0o600)  # one that a killed writer has left
             file.write(to_json(kept))
         os.replace(temporary, os.path.join(root, FILE))
     except OSError:

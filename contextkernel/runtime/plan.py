@@ -71,7 +71,7 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         # BuildKit gives it to the step's user (executor/runcexecutor)
         op.MakeDirectory(request.working_dir, request.user if request.sandbox and not request.fake_ids else ""),
         *([] if request.security.uts == "host" else [op.SetHostname(request.hostname)]),
-        *_network(request),
+        *_network(request, facts),
         *sysctls(request),
         *([op.AwaitGroup(facts.private_group)] if facts.join_group else ()),
         op.PivotRoot(),
@@ -179,10 +179,12 @@ def hosts_text(request: LaunchRequest, facts: HostFacts) -> str:
     )
 
 
-def _network(request: LaunchRequest) -> Iterator[Operation]:
+def _network(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
     if request.network == "none":
         yield op.LoopbackUp()
         yield op.SetSysctl("net/ipv4/ip_unprivileged_port_start", "0")
+        if not facts.user_namespace:  # there it would have to name mapped groups only
+            yield op.SetSysctl("net/ipv4/ping_group_range", "0 2147483647")
 
 
 def environment(request: LaunchRequest) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ class Database:
             import fcntl
 
             # switching the journal mode does not wait for others: only one process at a time may
-            with open(f"{self._path}.lock", "a", encoding="ascii") as guard:
+            with open(f"{self._path}.lock", "a", encoding="ascii", opener=_private) as guard:
                 fcntl.flock(guard, fcntl.LOCK_EX)
                 if self._version() == 0:
                     self._choose_journal()
@@ -102,6 +102,7 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             reserve.ease(self._root)
+            _keep_private(self._path)
             sql = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 sql.execute("PRAGMA foreign_keys = ON")
@@ -226,6 +227,28 @@ class Database:
             _ABANDONED.append(self._connection)
             self._connection, self._depth = None, 0
         self._lock.release()
+
+
+def _private(path: str, flags: int) -> int:
+    """An opener: for nobody but the owner, whatever the umask is."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _keep_private(path: str) -> None:
+    """Make the file, and the write-ahead log that takes after it, the owner's alone.
+
+    The store's directory is so anyway where the store made it; one that was there before keeps its mode.
+    """
+    try:
+        descriptor = _private(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+    except OSError:
+        return  # SQLite says what is wrong
+    try:
+        status = os.fstat(descriptor)
+        if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _shared_memory_works(root: str) -> bool:

@@ -85,6 +85,7 @@ def test_exact_operations_as_root():
         op.SetHostname("box"),
         op.LoopbackUp(),
         op.SetSysctl("net/ipv4/ip_unprivileged_port_start", "0"),
+        op.SetSysctl("net/ipv4/ping_group_range", "0 2147483647"),
         op.PivotRoot(),
         op.MaskPath("/proc/asound"),
         op.MaskPath("/proc/acpi"),
