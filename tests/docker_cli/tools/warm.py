@@ -54,7 +54,10 @@ def main(path: str) -> None:
                     return
                 if key.fileobj is listener:
                     _begin(listener, selector, cli)
-                elif key.data[0] == "client":  # it says nothing more: it was killed
+                elif isinstance(key.fileobj, socket.socket):
+                    if key.fileobj.fileno() == -1:  # its program ended in the same moment
+                        continue
+                    # it says nothing more: it was killed
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(key.data[1], signal.SIGTERM)
                     selector.unregister(key.fileobj)
