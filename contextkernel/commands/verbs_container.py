@@ -27,15 +27,18 @@ def run(call: Call) -> Outcome:
     if parsed.flag("tty"):
         instead = "-i alone" if parsed.flag("interactive") else "run without -t"
         raise usage_problem("a terminal for the container (-t) is not possible in this version", more=f"use {instead}")
+    made: list[str] = []
     try:
-        return _run(call)
+        return _run(call, made)
     except ContextKernelError as problem:
+        if made and parsed.flag("detach"):  # docker tells the id also of one that could not be started
+            call.face.write_out(f"{made[0]}\n")
         if problem.exit_code == 1:  # docker run: all of the engine's own errors
             problem.exit_code = _ENGINE_FAILED
         raise
 
 
-def _run(call: Call) -> Outcome:
+def _run(call: Call, made: list[str]) -> Outcome:
     parsed, face = call.parsed, call.face
     if parsed.flag("plan"):
         return plan_text.plan(call)
@@ -51,6 +54,7 @@ def _run(call: Call) -> Outcome:
         def created(identity: str) -> None:
             report.finish()
             cid.write(identity)
+            made.append(identity)
 
         done = call.engine.run(
             image,
@@ -114,14 +118,8 @@ def ps(call: Call) -> Outcome:
 def logs(call: Call) -> Outcome:
     """Show a container's output, each stream on its own."""
     tail = call.parsed.text("tail")
-    limit: int | None = None
-    if tail != "all":
-        try:
-            limit = int(tail)
-        except ValueError:
-            raise usage_problem(f'invalid argument "{tail}" for "-n, --tail" flag', more="a number or all") from None
-        if limit < 0:
-            limit = None
+    # docker takes what is no number, or a negative one, for all
+    limit = int(tail) if tail.isdigit() else None
     name = call.parsed.arguments[0]
     follow, timestamps = call.parsed.flag("follow"), call.parsed.flag("timestamps")
     lines = call.engine.logs(

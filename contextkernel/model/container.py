@@ -118,16 +118,26 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     life: Life = Life()
 
 
+class UsedVolume(msgspec.Struct, frozen=True):
+    """A volume of a container: its name, where it is seen, and whether it may be written to."""
+
+    name: str
+    target: str
+    writable: bool
+
+
 class Telling(msgspec.Struct, frozen=True):
     """Where a monitor tells what happens to its container, and what it tells with each event.
 
     Attributes:
         root: directory of the store.
         attributes: docker's: labels, image, name.
+        volumes: which are in use while it runs.
     """
 
     root: str
     attributes: dict[str, str]
+    volumes: tuple[UsedVolume, ...] = ()
 
 
 class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,8 +233,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: docker's state names. ``created``: never started. ``restarting``: it has ended, and its monitor waits to
-            start it again. ``dead``: its monitor vanished without recording an exit (killed, or the machine went down);
-            ``exit_code`` is then 137.
+            start it again. ``dead``: its monitor was killed, and could not record an exit; ``exit_code`` is then 137.
+            One that ran when the machine went down is ``exited`` with 255, as with docker.
         pid: of the container's init as the host sees it, 0 when not running.
         started, finished: nanoseconds since the epoch, 0 for not yet.
         error: why it could not be started, else empty.
@@ -234,6 +244,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         groups: directories of its control group by controller, while it lives.
         limits: how each limit that was asked for is kept.
         network: what it has of networks while it runs.
+        boot: which start of the machine this was recorded in.
     """
 
     status: Status
@@ -249,6 +260,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     groups: dict[str, str] = {}
     limits: tuple[Enforced, ...] = ()
     network: NetworkState = NetworkState()
+    boot: str = ""
 
     @property
     def alive(self) -> bool:

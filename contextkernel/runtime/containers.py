@@ -15,7 +15,7 @@ import msgspec
 
 from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
 from contextkernel.layer.lowers import overlay_lowers
-from contextkernel.model.container import ContainerSpec, RunState, Telling
+from contextkernel.model.container import ContainerSpec, RunState, Telling, UsedVolume
 from contextkernel.model.layers import PopulateRequest
 from contextkernel.model.life import Life
 from contextkernel.model.mounts import Mounts
@@ -247,7 +247,11 @@ class Containers(ContainerChanges):
             volumes=launch_mounts(spec.mounts, self._store),
             joins=tuple(companions.joins(spec.security, self.find, self.state)),
         )
-        request = msgspec.structs.replace(request, telling=Telling(self._store.root, event_attributes(spec, {})))
+        used = tuple(
+            UsedVolume(one.source, one.target, not one.read_only) for one in spec.mounts.points if one.type == "volume"
+        )
+        telling = Telling(self._store.root, event_attributes(spec, {}), used)
+        request = msgspec.structs.replace(request, telling=telling)
         try:
             return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr)
         except LaunchFailed:

@@ -133,8 +133,7 @@ class Monitor:
         if failure is not None:
             self._give_up(failure)
             return
-        self._teller("start")
-        self._health.begin(self._life.state.started)
+        self._tell_start()
         if any(stream is not None for stream in streams):
             self._attach(self._client, streams, self._launch.detach_keys)
         self._tell(Started(self._life.state.pid))
@@ -169,8 +168,10 @@ class Monitor:
         while not exit_.happened:
             self._loop.turn()
         self._loop.discard(exit_)
+        connected = self._life.state.network.endpoints
         code = self._life.collect()
         self._health.stop()
+        self._teller.ended(connected)
         if self._channels is not None:
             self._channels.end()
         if self._log is not None:
@@ -202,8 +203,7 @@ class Monitor:
             code = EXIT_CODES[failure.kind]
             self._life.state = msgspec.structs.replace(before, status="exited", exit_code=code, error=failure.problem)
             return False
-        self._teller("start")
-        self._health.begin(self._life.state.started)
+        self._tell_start()
         return True
 
     def _finish(self) -> None:
@@ -229,6 +229,11 @@ class Monitor:
         if state.oom_killed and not self._oom_told:
             self._teller("oom")
         self._oom_told = state.oom_killed
+
+    def _tell_start(self) -> None:
+        self._teller.begun(self._life.state.network.endpoints)
+        self._teller("start")
+        self._health.begin(self._life.state.started)
 
     def _tell_death(self) -> None:
         state = self._life.state

@@ -126,7 +126,7 @@ def shown_command(argv: Sequence[str]) -> str:
 def merge_life(asked: Life, config: RunConfig) -> Life:
     """What was asked for, completed by the image's health check (moby, daemon/commit.go).
 
-    Each setting of the check that the user left out is the image's; ``--no-healthcheck`` takes it away.
+    Each setting of the check that the user left out is the image's, also where ``--no-healthcheck`` takes the test.
 
     Args:
         asked: what the user wants; a check without a test changes the settings of the image's.
@@ -135,7 +135,7 @@ def merge_life(asked: Life, config: RunConfig) -> Life:
     own, healthcheck = asked.healthcheck, config.healthcheck
     if own is None:
         merged = healthcheck
-    elif healthcheck is None or (own.test or ("",))[0] == "NONE":
+    elif healthcheck is None:
         merged = own
     else:
         merged = Healthcheck(

@@ -19,6 +19,7 @@ from contextkernel.runtime.cgroups import group_at
 STATE = "state.json"
 LOCK = "monitor.lock"
 SOCKET = "control.sock"
+_WENT_DOWN = 255  # docker's exit code of what it finds ended after its own start
 _LOCK_PATIENCE = 2.0  # seconds; a look at the state holds the lock for microseconds
 
 
@@ -32,7 +33,7 @@ def write_state(directory: int, state: RunState) -> None:
     temporary = f".{STATE}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
-        os.write(descriptor, msgspec.json.encode(state))
+        os.write(descriptor, msgspec.json.encode(msgspec.structs.replace(state, boot=boot_id())))
     finally:
         os.close(descriptor)
     os.rename(temporary, STATE, src_dir_fd=directory, dst_dir_fd=directory)
@@ -67,7 +68,8 @@ def read_state(state_dir: str) -> RunState:
     """What became of a container; never raises.
 
     A container whose monitor has vanished is ``dead``; should its init have survived, it is killed now, and what is
-    left of its control group is removed.
+    left of its control group is removed. If the machine was started since, it has ``exited`` with docker's 255, and
+    there is nothing left to be killed.
 
     Args:
         state_dir: its directory.
@@ -76,7 +78,7 @@ def read_state(state_dir: str) -> RunState:
     try:
         with open(path, "rb") as file:
             written = os.fstat(file.fileno()).st_mtime_ns
-            state = msgspec.json.decode(file.read(), type=RunState)
+            state, boot = _decoded(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return RunState(status="created")
     except (OSError, msgspec.MsgspecError) as problem:
@@ -85,9 +87,18 @@ def read_state(state_dir: str) -> RunState:
         return state
     with suppress(OSError, msgspec.MsgspecError), open(path, "rb") as file:
         # it may have ended between the two looks
-        again = msgspec.json.decode(file.read(), type=RunState)
+        again, _ = _decoded(file.read())
         if not again.alive:
             return again
+    if boot and boot != boot_id():
+        return RunState(
+            status="exited",
+            exit_code=_WENT_DOWN,
+            started=state.started,
+            finished=written,
+            error="the machine went down while the container ran",
+            restart_count=state.restart_count,
+        )
     _kill_leftover(state_dir)
     if any(os.path.isdir(place) for place in state.groups.values()):
         group = group_at(state.groups)
@@ -100,6 +111,21 @@ def read_state(state_dir: str) -> RunState:
         finished=written,
         error="the container's monitor vanished without recording an exit",
     )
+
+
+def _decoded(content: bytes) -> tuple[RunState, str]:
+    """The state, and in which start of the machine it was recorded, which says nothing of a state that is true."""
+    state = msgspec.json.decode(content, type=RunState)
+    return msgspec.structs.replace(state, boot=""), state.boot
+
+
+def boot_id() -> str:
+    """Which start of the machine this is; empty where the kernel does not tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _is_locked(state_dir: str) -> bool:

@@ -560,8 +560,8 @@ def test_logs(do, engine, face):
     do("logs -n -1 bozo")
     do("logs --tail all bozo")
     assert ["tail" in call for call in asked(engine, "logs")] == [True, False, False]
-    with pytest.raises(UsageProblem, match="--tail"):
-        do("logs --tail many bozo")
+    do("logs --tail many bozo")
+    assert "tail" not in asked(engine, "logs")[-1]
     with pytest.raises(ContainerNotFound):
         do("logs nope")
 

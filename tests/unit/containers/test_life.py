@@ -40,7 +40,11 @@ def spec(driver: str = "json-file", **options: str) -> ContainerSpec:
     [
         (None, None, None),
         (None, IMAGES, IMAGES),
-        (Healthcheck(test=("NONE",)), IMAGES, Healthcheck(test=("NONE",))),
+        (
+            Healthcheck(test=("NONE",)),
+            IMAGES,
+            Healthcheck(test=("NONE",), interval=5 * 10**9, timeout=10**9, retries=2),
+        ),
         (Healthcheck(retries=9), None, Healthcheck(retries=9)),
         (
             Healthcheck(retries=9),

@@ -77,3 +77,38 @@ def test_another_process_with_the_same_number_is_spared(tmp_path, directory):
         assert state.read_state(str(tmp_path)).status == "dead"
         assert other.poll() is None
         other.kill()
+
+
+@pytest.mark.parametrize("status", ["running", "paused", "restarting"])
+def test_what_ran_when_the_machine_went_down_has_exited_with_255(tmp_path, monkeypatch, status):
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        monkeypatch.setattr(state, "boot_id", lambda: "before")
+        # the lock file names a process: whatever has its number now is somebody else's
+        lock = state.take_lock(directory)
+        state.note_init(lock, os.getpid())
+        os.close(lock)
+        state.write_state(directory, RunState(status=status, pid=os.getpid(), started=7, restart_count=2))
+        monkeypatch.setattr(state, "boot_id", lambda: "after")
+        found = state.read_state(str(tmp_path))
+    finally:
+        os.close(directory)
+    assert (found.status, found.exit_code, found.pid, found.started, found.restart_count) == ("exited", 255, 0, 7, 2)
+    assert found.finished > 0
+    assert "machine went down" in found.error
+
+
+def test_what_had_ended_before_the_machine_went_down_stays_as_it_was(tmp_path, monkeypatch):
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        monkeypatch.setattr(state, "boot_id", lambda: "before")
+        ended = RunState(status="exited", exit_code=3, started=7, finished=9)
+        state.write_state(directory, ended)
+        monkeypatch.setattr(state, "boot_id", lambda: "after")
+        assert state.read_state(str(tmp_path)) == ended
+    finally:
+        os.close(directory)
+
+
+def test_the_start_of_the_machine_is_told_by_the_kernel():
+    assert len(state.boot_id()) in (0, 36)
