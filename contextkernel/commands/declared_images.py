@@ -259,8 +259,11 @@ IMAGES = (
     Command(
         path=("image", "prune"),
         summary="Remove images that nothing uses",
+        description="Filters: `until=24h` (created before), `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`, "
+        "`dangling=false`.",
         options=(
             Option(name="all", short="a", help="Remove named images without a container too"),
+            Option(name="filter", kind="list", metavar="filter", help="Take only what fits KEY=VALUE"),
             FORCE,
         ),
         maximum=0,

@@ -38,4 +38,5 @@ CONTAINER_FILTERS = (
     "volume",
 )
 PRUNE_FILTERS = ("label", "label!", "until")
+IMAGE_PRUNE_FILTERS = ("dangling", *PRUNE_FILTERS)
 PLATFORM = Option(name="platform", kind="string", metavar="string", hidden=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextkernel.commands.declared_options import FORMAT
+from contextkernel.commands.declared_options import FORCE, FORMAT
 from contextkernel.commands.grammar import Command, Option
 
 USAGE = (
@@ -14,5 +14,19 @@ USAGE = (
         options=(FORMAT, Option(name="verbose", short="v", help="One by one")),
         maximum=0,
         verb="verbs_usage:disk_usage",
+    ),
+    Command(
+        path=("system", "prune"),
+        summary="Remove what is not used: containers, networks, images, build cache",
+        description="Removes stopped containers, networks without a container, images without a name and the build "
+        "cache. Filters: `until=24h` (made before), `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`.",
+        options=(
+            Option(name="all", short="a", help="Remove named images without a container too"),
+            Option(name="filter", kind="list", metavar="filter", help="Take only what fits KEY=VALUE"),
+            FORCE,
+            Option(name="volumes", help="Remove anonymous volumes without a container too"),
+        ),
+        maximum=0,
+        verb="verbs_usage:prune",
     ),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from contextkernel.commands.call import Call, for_each
-from contextkernel.commands.declared_options import IMAGE_FILTERS
+from contextkernel.commands.declared_options import IMAGE_FILTERS, IMAGE_PRUNE_FILTERS
 from contextkernel.commands.grammar import nearest, usage_problem
+from contextkernel.commands.humanize import human_size
 from contextkernel.commands.outcome import Document, Nothing, Outcome, Table, TableOptions, Text
 from contextkernel.commands.tables import documents_formatted, formatted, identifiers
 from contextkernel.commands.values import parse_filters
@@ -158,8 +159,12 @@ def compare(call: Call) -> Outcome:
 def prune(call: Call) -> Outcome:
     """Remove images that nothing needs."""
     all_ = call.parsed.flag("all")
-    what = "all images without a container" if all_ else "all images without a name"
-    if not call.parsed.flag("force") and not call.face.confirm(f"This removes {what}. Go on?"):
+    filters = parse_filters(call.parsed.texts("filter"), IMAGE_PRUNE_FILTERS)
+    what = "all images without at least one container associated to them" if all_ else "all dangling images"
+    question = f"WARNING! This will remove {what}.\nAre you sure you want to continue?"
+    if not call.parsed.flag("force") and not call.face.confirm(question):
         return Outcome(value=Nothing())
-    lines = call.engine.prune_images(all=all_)
-    return Outcome(value=Text("".join(f"{line}\n" for line in ("Deleted Images:", *lines))) if lines else Nothing())
+    pruned = call.engine.prune_images(all=all_, filters=filters)
+    listed = "".join(f"{line}\n" for line in pruned.removed)
+    freed = f"Total reclaimed space: {human_size(pruned.size, 4)}\n"
+    return Outcome(value=Text((f"Deleted Images:\n{listed}\n" if listed else "") + freed))

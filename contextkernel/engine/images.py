@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contextkernel.engine.viewing import ContainerViews
@@ -11,7 +11,7 @@ from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
     from contextkernel.model.digest import Digest
-    from contextkernel.model.results import CompareRow, HistoryRow, ImageRow
+    from contextkernel.model.results import CompareRow, HistoryRow, ImageRow, Pruned
 
 
 class Images(ContainerViews):
@@ -77,18 +77,39 @@ class Images(ContainerViews):
         teller.removed(lines, image, labels)
         return lines
 
-    def prune_images(self, *, all: bool = False) -> tuple[str, ...]:
-        """Remove images without a name (``all``: without a container); docker's lines of what went."""
+    def prune_images(self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+        """Remove images without a name (``all``: without a container).
+
+        Args:
+            all: images with a name too.
+            filters: ``until`` (created before), ``label`` and ``label!`` (``KEY`` or ``KEY=VALUE``, all of which must
+                hold), ``dangling`` (``false`` is the same as ``all``).
+
+        Returns:
+            Docker's lines, ``Untagged: ...`` and ``Deleted: ...``, and the bytes of layers that no image has any more.
+
+        Raises:
+            InvalidInput: a filter that is none.
+        """
+        from contextkernel.engine.image_filters import image_filter
+        from contextkernel.model.results import Pruned
+
+        everything, fits = image_filter(dict(filters or {}))
         used = {spec.image_id for spec in self._store.containers()}
         rows = [row for row in self._store.image_rows(all=False) if row.id not in used]
         lines: list[str] = []
+        before = self._store.layers_size()
         for row in rows:
-            if row.repository == "<none>":
-                lines += self._remove_image(str(row.id), force=True)
-            elif all:
+            named = row.repository != "<none>"
+            if (named and not (all or everything)) or not fits(row, self._store.config(row.id).config.labels or {}):
+                continue
+            if named:
                 lines += self._remove_image(f"{row.repository}:{row.tag}")
+            else:
+                lines += self._remove_image(str(row.id), force=True)
+        freed = before - self._store.layers_size()
         self._empty_trash()
-        return tuple(lines)
+        return Pruned(removed=tuple(lines), size=freed)
 
     def compare(self, images: Sequence[str]) -> tuple[CompareRow, ...]:
         """Sizes, layers and shared bytes of several images."""

@@ -31,3 +31,20 @@ class DiskUsage(msgspec.Struct, frozen=True, kw_only=True):
     containers: tuple[ContainerRow, ...]
     volumes: tuple[VolumeRow, ...]
     cache: tuple[CacheRow, ...]
+
+
+class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``system prune`` removed, and the bytes that this gave back.
+
+    Attributes:
+        containers, cache: ids.
+        networks, volumes: names.
+        images: docker's lines, ``Untagged: ...`` and ``Deleted: ...``.
+    """
+
+    containers: tuple[str, ...]
+    networks: tuple[str, ...]
+    volumes: tuple[str, ...]
+    images: tuple[str, ...]
+    cache: tuple[str, ...]
+    freed: int

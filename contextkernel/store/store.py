@@ -450,6 +450,12 @@ class Store(ContainerRecords):
 
         return image_usage(self._database), container_usage(self._paths, self._database, recorded_running)
 
+    def layers_size(self) -> int:
+        """Bytes of all layers that images have, each once."""
+        from contextkernel.store.usage import layers_size
+
+        return layers_size(self._database)
+
     def image_shares(self) -> dict[str, tuple[int, int]]:
         """For each image id: bytes it shares with other images, and bytes of its own."""
         from contextkernel.store.usage import image_shares

@@ -65,3 +65,9 @@ def image_shares(database: Database) -> dict[str, tuple[int, int]]:
         " GROUP BY image"
     )
     return {image: (shared, unique) for image, shared, unique in rows}
+
+
+def layers_size(database: Database) -> int:
+    """Bytes of all layers that images have, each once."""
+    rows = database.all("SELECT coalesce(sum(size), 0) FROM layers WHERE diff_id IN (SELECT diff_id FROM image_layers)")
+    return int(rows[0][0])

@@ -35,6 +35,7 @@ from contextkernel.model.results import (
     HistoryRow,
     HostReport,
     ImageRow,
+    Pruned,
     RunResult,
 )
 from contextkernel.testing.fake_checks import FakeChecks
@@ -284,10 +285,10 @@ class FakeEngine(
             )
         return (f"Untagged: {row.repository}:{row.tag}", f"Deleted: {row.id}")
 
-    def prune_images(self, *, all: bool = False) -> tuple[str, ...]:
+    def prune_images(self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
         """Docker's line of the dangling row."""
-        self._note("prune_images", all=all)
-        return (f"Deleted: {DANGLING}",)
+        self._note("prune_images", all=all, filters=dict(filters or {}))
+        return Pruned(removed=(f"Deleted: {DANGLING}",), size=1_500_000)
 
     def compare(self, images: Sequence[str]) -> tuple[CompareRow, ...]:
         """Sizes from the rows, all of them shared by ubuntu's children."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contextkernel.model.cache import CacheRow, UsageRow
 from contextkernel.model.results import ContainerRow, ImageRow
-from contextkernel.model.usage import DiskUsage, ImageUsage
+from contextkernel.model.usage import Cleaned, DiskUsage, ImageUsage
 from contextkernel.model.volumes import Volume, VolumeRow
 
 _MOMENT = 1_785_000_000 * 10**9
@@ -42,3 +43,11 @@ class FakeUsage:
             volumes=(VolumeRow(volume=Volume(name="notes", created=_MOMENT), mountpoint="/v/notes", size=2048),),
             cache=self.cache_rows,
         )
+
+    def system_prune(
+        self, *, all: bool = False, volumes: bool = False, filters: Mapping[str, Sequence[str]] | None = None
+    ) -> Cleaned:
+        """A container, a network and, when asked for, a volume."""
+        self._note("system_prune", all=all, volumes=volumes, filters=dict(filters or {}))
+        gone = ("notes",) if volumes else ()
+        return Cleaned(containers=("0" * 64,), networks=("course",), volumes=gone, images=(), cache=(), freed=2048)

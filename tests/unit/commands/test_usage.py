@@ -1,13 +1,16 @@
-"""``system df -v`` in docker's layout."""
+"""``system df -v`` and ``system prune`` in docker's layout."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from contextkernel.commands.execute import execute
 from contextkernel.commands.tables import text_of
 from contextkernel.commands.usage_text import usage_text
+from contextkernel.errors import UsageProblem
 from contextkernel.model.usage import DiskUsage
 
 
@@ -53,3 +56,36 @@ def test_json_is_one_object_with_ids_in_full(engine, face):
 
 def test_a_template_gets_the_whole_document(engine, face):
     assert run(engine, face, "system", "df", "-v", "--format", "{{range .Volumes}}{{.Name}}{{end}}") == "notes\n"
+
+
+def test_prune_lists_what_went(engine, face):
+    assert run(engine, face, "system", "prune", "-f", "--volumes", "--filter", "label=a") == (
+        f"Deleted Containers:\n{'0' * 64}\n\nDeleted Networks:\ncourse\n\nDeleted Volumes:\nnotes\n\n"
+        "Total reclaimed space: 2.048kB\n"
+    )
+    assert engine.calls[-1] == ("system_prune", {"volumes": True, "filters": {"label": ("a",)}})
+
+
+def test_prune_asks_as_docker_does(engine, make_face):
+    no = make_face(answer=False)
+    assert run(engine, no, "system", "prune", "-a", "--filter", "label=zzz") == ""
+    assert no.questions == [
+        (
+            "WARNING! This will remove:\n"
+            "  - all stopped containers\n"
+            "  - all networks not used by at least one container\n"
+            "  - all images without at least one container associated to them\n"
+            "  - all build cache\n"
+            "\n"
+            "  Items to be pruned will be filtered with:\n"
+            "  - label=zzz\n"
+            "\n"
+            "Are you sure you want to continue?"
+        )
+    ]
+
+
+def test_prune_refuses_until_with_volumes(engine, face):
+    with pytest.raises(UsageProblem, match="until"):
+        run(engine, face, "system", "prune", "-f", "--volumes", "--filter", "until=1h")
+    assert engine.calls == []

@@ -366,7 +366,12 @@ def test_tag_compare_prune(do, engine, make_face):
     assert do("image prune -f").value.text.startswith("Deleted Images:\nDeleted: sha256:0bad")
     no = make_face(answer=False)
     assert do("image prune -a", face=no).value == Nothing()
-    assert no.questions == ["This removes all images without a container. Go on?"]
+    assert no.questions == [
+        (
+            "WARNING! This will remove all images without at least one container associated to them.\n"
+            "Are you sure you want to continue?"
+        )
+    ]
     assert len(asked(engine, "prune_images")) == 1
 
 
