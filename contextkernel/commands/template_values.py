@@ -169,6 +169,8 @@ def _length(value: Any) -> int:
         return len(value.encode("utf-8", "surrogateescape"))
     if isinstance(value, Mapping | Sequence):
         return len(value)
+    if value is None:  # what docker's documents have as null are lists and mappings without elements
+        return 0
     raise FunctionProblem(f"len of {show(value)[:60]}")
 
 

@@ -12,7 +12,7 @@ from contextkernel.commands.outcome import Document, Nothing, Outcome, Table, Ta
 from contextkernel.commands.tables import documents_formatted
 from contextkernel.commands.values import parse_filters, parse_labels
 from contextkernel.commands.verbs_image import shown
-from contextkernel.errors import ContextKernelError
+from contextkernel.errors import ContextKernelError, NetworkNotFound
 
 
 def create(call: Call) -> Outcome:
@@ -74,10 +74,11 @@ def remove(call: Call) -> Outcome:
     force = call.parsed.flag("force")
 
     def one(name: str) -> str:
-        call.engine.remove_network(name, force=force)
+        call.engine.remove_network(name)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one)
+    # docker says nothing of one that is not there
+    return for_each(call.parsed.arguments, one, skip=NetworkNotFound if force else ())
 
 
 def connect(call: Call) -> Outcome:

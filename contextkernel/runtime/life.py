@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from contextkernel.runtime.loop import Loop
     from contextkernel.runtime.messages import Launch
 
-EXIT_CODES = {"setup": 125, "not_executable": 126, "not_found": 127}
+#: state's exit code of a container that could not be started (moby, daemon/errors.go, setExitCodeFromError)
+EXIT_CODES = {"setup": 128, "not_executable": 126, "not_found": 127}
 
 
 class Life:

@@ -46,18 +46,21 @@ def config(spec: ContainerSpec) -> dict[str, Any]:
 def settings(spec: ContainerSpec, state: RunState) -> dict[str, Any]:
     """``NetworkSettings``."""
     network = state.network
+    known = {one.network_id: one.network for one in network.endpoints}
+    shared = network.mode == "host" or spec.network == "host"
+    if not state.alive:  # addresses and ports are given back at the end
+        network = type(network)()
     by_name = {one.network: one for one in network.endpoints}
     default = by_name.get("bridge")
     networks: dict[str, Any] = {}
-    if network.mode == "host" or spec.network == "host":
+    if shared:
         networks["host"] = _endpoint(None, None)
     elif spec.network == "none":
         networks["none"] = _endpoint(None, None)
     elif not spec.network.startswith("container:"):
         wanted = {one.network: one for one in spec.networking.joins}
-        ids = {one.network_id: one.network for one in network.endpoints}
         for name, joining in wanted.items():
-            called = next((known for identity, known in ids.items() if identity.startswith(name)), name)
+            called = next((title for identity, title in known.items() if identity.startswith(name)), name)
             networks[called] = _endpoint(by_name.get(called), joining)
         for name, one in by_name.items():
             networks.setdefault(name, _endpoint(one, None))
