@@ -44,7 +44,11 @@ class Tool:
             script = programs / name
             script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
             script.chmod(0o755)
-        kept = {name: os.environ[name] for name in ("HOME", "LANG", "DOCKER_HOST", "DOCKER_CONFIG", "TMPDIR") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("HOME", "LANG", "DOCKER_HOST", "DOCKER_CONFIG", "TMPDIR")
+            if name in os.environ
+        }
         self.environment = {
             **kept,
             "PATH": f"{programs}:{os.environ.get('PATH', '/usr/bin:/bin')}",
