@@ -22,7 +22,7 @@ _OTHERS = (
     Command(
         path=("inspect",),
         arguments="NAME|ID [NAME|ID...]",
-        summary="Show all there is to know of containers and images",
+        summary="Show all there is to know of containers, images, networks and volumes",
         options=(
             INSPECT_FORMAT,
             Option(name="size", short="s", help="Add what containers have written (SizeRw)"),
@@ -30,7 +30,7 @@ _OTHERS = (
                 name="type",
                 kind="string",
                 metavar="string",
-                help="Look only among these: container, image",
+                help="Look only among these: container, image, network, volume",
             ),
         ),
         minimum=1,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextkernel.model.results import ImageRow
 
 _NONE = "<none>"
-_INSPECTED = ("container", "image")
+_INSPECTED = ("container", "image", "network", "volume")
 _TRUE = frozenset({"1", "t", "true"})
 
 

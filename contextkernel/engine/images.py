@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contextkernel.engine.viewing import ContainerViews
-from contextkernel.errors import ContainerNotFound, ImageNotFound, InvalidInput, NotFound
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
@@ -24,32 +23,6 @@ class Images(ContainerViews):
     def history(self, image: str) -> tuple[HistoryRow, ...]:
         """The steps an image was made by, newest first."""
         return self._store.history_rows(self._store.resolve(image))
-
-    def inspect(self, names: Sequence[str], kind: str | None = None) -> list[dict[str, Any]]:
-        """Docker's document for each container or image (containers win, as in docker).
-
-        Args:
-            names: names, ids or unique id prefixes.
-            kind: ``container`` or ``image`` to look only there.
-
-        Raises:
-            NotFound: naming the first that does not exist; ``found`` on the error has the documents before it.
-        """
-        return [self._inspect(name, kind) for name in names]
-
-    def _inspect(self, name: str, kind: str | None) -> dict[str, Any]:
-        if kind in (None, "container"):
-            try:
-                return self._inspect_container(self._containers.find(name))
-            except ContainerNotFound:
-                if kind:
-                    raise
-        try:
-            return self._store.inspect_image(self._store.resolve(name))
-        except (ImageNotFound, InvalidInput) as problem:
-            if kind:
-                raise
-            raise NotFound(f"no such object: {name}", hint=problem.hint) from None
 
     def tag(self, source: str, target: str) -> None:
         """Give the image ``source`` the further name ``target``."""

@@ -62,6 +62,7 @@ class Usage(ContainerVerbs, Caches, Images, Volumes):
     def _sized_volumes(self) -> tuple[VolumeRow, ...]:
         import msgspec
 
-        return tuple(
-            msgspec.structs.replace(row, size=self._store.volume_size(row.volume.name)) for row in self.volumes()
-        )
+        rows = self.volumes()
+        # the layer worker counts: files may belong to ids that this user is not
+        sizes = self._worker().measure([row.mountpoint for row in rows]) if rows else ()
+        return tuple(msgspec.structs.replace(row, size=size) for row, size in zip(rows, sizes, strict=True))

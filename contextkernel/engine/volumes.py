@@ -133,7 +133,7 @@ class Volumes(Composition):
                 continue
             if not all_labels(row.volume.labels, wanted):
                 continue
-            size = self._store.volume_size(row.volume.name)
+            (size,) = self._worker().measure([row.mountpoint])  # whoever owns the files
             try:
                 self._store.remove_volume(row.volume.name)
             except (Conflict, VolumeNotFound):

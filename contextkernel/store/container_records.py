@@ -101,10 +101,6 @@ class ContainerRecords:
         """All volumes, by name."""
         return self._volumes.rows(self._containers.forget_removed)
 
-    def volume_size(self, name: str) -> int:
-        """Bytes of a volume's files, as far as they can be read."""
-        return self._volumes.size(name)
-
     def volume_dir(self, name: str) -> str:
         """What a volume shows, a directory; absolute."""
         return self._paths.volume(name)

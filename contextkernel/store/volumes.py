@@ -170,17 +170,3 @@ class Volumes:
                     f"remove {name}: volume is in use - [{', '.join(users)}]", hint="remove these containers first"
                 )
             self.drop(sql, name)
-
-    def size(self, name: str) -> int:
-        """Bytes of the files of a volume, each file once; what cannot be read does not count."""
-        total, links = 0, set[tuple[int, int]]()
-        for directory, _, files in os.walk(self._paths.volume(name)):
-            for file in files:
-                try:
-                    facts = os.lstat(f"{directory}/{file}")
-                except OSError:
-                    continue
-                if facts.st_nlink == 1 or (facts.st_dev, facts.st_ino) not in links:
-                    links.add((facts.st_dev, facts.st_ino))
-                    total += facts.st_size
-        return total

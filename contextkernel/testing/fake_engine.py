@@ -255,6 +255,10 @@ class FakeEngine(
         return [self._inspect(name, kind) for name in names]
 
     def _inspect(self, name: str, kind: str | None) -> dict[str, Any]:
+        if kind == "volume":
+            return self.inspect_volume(name)
+        if kind == "network":
+            return self.inspect_network(name)
         if kind != "image":
             try:
                 return container_document(self._container(name))

@@ -352,3 +352,32 @@ def test_filters_and_events(do, engine):
     told = [(event.action, event.id) for event in engine.events(since=0, until="0s") if event.type == "volume"]
     assert ("create", "one") in told
     assert ("destroy", "one") in told
+
+
+def test_volumes_are_told_to_be_mounted(do, engine):
+    do("run", "--rm", "--name", "box", "-v", "told:/v:ro", "-v", "told:/w", "plain", "true")
+    told = [event for event in engine.events(since=0, until="0s") if event.type == "volume" and event.id == "told"]
+    assert [event.action for event in told[-5:]] == ["create", "mount", "mount", "unmount", "unmount"]
+    assert {key: told[-4].attributes[key] for key in ("destination", "driver", "propagation", "read/write")} == {
+        "destination": "/v",
+        "driver": "local",
+        "propagation": "",
+        "read/write": "false",
+    }
+
+
+def test_inspect_of_anything(do):
+    do("volume", "create", "data", "--label", "a=b")
+    for words in (("data",), ("--type", "volume", "data")):
+        assert json.loads(do("inspect", *words).out)[0]["Labels"] == {"a": "b"}
+    told = do("inspect", "--type", "volume", "nothing")
+    assert (told.code, "get nothing: no such volume" in told.err) == (1, True)
+    assert "no such object: nothing" in do("inspect", "nothing").err
+    assert do("inspect", "--type", "image", "data").code == 1
+
+
+def test_sizes_whoever_owns_the_files(do, sh):
+    script = "mkdir -m 700 /v/d; echo 12345 > /v/d/f; ln /v/d/f /v/d/again; chown 7:7 /v/d"
+    sh(script, "-v", "data:/v")
+    assert "6B" in do("system", "df", "-v").out
+    assert do("volume", "prune", "-af").out == "Deleted Volumes:\ndata\n\nTotal reclaimed space: 6B\n"

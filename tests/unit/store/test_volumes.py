@@ -148,12 +148,3 @@ def test_directories_that_nobody_knows_are_found(root):
         (finding,) = store.check(repair=True)
         assert finding.where == f"{root}/volumes/stray"
         assert [os.path.basename(path) for path in store.trash()] == ["stray"]
-
-
-def test_sizes_count_a_file_once(store):
-    store.add_volume(named("data"))
-    path = store.volume_dir("data")
-    with open(f"{path}/one", "w") as file:
-        file.write("12345")
-    os.link(f"{path}/one", f"{path}/two")
-    assert store.volume_size("data") == 5
