@@ -66,6 +66,7 @@ class Here:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.base: Base = find_base()
+        assert self.base.places or not os.environ.get("CONTEXTKERNEL_TEST_GROUPS"), self.base.reason
 
     def run(self, script: str, **wanted: Any) -> RunResult:
         """A container that runs a shell script to its end."""

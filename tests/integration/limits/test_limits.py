@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from contextkernel.errors import LaunchFailed
 
 if TYPE_CHECKING:
     from conftest import Here
+
+MIB = 1 << 20
 
 
 def test_a_hog_of_memory_does_not_get_it(here: Here) -> None:
@@ -144,3 +147,29 @@ def test_want_of_memory_is_told_while_the_container_goes_on(here: Here) -> None:
     here.engine.remove_container("survivor", force=True)
     again = list(here.engine.events(since="1h", until="0s", filters={"container": [identity]}))
     assert [event.action for event in again].count("oom") == 1
+
+
+def test_a_full_file_system_in_memory_is_the_programs_problem(here: Here) -> None:
+    done = here.run("dd if=/dev/zero of=/dev/shm/big bs=1M count=16; echo then $?", remove=True, shm_size="4m")
+    assert done.exit_code == 0
+    assert b"then 1" in done.stdout
+    assert b"No space left on device" in done.stderr
+
+
+def test_a_file_may_not_grow_beyond_its_limit(here: Here) -> None:
+    ulimits = [{"Name": "fsize", "Soft": MIB, "Hard": MIB}]
+    done = here.run("dd if=/dev/zero of=/tmp/big bs=64k count=64; wc -c < /tmp/big", remove=True, ulimits=ulimits)
+    assert done.stdout.strip() == str(MIB).encode()
+
+
+def test_a_log_without_bound_stays_within_its_own(here: Here) -> None:
+    bounds = {"Type": "json-file", "Config": {"max-size": "64k", "max-file": "2"}}
+    identity = here.start("chatty", "yes 0123456789 | head -n 100000; sleep 1000", log_config=bounds)
+    directory = Path(here.engine.root, "containers", identity)
+
+    def logged() -> list[int]:
+        return [path.stat().st_size for path in directory.glob("log.json*")]
+
+    here.until(lambda: b"9" in b"".join(line for _, line in here.engine.logs("chatty", tail=1)) and len(logged()) == 2)
+    assert sum(logged()) < 3 * 65536
+    here.engine.remove_container("chatty", force=True)
