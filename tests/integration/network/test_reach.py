@@ -26,6 +26,11 @@ def sh(engine, text: str, **more) -> str:
     return done.stdout.decode()
 
 
+def get(host: str) -> str:
+    """A script that asks a web server, once that listens: a detached container has started its program, and no more."""
+    return f"until {GET} | nc -w 5 {host} 80; do sleep 0.1; done"
+
+
 def serve_web(engine, name: str, **more) -> None:
     engine.run("box", ["httpd", "-f", "-p", "80", "-h", "/www"], name=name, detach=True, **more)
 
@@ -108,7 +113,7 @@ def test_containers_of_one_network_by_name_alias_and_id(engine):
     serve_web(engine, "web", network="net")
     identity = next(row.id for row in engine.containers())
     for name in ("web", "WEB", "web.net", identity[:12]):
-        assert "hello from the web" in sh(engine, f"{GET} | nc -w 5 {name} 80", network="net")
+        assert "hello from the web" in sh(engine, get(name), network="net")
     ip = address(engine, "web")
     assert "name = web.net" in sh(engine, f"nslookup {ip}", network="net")
 
@@ -143,7 +148,7 @@ def test_an_internal_network_reaches_its_own_and_nothing_else(engine, outside):
     host, port = outside
     networks(engine).create("closed", internal=True)
     serve_web(engine, "web", network="closed")
-    assert "hello from the web" in sh(engine, f"{GET} | nc -w 5 web 80", network="closed")
+    assert "hello from the web" in sh(engine, get("web"), network="closed")
     done = engine.run("box", ["sh", "-c", f"echo hello | nc -w 3 {host} {port}"], network="closed", remove=True)
     assert done.stdout == b""
 
@@ -154,7 +159,7 @@ def test_two_terminals_of_one_user_share_networks(engine, command):
     for name in ("aa", "bb"):
         done = command(engine.root, "run", "-d", "--name", name, "--network", "net", "box", "httpd", "-f", "-h", "/www")
         assert done.returncode == 0, done.stderr
-    done = command(engine.root, "run", "--rm", "--network", "net", "box", "sh", "-c", f"{GET} | nc -w 5 aa 80")
+    done = command(engine.root, "run", "--rm", "--network", "net", "box", "sh", "-c", get("aa"))
     assert "hello from the web" in done.stdout, done.stderr
     spaces = {os.readlink(f"/proc/{pid}/ns/user") for pid in _inits(engine)}
     assert len(spaces) == 1
@@ -176,7 +181,7 @@ def test_the_service_is_killed_and_the_containers_have_their_network_again(engin
             os.kill(pid, signal.SIGKILL)
     eventually(lambda: (now := _service(engine.root)) and not set(now) & set(killed), "a new service")
     assert address(engine, "web") == before
-    out = sh(engine, f"nslookup web; {GET} | nc -w 5 web 80", network="net")
+    out = sh(engine, f"nslookup web; {get('web')}", network="net")
     assert before in out
     assert "hello from the web" in out
 
@@ -215,7 +220,7 @@ with Engine(root, host=msgspec.structs.replace(found, idmap=one, report=report))
     engine.import_image(archive, "box")
     engine._containers.networks.create("net")
     engine.run("box", ["httpd", "-f", "-h", "/www"], name="web", network="net", detach=True)
-    done = engine.run("box", ["sh", "-c", r"{GET} | nc -w 5 web 80; echo hi | nc -w 5 " + host + " " + port],
+    done = engine.run("box", ["sh", "-c", r"{get("web")}; echo hi | nc -w 5 " + host + " " + port],
                       network="net", remove=True)
     engine.remove_container("web", force=True)
     print(done.stdout.decode(), done.stderr.decode())
