@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextkernel.commands.outcome import Outcome, Table, Text
     from contextkernel.engine import Engine
     from contextkernel.errors import ContextKernelError
-    from contextkernel.model.ports import Reporter
+    from contextkernel.model.ports import Reporter, Screen
 
 PROGRAM = "contextkernel"
 _INTERRUPTED = 130
@@ -153,6 +153,15 @@ class TerminalFace:
         sys.stdout.flush()
         sys.stderr.flush()
         return (_STDOUT, _STDERR)
+
+    def screen(self, *, keys: bool) -> Screen | None:
+        """The terminal of standard input, where keys are typed, or of standard output."""
+        from contextkernel.commands.screen import TerminalScreen
+
+        for terminal in (_STDIN,) if keys else (_STDOUT, _STDIN):
+            if os.isatty(terminal):
+                return TerminalScreen(terminal, raw=keys)
+        return None
 
     def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:
         """Progress on standard error: in place on a terminal, else line by line."""

@@ -10,6 +10,7 @@ from contextkernel.commands.declared_cache import CACHES
 from contextkernel.commands.declared_containers import CONTAINERS
 from contextkernel.commands.declared_files import FILES
 from contextkernel.commands.declared_images import IMAGES
+from contextkernel.commands.declared_interaction import INTERACTION
 from contextkernel.commands.declared_life import EVENTS, LIFE
 from contextkernel.commands.declared_networks import NETWORKS
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
@@ -103,7 +104,20 @@ _OTHERS = (
 )
 
 GRAMMAR = Grammar(
-    (*IMAGES, *BUILDS, *CONTAINERS, *LIFE, *CACHES, *USAGE, *MEASUREMENTS, *FILES, *NETWORKS, *VOLUMES, *_OTHERS),
+    (
+        *IMAGES,
+        *BUILDS,
+        *CONTAINERS,
+        *INTERACTION,
+        *LIFE,
+        *CACHES,
+        *USAGE,
+        *MEASUREMENTS,
+        *FILES,
+        *NETWORKS,
+        *VOLUMES,
+        *_OTHERS,
+    ),
     (
         Group(name="base", summary="Manage base images"),
         Group(name="builder", summary="Manage builds"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_interaction import DETACH_KEYS, STREAM_OPTIONS
 from contextkernel.commands.declared_life import SIGNAL, TIMEOUT
 from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, PLATFORM
 from contextkernel.commands.grammar import Command, Option
@@ -10,6 +11,7 @@ from contextkernel.commands.run_options import OPTIONS
 #: what `run` and `create` have alike
 _CREATE_OPTIONS = (
     *OPTIONS,
+    *STREAM_OPTIONS,
     Option(name="cidfile", kind="string", metavar="string", help="File to write the container's id to"),
     Option(name="entrypoint", kind="string", metavar="string", help="Program to run instead of the image's ENTRYPOINT"),
     Option(
@@ -24,7 +26,6 @@ _CREATE_OPTIONS = (
         name="hostname", short="h", kind="string", metavar="string", help="Host name inside, by default the short id"
     ),
     Option(name="init", help="Let a small init be process 1: it passes signals on and collects orphans"),
-    Option(name="interactive", short="i", help="Connect standard input"),
     Option(name="label", short="l", kind="list", metavar="list", help="Label for the container: KEY=VALUE"),
     Option(name="label-file", kind="list", metavar="list", help="File with a line for each label"),
     Option(name="name", kind="string", metavar="string", help="Name for the container, by default a generated one"),
@@ -47,7 +48,6 @@ _CREATE_OPTIONS = (
         metavar="int",
         help="Seconds from the stop signal to SIGKILL (default 10)",
     ),
-    Option(name="tty", short="t", help="Give it a terminal (not in this version)"),
     Option(
         name="user",
         short="u",
@@ -62,6 +62,7 @@ _RUN_OPTIONS = tuple(
     sorted(
         (
             *_CREATE_OPTIONS,
+            DETACH_KEYS,
             Option(name="detach", short="d", help="Do not wait: print the container's id and leave it running"),
             Option(name="sig-proxy", default="true", help="Pass signals on to the container"),
         ),
@@ -169,7 +170,8 @@ CONTAINERS = (
         summary="Start containers that do not run",
         options=(
             Option(name="attach", short="a", help="Show the output and wait for the exit"),
-            Option(name="interactive", short="i", hidden=True),
+            DETACH_KEYS,
+            Option(name="interactive", short="i", help="Connect standard input, and wait for the exit"),
         ),
         minimum=1,
         subjects=("container",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from contextkernel.commands.outcome import Table, Text
-    from contextkernel.model.ports import Reporter
+    from contextkernel.model.ports import Reporter, Screen
 
 Progress: TypeAlias = Literal["auto", "plain", "json", "quiet"]
 
@@ -49,6 +49,14 @@ class Face(Protocol):
 
     def output_descriptors(self) -> tuple[int | None, int | None]:
         """Descriptors a container may write to directly, or ``None`` each: then :meth:`write_output` gets the bytes."""
+        ...
+
+    def screen(self, *, keys: bool) -> Screen | None:
+        """The terminal that can show a program's terminal, or what stands in for one; ``None`` if there is nothing.
+
+        Args:
+            keys: they are typed at standard input, and all of them are to be passed on.
+        """
         ...
 
     def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:

@@ -114,7 +114,7 @@ def _program_help(program: str) -> str:
         if short:
             commands[command.group].append((short[0][0], command.summary))
     common = commands["Common Commands"]
-    common.sort(key=lambda row: ("run", "ps", "build", "pull", "images").index(row[0]))
+    common.sort(key=lambda row: ("run", "exec", "ps", "build", "pull", "images").index(row[0]))
     groups = [(group.name, group.summary) for group in GRAMMAR.groups]
     parts = [
         f"Usage:  {program} [OPTIONS] COMMAND",

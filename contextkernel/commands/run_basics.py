@@ -38,5 +38,6 @@ def keywords(parsed: Parsed) -> BasicKeywords:
         "entrypoint": None if entrypoint is None else (entrypoint,),
         "labels": parse_labels(parsed.texts("label"), parsed.texts("label-file")),
         "stop_signal": parsed.maybe("stop-signal"),
+        "tty": parsed.flag("tty"),
         "stop_timeout": _STOP_TIMEOUT if stop_timeout is None else stop_timeout,
     }

@@ -11,6 +11,7 @@ from contextkernel.commands.declared_options import CONTAINER_FILTERS, PRUNE_FIL
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.humanize import human_size
 from contextkernel.commands.outcome import Detached, Nothing, Outcome, Ran, Table, TableOptions, Text
+from contextkernel.commands.streams import attached_streams, check_terminal, streams_of
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_image import shown
 from contextkernel.errors import ContainerNotFound, ContextKernelError, InvalidInput
@@ -24,9 +25,8 @@ _ENGINE_FAILED = 125
 def run(call: Call) -> Outcome:
     """Run a program in a new container; docker's exit codes."""
     parsed = call.parsed
-    if parsed.flag("tty"):
-        instead = "-i alone" if parsed.flag("interactive") else "run without -t"
-        raise usage_problem("a terminal for the container (-t) is not possible in this version", more=f"use {instead}")
+    if not parsed.flag("detach"):
+        check_terminal(call.face, interactive=parsed.flag("interactive"), tty=parsed.flag("tty"))
     made: list[str] = []
     try:
         return _run(call, made)
@@ -43,13 +43,13 @@ def _run(call: Call, made: list[str]) -> Outcome:
     if parsed.flag("plan"):
         return plan_text.plan(call)
     image, *command = parsed.arguments
-    detach = parsed.flag("detach")
+    detach, interactive, tty = parsed.flag("detach"), parsed.flag("interactive"), parsed.flag("tty")
+    attached = attached_streams(parsed)
+    if detach and attached:
+        raise usage_problem("conflicting options: cannot specify both --attach and --detach")
     wanted = run_options.keywords(parsed)
-    stdin = face.stdin
-    if isinstance(stdin, int) and not parsed.flag("interactive"):
-        stdin = None
     with CidFile(parsed.maybe("cidfile")) as cid, LateReporter(face, "auto") as report:
-        out, err = (None, None) if detach else face.output_descriptors()
+        streams = streams_of(face, interactive=interactive, tty=tty)
 
         def created(identity: str) -> None:
             report.finish()
@@ -60,16 +60,24 @@ def _run(call: Call, made: list[str]) -> Outcome:
             image,
             command,
             detach=detach,
-            stdin=None if detach else stdin,
-            stdout=out,
-            stderr=err,
-            on_output=face.write_output,
+            stdin=None if detach else streams.stdin,
+            stdout=None if detach else streams.stdout,
+            stderr=None if detach else streams.stderr,
+            on_output=streams.on_output,
             forward_signals=not detach and parsed.flag("sig-proxy"),
+            stdin_open=interactive or (isinstance(streams.stdin, bytes) and not detach),
+            streams=attached,
+            screen=streams.screen,
+            detach_keys=parsed.text("detach-keys"),
             pull=parsed.text("pull"),
             report=None if parsed.flag("quiet") else report,
             on_created=created,
             **wanted,
         )
+    if isinstance(done, str) and not detach:  # the detach keys were typed; docker says nothing
+        return Outcome(value=Nothing())
+    if attached == ("stdin",) and not isinstance(done, str):
+        return Outcome(value=Text(f"{done.id}\n"))
     return _ended(done)
 
 
@@ -139,7 +147,8 @@ def logs(call: Call) -> Outcome:
 def start(call: Call) -> Outcome:
     """Start containers again."""
     names = call.parsed.arguments
-    if not call.parsed.flag("attach"):
+    interactive = call.parsed.flag("interactive")
+    if not call.parsed.flag("attach") and not interactive:
 
         def one(name: str) -> str:
             call.engine.start(name)
@@ -148,8 +157,19 @@ def start(call: Call) -> Outcome:
         return for_each(names, one)
     if len(names) > 1:
         raise usage_problem("cannot attach to several containers at once", more="start -a takes one", exit_code=1)
-    out, err = call.face.output_descriptors()
-    return _ended(call.engine.start(names[0], attach=True, stdout=out, stderr=err, on_output=call.face.write_output))
+    streams = streams_of(call.face, interactive=interactive, tty=True)
+    done = call.engine.start(
+        names[0],
+        attach=True,
+        stdin=streams.stdin,
+        stdout=streams.stdout,
+        stderr=streams.stderr,
+        on_output=streams.on_output,
+        forward_signals=True,
+        screen=streams.screen,
+        detach_keys=call.parsed.text("detach-keys"),
+    )
+    return Outcome(value=Nothing()) if isinstance(done, str) else _ended(done)
 
 
 def stop(call: Call) -> Outcome:

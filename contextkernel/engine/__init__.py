@@ -12,6 +12,7 @@ from contextkernel.engine.cleaning import Cleaning
 from contextkernel.engine.commits import Commits
 from contextkernel.engine.debug import Debugging
 from contextkernel.engine.happenings import Happenings
+from contextkernel.engine.interaction import Interaction
 from contextkernel.engine.looking import Looking
 from contextkernel.engine.measurements import Measurements
 from contextkernel.engine.records import Records
@@ -22,6 +23,7 @@ __all__ = ["Engine"]
 
 class Engine(
     Cleaning,
+    Interaction,
     Looking,
     Builds,
     Checks,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from contextkernel.engine.creation import Creation
 from contextkernel.engine.log_lines import lines_of
+from contextkernel.engine.talking import client_of, keys_of
+from contextkernel.model.results import RunResult
 
 if TYPE_CHECKING:
     from contextkernel.engine.asked import CreateKeywords
     from contextkernel.engine.moments import Moment
-    from contextkernel.model.ports import Reporter
-    from contextkernel.model.results import RunResult
+    from contextkernel.model.container import ContainerSpec
+    from contextkernel.model.ports import Process, Reporter, Screen
+    from contextkernel.runtime.attach import Client
 
 
 class ContainerVerbs(Creation):
@@ -30,6 +33,10 @@ class ContainerVerbs(Creation):
         stderr: int | None = None,
         on_output: Callable[[str, bytes], None] | None = None,
         forward_signals: bool = False,
+        stdin_open: bool | None = None,
+        streams: Collection[str] | None = None,
+        screen: Screen | None = None,
+        detach_keys: str = "",
         pull: str = "missing",
         report: Reporter | None = None,
         on_created: Callable[[str], None] | None = None,
@@ -41,26 +48,48 @@ class ContainerVerbs(Creation):
             image: name or id; pulled when missing (``pull``: ``missing``, ``always``, ``never``).
             command: replaces the image's CMD.
             detach: return the container's id as soon as it runs.
-            stdin: bytes to feed, or a descriptor to relay; ``None``: the program reads ``/dev/null``.
+            stdin: bytes to feed, or a descriptor to relay; ``None``: the program reads ``/dev/null``. With ``tty``
+                bytes are typed, line by line, and the end of input after them.
             stdout, stderr: descriptors that get the output directly; without them it is collected in the result
-                and handed to ``on_output(stream, chunk)`` as it comes.
+                and handed to ``on_output(stream, chunk)`` as it comes. With ``tty`` all output is standard output.
             forward_signals: pass SIGINT, SIGTERM, ... of this process on to the container (main thread only).
+            stdin_open: the container has an input, whether or not somebody gives it one now; default: if ``stdin`` is
+                given.
+            streams: attach these alone of ``stdin``, ``stdout`` and ``stderr``; output of others is in the log.
+            screen: the terminal that shows the container's, with ``tty``.
+            detach_keys: what to type there to leave; default ``ctrl-p,ctrl-q``.
             on_created: called with the id before the start.
             wanted: name, environment, networks, mounts, limits, privileges and so on: see
                 :class:`contextkernel.engine.asked.CreateKeywords`.
 
         Returns:
-            The finished result, or with ``detach`` the container's id.
+            The finished result, or with ``detach``, or after the detach keys, the container's id.
 
         Raises:
             CommandNotFound, CommandNotExecutable, LaunchFailed, NameInUse, ImageNotFound, InvalidInput: see there.
             KeyboardInterrupt: after the container has been stopped.
         """
-        from contextkernel.runtime.attach import attach
-
+        tty = wanted.get("tty", False)
+        keys = keys_of(detach_keys, tty=tty)
+        client = client_of(
+            stdin,
+            stdout,
+            stderr,
+            on_output,
+            tty=tty,
+            screen=screen,
+            forward_signals=forward_signals,
+            streams=streams,
+        )
         containers = self._containers
         spec = self._create(
-            image, command, wanted, pull=pull, report=report, stdin_open=stdin is not None, detached=detach
+            image,
+            command,
+            wanted,
+            pull=pull,
+            report=report,
+            stdin_open=stdin is not None if stdin_open is None else stdin_open,
+            detached=detach,
         )
         try:
             if on_created:
@@ -69,15 +98,7 @@ class ContainerVerbs(Creation):
                 containers.start(spec).close()
                 return spec.id
             containers.tell(spec, "attach")
-            return attach(
-                containers,
-                spec,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                on_output=on_output,
-                forward_signals=forward_signals,
-            )
+            return self._start_attached(spec, client, keys)
         except BaseException:
             containers.give_up(spec)
             raise
@@ -87,19 +108,52 @@ class ContainerVerbs(Creation):
         container: str,
         *,
         attach: bool = False,
+        stdin: bytes | int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
         on_output: Callable[[str, bytes], None] | None = None,
+        forward_signals: bool = False,
+        screen: Screen | None = None,
+        detach_keys: str = "",
     ) -> RunResult | str:
-        """Start a created or exited container again; ``attach`` waits for it as :meth:`run` does."""
-        from contextkernel.runtime.attach import attach as attach_to
+        """Start a created or exited container again; ``attach`` waits for it as :meth:`run` does.
 
+        Args:
+            container: name or id.
+            attach: be with it; the rest is for this.
+            stdin, stdout, stderr, on_output, forward_signals, screen, detach_keys: see :meth:`run`.
+        """
         containers = self._containers
         spec = containers.find(container)
         if not attach:
             containers.start(spec).close()
             return spec.id
-        return attach_to(containers, spec, stdout=stdout, stderr=stderr, on_output=on_output)
+        keys = keys_of(detach_keys, tty=spec.tty)
+        client = client_of(
+            stdin if spec.stdin_open else None,
+            stdout,
+            stderr,
+            on_output,
+            tty=spec.tty,
+            screen=screen,
+            forward_signals=forward_signals,
+        )
+        containers.tell(spec, "attach")
+        return self._start_attached(spec, client, keys)
+
+    def _start_attached(self, spec: ContainerSpec, client: Client, keys: bytes) -> RunResult | str:
+        from contextkernel.runtime.attach import converse
+
+        containers = self._containers
+
+        def begin(stdin: int | None, stdout: int | None, stderr: int | None) -> Process:
+            size = client.screen.size if client.screen is not None else (0, 0)
+            return containers.start(spec, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys, size=size)
+
+        said = converse(begin, client, ended=lambda: containers.finished(spec))
+        if said.exit_code is None:
+            return spec.id
+        return RunResult(id=spec.id, name=spec.name, exit_code=said.exit_code, stdout=said.stdout, stderr=said.stderr)
 
     def logs(
         self,

@@ -6,6 +6,7 @@ Every implementation, real or fake, passes the contract suite of its port (tests
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
@@ -48,8 +49,28 @@ class Process(Protocol):
         """Send a signal to the container's init. No error when it has already exited."""
         ...
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the program's terminal of a new size. No error without one, or when it has exited."""
+        ...
+
     def close(self) -> None:
         """Give up the connection. Idempotent. Kills the container if it was launched with ``die_with_client``."""
+        ...
+
+
+class Screen(Protocol):
+    """The terminal at which a program's terminal is shown."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns; zeros if they are not known."""
+        ...
+
+    def hold(self, resized: Callable[[int, int], None]) -> AbstractContextManager[None]:
+        """While the block lasts: pass keys on as they are typed, and call ``resized`` with each new size.
+
+        Whatever ends the block, the terminal is as it was before.
+        """
         ...
 
 
@@ -113,10 +134,6 @@ class RunningContainer(Process, Protocol):
         Raises:
             Conflict: it has ended.
         """
-        ...
-
-    def resize(self, rows: int, columns: int) -> None:
-        """Tell the program's terminal of a new size. No error without one, or when it has exited."""
         ...
 
     def attach(

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from contextkernel.commands.outcome import Table
 from contextkernel.commands.progress import text_reporter
 from contextkernel.notebook.buildview import LiveView
+from contextkernel.notebook.terminal import TerminalText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from contextkernel.commands.face import Progress
     from contextkernel.commands.outcome import Text
+    from contextkernel.commands.screen import FixedScreen
     from contextkernel.model.ports import Reporter
+
+_ROWS, _COLUMNS = 24, 80  # what a program with a terminal is told
 
 
 class NotebookFace:
@@ -46,6 +50,7 @@ class NotebookFace:
         self._stdin = stdin
         self._shell = shell
         self._namespace = namespace
+        self._terminal: TerminalText | None = None
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
 
     @property
@@ -74,19 +79,30 @@ class NotebookFace:
     def write_output(self, stream: str, data: bytes) -> None:
         """Print a container's output as it comes; characters that are split between pieces are put together."""
         target = sys.stderr if stream == "stderr" else sys.stdout
-        target.write(self._decoders[stream].decode(data))
+        text = self._decoders[stream].decode(data)
+        target.write(self._terminal.feed(text) if self._terminal is not None and stream == "stdout" else text)
         target.flush()
 
     def close(self) -> None:
         """Print what is left of a character whose end never came."""
         for stream in self._decoders:
             rest = self._decoders[stream].decode(b"", final=True)
+            if self._terminal is not None and stream == "stdout":
+                rest = self._terminal.feed(rest) + self._terminal.close()
             if rest:
                 (sys.stderr if stream == "stderr" else sys.stdout).write(rest)
 
     def output_descriptors(self) -> tuple[None, None]:
         """None: the kernel's own descriptors are a log file, not the notebook."""
         return (None, None)
+
+    def screen(self, *, keys: bool) -> FixedScreen:
+        """A cell's output stands in for a terminal: what comes from here on is a terminal's."""
+        from contextkernel.commands.screen import FixedScreen
+
+        del keys
+        self._terminal = TerminalText()
+        return FixedScreen(_ROWS, _COLUMNS)
 
     def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:
         """The live view, or lines of text where that was asked for or displays cannot be updated."""

@@ -15,7 +15,7 @@ import msgspec
 
 from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
 from contextkernel.layer.lowers import overlay_lowers
-from contextkernel.model.container import ContainerSpec, RunState, Telling, UsedVolume
+from contextkernel.model.container import ContainerSpec, RunState, Telling, Terminal, UsedVolume
 from contextkernel.model.layers import PopulateRequest
 from contextkernel.model.life import Life
 from contextkernel.model.mounts import Mounts
@@ -25,6 +25,7 @@ from contextkernel.model.security import Security
 from contextkernel.runtime import companions, log_options, network_rules
 from contextkernel.runtime import spec as rules
 from contextkernel.runtime.container_changes import ContainerChanges
+from contextkernel.runtime.container_talks import ContainerTalks
 from contextkernel.runtime.enforcing import GroupFacts, adapted
 from contextkernel.runtime.events import EventLog, event_attributes
 from contextkernel.runtime.log_reading import LogRecord, read_log
@@ -54,6 +55,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     network: Network = "default"
     read_only: bool = False
     init: bool = False
+    tty: bool = False
     stdin_open: bool = False
     detached: bool = False
     auto_remove: bool = False
@@ -67,7 +69,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     life: Life = Life()
 
 
-class Containers(ContainerChanges):
+class Containers(ContainerChanges, ContainerTalks):
     """The containers of one store.
 
     Args:
@@ -154,7 +156,8 @@ class Containers(ContainerChanges):
             self._warn("WARNING: Published ports are discarded when using host network mode")
         hostname = hostname or identity[:12]
         environment = rules.merge_environment(
-            (rules.DEFAULT_PATH, f"HOSTNAME={hostname}"), (*(config.env or ()), *options.environment)
+            (rules.DEFAULT_PATH, f"HOSTNAME={hostname}", *([rules.TERM] if options.tty else ())),
+            (*(config.env or ()), *options.environment),
         )
         spec = ContainerSpec(
             id=identity,
@@ -171,6 +174,7 @@ class Containers(ContainerChanges):
             network=network,
             read_only=options.read_only,
             init=options.init,
+            tty=options.tty,
             stdin_open=options.stdin_open,
             detached=options.detached,
             auto_remove=options.auto_remove,
@@ -225,9 +229,21 @@ class Containers(ContainerChanges):
         return options.network, options.hostname or (os.uname().nodename if options.network == "host" else "")
 
     def start(
-        self, spec: ContainerSpec, *, stdin: int | None = None, stdout: int | None = None, stderr: int | None = None
+        self,
+        spec: ContainerSpec,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        detach_keys: bytes = b"",
+        size: tuple[int, int] = (0, 0),
     ) -> RunningContainer:
         """Start a created or exited container.
+
+        Args:
+            spec: the container.
+            stdin, stdout, stderr, detach_keys: see :class:`Runtime`.
+            size: rows and columns of its terminal, if it has one.
 
         Raises:
             ContainerRunning: it runs already. LaunchFailed and its kinds: see :class:`Runtime`; with ``auto_remove``
@@ -251,9 +267,9 @@ class Containers(ContainerChanges):
             UsedVolume(one.source, one.target, not one.read_only) for one in spec.mounts.points if one.type == "volume"
         )
         telling = Telling(self._store.root, event_attributes(spec, {}), used)
-        request = msgspec.structs.replace(request, telling=telling)
+        request = msgspec.structs.replace(request, telling=telling, terminal=Terminal(*size) if spec.tty else None)
         try:
-            return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr)
+            return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=detach_keys)
         except LaunchFailed:
             if spec.auto_remove:
                 self._forget(spec)

@@ -103,7 +103,7 @@ def container_document(
             "AttachStdin": spec.stdin_open and not spec.detached,
             "AttachStdout": not spec.detached,
             "AttachStderr": not spec.detached,
-            "Tty": False,
+            "Tty": spec.tty,
             "OpenStdin": spec.stdin_open,
             "StdinOnce": spec.stdin_open and not spec.detached,
             "Env": life.environment(spec, config),

@@ -64,7 +64,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
 
 
 class Signal(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
-    """Client to monitor: send this signal to the container's init. No answer.
+    """Client to monitor: send this signal to the container's init, or to the program of :class:`Exec`. No answer.
 
     Attributes:
         ends: its sender means the end of the container: a restart policy does not start it again, and a paused one is

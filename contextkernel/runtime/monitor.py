@@ -297,6 +297,8 @@ class Monitor:
     def _answer(self, link: Link, request: Request) -> None:
         """Do what a client asks for."""
         match request:
+            case Signal(number) if link in self._executions:
+                self._executions[link].signal(number)
             case Signal(number, ends):
                 if ends:
                     self._want_end()

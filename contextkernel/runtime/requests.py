@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.layer.lowers import overlay_lowers
-from contextkernel.model.container import LaunchRequest
+from contextkernel.model.container import LaunchRequest, Terminal
 from contextkernel.runtime import log_options
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def launch_request(
         fake_ids=fake_ids,
         open_stdin=spec.stdin_open,
         stdin_once=not spec.detached,
+        terminal=Terminal() if spec.tty else None,
         networking=msgspec.structs.replace(spec.networking, ports=ports),
         volumes=volumes,
         resources=spec.resources,

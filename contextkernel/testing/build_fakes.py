@@ -458,6 +458,10 @@ class ToldProcess:
         """See ``ports.Process``."""
         self.signals.append(number)
 
+    def resize(self, rows: int, columns: int) -> None:
+        """See ``ports.Process``."""
+        del rows, columns
+
     def close(self) -> None:
         """See ``ports.Process``."""
         self.closed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -23,7 +23,7 @@ from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepBroke, StepDone, StepStarted
 from contextkernel.model.explanation import KeyChange, StepExplanation
 from contextkernel.model.outputs import ImageOutput
-from contextkernel.model.ports import Reporter
+from contextkernel.model.ports import Reporter, Screen
 from contextkernel.model.results import (
     BaseRow,
     BuildResult,
@@ -41,6 +41,7 @@ from contextkernel.model.results import (
 from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.fake_debug import FakeDebugging
 from contextkernel.testing.fake_files import FakeFiles
+from contextkernel.testing.fake_interaction import FakeInteraction
 from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_networks import FakeNetworks
 from contextkernel.testing.fake_planning import FakePlanning
@@ -83,6 +84,7 @@ class FakeEngine(
     FakeChecks,
     FakeDebugging,
     FakeFiles,
+    FakeInteraction,
     FakeLife,
     FakeMeasurements,
     FakeNetworks,
@@ -360,6 +362,10 @@ class FakeEngine(
         stderr: int | None = None,
         on_output: Callable[[str, bytes], None] | None = None,
         forward_signals: bool = False,
+        stdin_open: bool | None = None,
+        streams: Collection[str] | None = None,
+        screen: Screen | None = None,
+        detach_keys: str = "",
         pull: str = "missing",
         report: Reporter | None = None,
         on_created: Callable[[str], None] | None = None,
@@ -376,6 +382,10 @@ class FakeEngine(
             stdout=stdout,
             stderr=stderr,
             forward_signals=forward_signals,
+            stdin_open=stdin_open,
+            streams=tuple(streams or ()),
+            screen=screen is not None,
+            detach_keys=detach_keys,
             pull="" if pull == "missing" else pull,
             **plain(wanted),
         )
@@ -410,12 +420,17 @@ class FakeEngine(
         container: str,
         *,
         attach: bool = False,
+        stdin: bytes | int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
         on_output: Callable[[str, bytes], None] | None = None,
+        forward_signals: bool = False,
+        screen: Screen | None = None,
+        detach_keys: str = "",
     ) -> RunResult | str:
         """The container's id, or with ``attach`` the canned output."""
-        self._note("start", container=container, attach=attach)
+        del forward_signals, screen
+        self._note("start", container=container, attach=attach, stdin=stdin, detach_keys=detach_keys)
         row = self._container(container)
         return self._output(row.id, row.name, stdout, stderr, on_output) if attach else row.id
 

@@ -11,6 +11,7 @@ class BasicKeywords(TypedDict, total=False):
 
     * ``remove``: remove the container after its exit.
     * ``entrypoint``: instead of the image's; ``("",)`` takes the image's away.
+    * ``tty``: give it a terminal.
     * ``stop_timeout``: seconds from the stop signal to SIGKILL.
     """
 
@@ -26,6 +27,7 @@ class BasicKeywords(TypedDict, total=False):
     labels: Mapping[str, str] | None
     stop_signal: str | None
     stop_timeout: int
+    tty: bool
 
 
 def basics(keywords: BasicKeywords) -> dict[str, Any]:
@@ -48,4 +50,5 @@ def basics(keywords: BasicKeywords) -> dict[str, Any]:
         "labels": dict(keywords.get("labels") or {}),
         "stop_signal": keywords.get("stop_signal"),
         "stop_timeout": keywords.get("stop_timeout", 10),
+        "tty": keywords.get("tty", False),
     }

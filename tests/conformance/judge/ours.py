@@ -44,6 +44,9 @@ class QuietFace:
         """None."""
         return (None, None)
 
+    def screen(self, *, keys: bool) -> None:
+        """None."""
+
     def confirm(self, question: str) -> bool:  # noqa: ARG002
         """Nobody is asked."""
         return False

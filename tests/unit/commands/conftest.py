@@ -21,6 +21,7 @@ class RecordingFace:
         self.progress = []
         self.questions = []
         self.frames = []
+        self.keys = None
 
     def write_out(self, text):
         self.out += text
@@ -33,6 +34,9 @@ class RecordingFace:
 
     def output_descriptors(self):
         return self.descriptors
+
+    def screen(self, *, keys):
+        self.keys = keys
 
     @contextmanager
     def reporter(self, progress):

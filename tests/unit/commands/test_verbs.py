@@ -473,12 +473,12 @@ def test_run_detached_prints_the_id(do, engine, make_face):
     face = make_face(stdin=0, descriptors=(1, 2))
     assert do("run -di greet", face=face).value == Detached(f"{WEB}\n", WEB)
     (call,) = asked(engine, "run")
-    assert call == {"image": "greet", "detach": True}
+    assert call == {"image": "greet", "detach": True, "stdin_open": True}
 
 
 @pytest.mark.parametrize(
     ("stdin", "words", "wanted"),
-    [(5, "run greet", None), (5, "run -i greet", 5), (b"cell", "run greet", b"cell"), (None, "run -i greet", None)],
+    [(5, "run greet", None), (5, "run -i greet", 5), (b"cell", "run greet", b"cell"), (None, "run -i greet", b"")],
 )
 def test_run_stdin(do, engine, make_face, stdin, words, wanted):
     do(words, face=make_face(stdin=stdin))
@@ -491,13 +491,6 @@ def test_run_empty_entrypoint_and_sig_proxy(do, engine):
     assert call["entrypoint"] == [""]
     assert call["network"] == "host"
     assert "forward_signals" not in call
-
-
-@pytest.mark.parametrize(("words", "hint"), [("run -it greet", "use -i alone"), ("run -t greet", "use run without -t")])
-def test_run_has_no_terminal_yet(do, words, hint):
-    with pytest.raises(UsageProblem, match="terminal") as caught:
-        do(words)
-    assert (caught.value.hint, caught.value.exit_code) == (hint, 125)
 
 
 def test_run_errors_are_125(do, engine):
