@@ -55,7 +55,8 @@ def attach(call: Call) -> Outcome:
     return _ended(
         call.engine.attach(
             parsed.arguments[0],
-            stdin=streams.stdin or None,  # nobody to type: that is not the end of the container's input
+            # nobody to type: that is not the end of the container's input
+            stdin=None if streams.stdin == b"" else streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
             on_output=streams.on_output,

@@ -360,7 +360,8 @@ class Monitor:
     @property
     def _ends_input(self) -> bool:
         """The program's input ends with a client's: whoever started it gave it one (docker's StdinOnce)."""
-        return self._launch.request.stdin_once
+        request = self._launch.request
+        return request.stdin_once and request.terminal is None
 
     def _attach(self, link: Link, streams: Standard, detach_keys: bytes) -> None:
         if self._channels is None:  # between two runs

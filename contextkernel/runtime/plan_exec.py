@@ -48,7 +48,9 @@ def _identity(request: LaunchRequest, facts: HostFacts, *, privileged: bool) -> 
     if not privileged or request.fake_ids:
         yield from own
         return
-    for step in identity(msgspec.structs.replace(request, insecure=True), facts):
-        if isinstance(step, op.GrantCapabilities):
+    security = msgspec.structs.replace(request.security, privileged=True)
+    for step in identity(msgspec.structs.replace(request, security=security), facts):
+        if isinstance(step, op.DropCapabilities):
             yield from (limit for limit in own if isinstance(limit, op.InstallSeccomp | op.LimitScope))
-        yield step
+        if not isinstance(step, op.InstallSeccomp):
+            yield step

@@ -258,7 +258,12 @@ def test_terminal_of_a_container(box, screen):
 
 def test_terminal_is_the_controlling_one(box, screen):
     request = box.request(
-        "sh", "-c", "trap 'echo int; exit 3' INT; echo up; cat", state=True, terminal=Terminal(), open_stdin=True
+        "sh",
+        "-c",
+        "trap 'echo int; exit 3' INT; echo up; while :; do sleep 0.05; done",
+        state=True,
+        terminal=Terminal(),
+        open_stdin=True,
     )
     process = box.runtime.launch(request, stdin=screen.give, stdout=screen.out)
     screen.started()

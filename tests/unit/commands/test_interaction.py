@@ -144,10 +144,10 @@ def test_leaving_an_exec_is_an_error_as_with_docker(do, engine):
 
 def test_attach(do, engine, make_face):
     engine.exit_code = 4
-    face = make_face(stdin=5)
+    face = make_face(stdin=0)
     assert do("attach --detach-keys a,b vigilant_curie", face=face).exit_code == 4
     assert asked(engine, "attach") == [
-        {"container": "vigilant_curie", "stdin": 5, "forward_signals": True, "detach_keys": "a,b"}
+        {"container": "vigilant_curie", "stdin": 0, "forward_signals": True, "detach_keys": "a,b"}
     ]
     do("attach --no-stdin --sig-proxy=false vigilant_curie", face=face)
     assert asked(engine, "attach")[1] == {"container": "vigilant_curie"}
