@@ -55,6 +55,8 @@ _SAID_BY = {
     "started": {"status"},
     "finished": {"status"},
     "network": {"ports"},
+    "health": {"status"},
+    "labels": {"container_id", "status"},
     "digest": {"image_id"},
     "line": {"wall_time", "layer"},
     "instruction": {"wall_time", "layer"},

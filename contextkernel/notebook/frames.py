@@ -63,6 +63,8 @@ DTYPES: dict[str, dict[str, str]] = {
         "finished": _TIME,
         "size": _NUMBER,
         "network": _TEXT,
+        "health": _TEXT,
+        "labels": _OBJECT,
     },
     "compare": {
         "image": _TEXT,
@@ -293,6 +295,8 @@ def _container(row: ContainerRow) -> tuple[Any, ...]:
         row.finished,
         row.size,
         row.network,
+        row.health,
+        row.labels,
     )
 
 
