@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,8 @@ PARENT = "contextkernel"
 VERSION1 = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer", "blkio")
 VERSION2 = ("memory", "cpu", "cpuset", "pids", "io")
 _BLOCK = "/sys/block"
+_CONTAINER = re.compile(r"[0-9a-f]{64}\Z")
+_ABANDONED = 600.0  # seconds; a group has a process in it moments after it was made
 _REMOVAL_PATIENCE = 1.0  # seconds; the kernel lets go of a dead process's group a moment after its death
 _KILL_PATIENCE = 2.0
 
@@ -236,6 +239,28 @@ def find_base(cgroup: str | None = None, mountinfo: str | None = None) -> Base:
     if unified:
         return _base2(unified.directory)
     return Base(0, {}, "no control groups are mounted here", _MOUNT)
+
+
+def sweep(base: Base, age: float = _ABANDONED) -> None:
+    """Remove empty groups of containers whose monitor was killed, and whose store nobody looks at any more.
+
+    A group with a process in it cannot be removed, so this harms nobody; one that was just made is left alone.
+
+    Args:
+        base: where.
+        age: seconds; younger ones are left.
+    """
+    parents = dict.fromkeys(base.places.values())
+    before = time.time() - age
+    for parent in parents:
+        try:
+            entries = [entry for entry in os.scandir(parent) if _CONTAINER.match(entry.name)]
+        except OSError:
+            continue
+        for entry in entries:
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_mtime < before and not read(f"{entry.path}/cgroup.procs"):
+                    os.rmdir(entry.path)
 
 
 def make_group(base: Base, name: str) -> Group:

@@ -130,7 +130,9 @@ def warning_of(one: Enforced) -> str:
     """What is said on standard error of a limit that does not hold as docker's would; empty if it does."""
     if one.complete:
         return ""
-    how = {"none": "is not enforced", "rlimit": "is kept for each process only"}.get(one.way, f"is kept by {one.way}")
+    how = {"none": "is not enforced", "rlimit": "is kept by a resource limit only"}.get(
+        one.way, f"is kept by {one.way}"
+    )
     remedy = f"; to change that: {one.remedy}" if one.remedy else ""
     return f"{one.option} {one.value} {how}: {one.detail}{remedy}"
 

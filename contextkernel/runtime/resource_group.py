@@ -17,7 +17,7 @@ from contextkernel.model.resources import Resources
 from contextkernel.model.step_mounts import Limit
 from contextkernel.runtime import proc_files
 from contextkernel.runtime.cgroup_settings import settings
-from contextkernel.runtime.cgroups import Base, Group, find_base, make_group, read, write
+from contextkernel.runtime.cgroups import Base, Group, find_base, make_group, read, sweep, write
 from contextkernel.runtime.enforcing import Enforcement, GroupFacts, enforcement
 from contextkernel.runtime.freezing import descendants
 from contextkernel.runtime.limits import limit_process
@@ -36,7 +36,9 @@ _REFRESH = 1.0  # seconds between looks at what /proc shows inside
 @cache
 def base() -> Base:
     """Where this process makes control groups; found out once, in the launcher, for all monitors that it forks."""
-    return find_base()
+    found = find_base()
+    sweep(found)
+    return found
 
 
 def facts_of(place: Base) -> GroupFacts:

@@ -132,7 +132,7 @@ def test_warnings_say_what_is_not_kept(here: Here) -> None:
         assert heard == []
     else:
         (text,) = heard
-        assert text.startswith("--pids-limit 400 is kept for each process only: RLIMIT_NPROC")
+        assert text.startswith("--pids-limit 400 is kept by a resource limit only: RLIMIT_NPROC")
         assert here.base.reason in text
 
 

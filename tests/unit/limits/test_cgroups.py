@@ -10,7 +10,7 @@ import pytest
 from contextkernel.errors import LaunchFailed
 from contextkernel.model.resources import Resources
 from contextkernel.runtime.cgroup_settings import settings
-from contextkernel.runtime.cgroups import Base, Group, find_base, make_group
+from contextkernel.runtime.cgroups import Base, Group, find_base, make_group, sweep
 
 
 def unified(top: Path, enabled: str = "cpu memory pids", controllers: str = "cpu memory pids") -> Path:
@@ -141,3 +141,16 @@ def test_a_group_that_is_gone_has_nothing(tmp_path: Path) -> None:
     assert group.text("memory", "memory.stat") == ""
     assert group.text("pids", "pids.current") == ""
     assert group.remove()
+
+
+def test_abandoned_groups_are_swept(tmp_path: Path) -> None:
+    parents = [tmp_path / name for name in ("memory", "pids")]
+    old, used, young, foreign = "a" * 64, "b" * 64, "c" * 64, "somebody"
+    for parent in parents:
+        for name in (old, used, young, foreign):
+            (parent / name).mkdir(parents=True)
+        (parent / used / "cgroup.procs").write_text("17\n")
+        for name in (old, used, foreign):
+            os.utime(parent / name, (1, 1))
+    sweep(Base(1, {parent.name: str(parent) for parent in parents}))
+    assert all(sorted(os.listdir(parent)) == sorted([used, young, foreign]) for parent in parents)

@@ -79,7 +79,7 @@ def test_without_groups_processes_are_limited_one_by_one() -> None:
     assert (kept.pids, kept.nice, kept.cpus) == (9, 3, frozenset({1, 2}))
     said = [text for one in kept.report if (text := warning_of(one))]
     assert len(said) == 4
-    assert said[0].startswith("--memory 67108864 is kept for each process only: RLIMIT_DATA")
+    assert said[0].startswith("--memory 67108864 is kept by a resource limit only: RLIMIT_DATA")
     assert all("this user may not make control groups; to change that: ask for a scope" in text for text in said)
 
 
