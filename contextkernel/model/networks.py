@@ -99,6 +99,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         link: name of the other end, on the bridge.
         ip, ip6: addresses, with ``bits`` and ``bits6``; empty for none.
         gateway, gateway6: ways out; empty for none.
+        link_local: more addresses.
         names: what others on this network find it by.
     """
 
@@ -114,6 +115,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     ip6: str = ""
     bits6: int = 0
     gateway6: str = ""
+    link_local: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     priority: int = 0
 
@@ -150,7 +152,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         network: what to connect to.
         endpoint: id of the connection, 64 hex digits.
-        ip, ip6, mac: as asked for; empty for any.
+        ip, ip6, mac, link_local: as asked for; empty for any.
         names: what others on this network are to find the container by.
         links: names that this container alone finds others by: its own name for them, and theirs.
         priority: see :class:`Joining`.
@@ -161,6 +163,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     ip: str = ""
     ip6: str = ""
     mac: str = ""
+    link_local: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     priority: int = 0

@@ -23,6 +23,7 @@ from contextkernel.errors import SyscallFailed
 from contextkernel.linux.namespaces import CLONE_NEWNET, setns
 from contextkernel.network import plan
 from contextkernel.network.filter_messages import (
+    FAMILIES,
     accept_link,
     batch_begin,
     batch_end,
@@ -348,19 +349,21 @@ class Applier:
 
     def _accept_forwarded(self, bridge: str) -> None:
         self._forget_forwarded(bridge)
-        for chain in ("DOCKER-USER", "FORWARD"):
-            try:
-                self._batch(accept_link(bridge, chain), f"rules of {chain}")
-                return
-            except SyscallFailed as problem:
-                if problem.number != errno.ENOENT:
-                    raise
+        for family in FAMILIES:
+            for chain in ("DOCKER-USER", "FORWARD"):
+                try:
+                    self._batch(accept_link(bridge, family, chain), f"rules of {chain}")
+                    break
+                except SyscallFailed as problem:
+                    if problem.number not in (errno.ENOENT, errno.EAFNOSUPPORT):
+                        raise
 
     def _forget_forwarded(self, bridge: str) -> None:
         if self._filter is None:
             self._filter = Netlink(_NETFILTER)
-        for removal in find_link_rules(self._filter.dump, bridge):
-            self._batch(removal, "rules of another firewall")
+        for family in FAMILIES:
+            for removal in find_link_rules(self._filter.dump, bridge, family):
+                self._batch(removal, "rules of another firewall")
 
     def _absent_is_fine(self, step: Callable[[], None]) -> None:
         with _ignoring(errno.ENOENT, errno.EAFNOSUPPORT):

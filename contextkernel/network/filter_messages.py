@@ -18,7 +18,9 @@ from contextkernel.network.plan import AddRules, LeadNames
 
 Message = tuple[int, int, Any]
 
-_INET, _IPV4 = 1, 2
+_INET, _IPV4, _IPV6 = 1, 2, 10
+#: the families that iptables and ip6tables keep apart
+FAMILIES = (_IPV4, _IPV6)
 _SUBSYSTEM = 10 << 8
 _BEGIN, _END = 16, 17
 _NEW_TABLE, _DEL_TABLE, _NEW_CHAIN, _NEW_RULE, _GET_RULE, _DEL_RULE = (
@@ -89,18 +91,18 @@ def table_removal(table: str, *, certain: bool = False) -> list[Message]:
     return [*made, (_DEL_TABLE, 0, _table(table))]
 
 
-def accept_link(link: str, chain: str) -> list[Message]:
+def accept_link(link: str, family: int, chain: str) -> list[Message]:
     """At the beginning of a chain of iptables' filter table: accept what comes from a link, or goes there."""
     return [
-        (_NEW_RULE, _CREATE, _rule(_IPV4, "filter", chain, [*_link(key, link), *_verdict(_NF_ACCEPT)]))
+        (_NEW_RULE, _CREATE, _rule(family, "filter", chain, [*_link(key, link), *_verdict(_NF_ACCEPT)]))
         for key in (_META_IIFNAME, _META_OIFNAME)
     ]
 
 
-def find_link_rules(dump: Callable[[int, Any], Iterator[bytes]], link: str) -> list[list[Message]]:
+def find_link_rules(dump: Callable[[int, Any], Iterator[bytes]], link: str, family: int) -> list[list[Message]]:
     """Removals of what :func:`accept_link` added for a link."""
     message = nft_rule_msg()
-    message["nfgen_family"] = _IPV4
+    message["nfgen_family"] = family
     message["attrs"] = [("NFTA_RULE_TABLE", "filter")]
     name = _padded(link)
     removals: list[list[Message]] = []
@@ -119,7 +121,7 @@ def find_link_rules(dump: Callable[[int, Any], Iterator[bytes]], link: str) -> l
         if handle is None or chain not in ("DOCKER-USER", "FORWARD"):
             continue
         removal = nft_rule_msg()
-        removal["nfgen_family"] = _IPV4
+        removal["nfgen_family"] = family
         removal["attrs"] = [
             ("NFTA_RULE_TABLE", "filter"),
             ("NFTA_RULE_CHAIN", chain),

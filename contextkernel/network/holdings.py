@@ -99,6 +99,7 @@ class Holdings:
             link=f"ckv{wish.endpoint[:11]}",
             mac=wish.mac or mac_of(first, second),
             names=wish.names,
+            link_local=wish.link_local,
             priority=wish.priority,
             ip=first,
             bits=bits if first else 0,

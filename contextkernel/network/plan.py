@@ -235,6 +235,8 @@ def plan_endpoint(network: NetworkRecord, endpoint: Endpoint, place: str) -> tup
         operations.append(AddAddress(place, inside, endpoint.ip, endpoint.bits))
     if endpoint.ip6:
         operations.append(AddAddress(place, inside, endpoint.ip6, endpoint.bits6))
+    # docker takes them for addresses of the whole link-local network
+    operations += [AddAddress(place, inside, text, 64 if ":" in text else 16) for text in endpoint.link_local]
     return tuple(operations)
 
 

@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -250,7 +251,7 @@ class Service:
             if live is not None and live.failure is not None:
                 failure = live.failure
                 self._forget(network.id)
-                return Refused(failure.problem, failure.hint, kind="unable", number=failure.errno)
+                return unable(failure)
         return None
 
     def _answer_attach(self, container: Container, failure: Failed | None) -> None:
@@ -372,12 +373,13 @@ class Service:
         clash = next((other for pool in record.pools if (other := overlapping(parse_subnet(pool.subnet), taken))), None)
         if clash is None:
             return record
-        if not record.is_default:
+        if record.given:
             raise Conflict(
                 f"network {record.name} cannot be used now: this host has a route to {clash}",
                 hint="remove the network and create it again, for instance with another --subnet",
             )
-        return msgspec.structs.replace(record, pools=(choose_pool((*taken, *mine)),))
+        others = tuple(pool for pool in record.pools if parse_subnet(pool.subnet).version == 6)
+        return msgspec.structs.replace(record, pools=(choose_pool((*taken, *mine)), *others))
 
     def _drop(self, client: Client, network_id: str) -> None:
         users = self._holdings.on(network_id)
@@ -436,6 +438,20 @@ def removals(bridges: Iterable[str]) -> tuple[Operation, ...]:
     for bridge in bridges:
         steps += [RemoveLink(bridge), ForgetForwarded(bridge), RemoveRules(bridge)]
     return tuple(steps)
+
+
+def unable(failure: Failed) -> Refused:
+    """Why bridges cannot be made here, in words."""
+    problem, hint = failure.problem, failure.hint
+    if failure.errno in (errno.EPERM, errno.EACCES):
+        problem = f"this process may not set up networks: {problem}"
+        hint = (
+            "CAP_NET_ADMIN is missing: add it to the container around this (--cap-add NET_ADMIN); or use --network host"
+        )
+    elif failure.errno in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
+        problem = f"this kernel cannot do it: {problem}"
+        hint = "load the modules bridge, veth and nf_tables (modprobe, as root on the host); or use --network host"
+    return Refused(problem, hint, kind="unable", number=failure.errno)
 
 
 def refusal(problem: ContextKernelError) -> Refused:

@@ -350,6 +350,7 @@ def wish_of(spec: ContainerSpec, joining: Joining, record: NetworkRecord) -> Wis
         ip=joining.ip,
         ip6=joining.ip6,
         mac=joining.mac,
+        link_local=joining.link_local,
         names=() if record.is_default else rules.dns_names(spec, joining),
         links=tuple(rules.split_link(link) for link in joining.links),
         priority=joining.priority,

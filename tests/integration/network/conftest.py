@@ -20,8 +20,8 @@ from contextkernel import Engine
 
 BUSYBOX = "/bin/busybox"
 APPLETS = (
-    "cat cut echo false grep head hostname httpd ifconfig ip kill ls nc nslookup ping ping6 sh sleep sort tail touch"
-    " true udhcpc wget wc"
+    "cat cut echo false grep head hostname httpd ifconfig ip kill ls nc nslookup ping ping6 readlink sh sleep sort tail"
+    " touch true udhcpc wget wc"
 )
 PATIENCE = 20.0
 
