@@ -237,4 +237,4 @@ def show_links(display: Callable[[dict[str, str], bool], None], engine: Engine, 
         except ContextKernelError:
             return False
 
-    watch(links, show, runs, probe=answers)
+    watch(links, show, runs, patience=PATIENCE, probe=answers)

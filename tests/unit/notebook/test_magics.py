@@ -119,7 +119,7 @@ def test_published_ports_of_a_detached_container_are_links(cells, monkeypatch):
     monkeypatch.setattr(published, "answers", lambda _host, port: port == 8080)
     monkeypatch.setattr(published, "server_base", lambda: None)
     monkeypatch.setattr(cells.shell, "kernel", object(), raising=False)
-    shown = cells("%container run -d greet")
+    shown = cells("%container run -d -p 8080:80 greet")
     assert shown.out.startswith("5b6c7d8e9f0a")
     waiting, ready = shown.displays
     assert "waiting" in waiting["data"]["text/plain"]
