@@ -131,7 +131,6 @@ class Interaction(Composition):
         if said.exit_code is None:
             containers.tell(spec, "exec_detach")
             return None
-        containers.tell(spec, "exec_die", exitCode=str(said.exit_code))
         return RunResult(id=spec.id, name=spec.name, exit_code=said.exit_code, stdout=said.stdout, stderr=said.stderr)
 
     def pause(self, container: str) -> None:

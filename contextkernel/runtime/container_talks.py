@@ -106,9 +106,6 @@ class ContainerTalks:
             CommandNotFound, CommandNotExecutable, LaunchFailed: the program cannot be executed.
         """
         self._running(spec, "container {name!r} is {state}", "not running").close()
-        shown = " ".join(request.argv)
-        self.tell(spec, f"exec_create: {shown}")
-        self.tell(spec, f"exec_start: {shown}")
         process = self._runtime.execute(
             self._store.container_dir(spec.id),
             request,
@@ -134,7 +131,6 @@ class ContainerTalks:
             raise Conflict(f"cannot pause container {spec.name!r}: {problem.problem}", hint=problem.hint) from None
         finally:
             process.close()
-        self.tell(spec, "pause")
 
     def unpause(self, spec: ContainerSpec) -> None:
         """Let all processes of a container go on.
@@ -149,7 +145,6 @@ class ContainerTalks:
             raise Conflict(f"cannot unpause container {spec.name!r}: {problem.problem}", hint=problem.hint) from None
         finally:
             process.close()
-        self.tell(spec, "unpause")
 
     def _process(self, spec: ContainerSpec, what: str) -> RunningContainer:
         process = self.connect(spec)

@@ -139,3 +139,39 @@ def test_a_created_container_can_be_started_later_and_listed_between(here: Here)
     here.engine.start("made")
     assert here.engine.wait("made") == 0
     assert here.output("made", follow=True) == "late\n"
+
+
+def test_what_is_done_to_a_running_container_is_told_once(here: Here) -> None:
+    identity = here.start("worked", "sleep 1000")
+    here.engine.exec("worked", ["sh", "-c", "exit 5"])
+    here.engine.pause("worked")
+    here.engine.unpause("worked")
+    here.engine.kill("worked")
+    here.until(lambda: here.state("worked") == "exited")
+    events = here.engine.events(since="1h", until="0s", filters={"type": ["container"], "container": [identity]})
+    told = [(event.action, event.attributes.get("exitCode"), event.attributes.get("signal")) for event in events]
+    assert told == [
+        ("create", None, None),
+        ("start", None, None),
+        ("exec_create: sh -c exit 5", None, None),
+        ("exec_start: sh -c exit 5", None, None),
+        ("exec_die", "5", None),
+        ("pause", None, None),
+        ("unpause", None, None),
+        ("kill", None, "9"),
+        ("die", "137", None),
+    ]
+
+
+def test_volumes_in_use_are_told(here: Here) -> None:
+    identity = here.start("stored", "true", volumes={"held": {"bind": "/data", "mode": "ro"}})
+    here.engine.wait("stored")
+    here.engine.remove_container("stored")
+    events = here.engine.events(since="1h", until="0s", filters={"volume": ["held"]})
+    found = [(event.action, event.attributes) for event in events]
+    use = {"container": identity, "destination": "/data", "driver": "local", "propagation": "", "read/write": "false"}
+    assert found == [
+        ("create", {"driver": "local"}),
+        ("mount", use),
+        ("unmount", {"container": identity, "driver": "local"}),
+    ]
