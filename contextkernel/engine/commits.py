@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.engine.box_files import BoxFiles
-from contextkernel.errors import Conflict, ImageNotFound
+from contextkernel.errors import Conflict, ImageNotFound, InvalidReference
 from contextkernel.model.codec import to_json
 from contextkernel.model.oci import History, ImageConfig, RootFS, RunConfig
 from contextkernel.model.reference import ImageRef
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from contextkernel.model.digest import Digest
     from contextkernel.model.layers import Layer
     from contextkernel.model.ports import RunningContainer
+
+
+_DEFAULT_SIGNAL = "SIGTERM"
 
 
 class Commits(BoxFiles):
@@ -58,7 +61,10 @@ class Commits(BoxFiles):
 
         name = None
         if repository:
-            name = ImageRef.parse(f"{repository}:{tag}" if tag else repository)
+            try:
+                name = ImageRef.parse(f"{repository}:{tag}" if tag else repository)
+            except InvalidReference as problem:
+                raise InvalidReference(f"invalid reference format: {problem.problem}", hint=problem.hint) from None
         spec = self._containers.find(container)
         config = apply_changes(self._running_config(spec), changes)
         leased: list[Digest] = []
@@ -82,6 +88,7 @@ class Commits(BoxFiles):
         env = [item for item in spec.env if item != f"HOSTNAME={spec.hostname}"]
         below = [item for item in base.env or () if item in env]  # docker has them after the container's own
         targets = {*(base.volumes or {}), *spec.mounts.anonymous}
+        ports = {*(base.exposed_ports or {}), *spec.networking.exposed}
         return msgspec.structs.replace(
             base,
             user=spec.user,
@@ -89,6 +96,9 @@ class Commits(BoxFiles):
             entrypoint=spec.entrypoint,
             cmd=spec.cmd,
             working_dir=spec.working_dir if spec.working_dir != "/" or base.working_dir else "",
+            exposed_ports={port: {} for port in sorted(ports)} or None,
+            healthcheck=spec.life.healthcheck,
+            stop_signal=spec.stop_signal if spec.stop_signal != _DEFAULT_SIGNAL else base.stop_signal,
             volumes={target: {} for target in sorted(targets)} or None,
             labels=dict(sorted(spec.labels.items())) or None,
             on_build=base.on_build,

@@ -206,9 +206,14 @@ class Containers(ContainerChanges, ContainerTalks):
             return
         layers = overlay_lowers(layer.directory for layer in self._store.layers_of(spec.image_id))
         room = self._store.container_dir(spec.id)
-        for mount in to_populate(spec.mounts, layers, self._store):
-            request = PopulateRequest(lowers=layers, target=mount.target, directory=mount.source, room=room)
-            self._worker().populate(request)
+        for point in spec.mounts.points:
+            if point.type != "volume" or point.no_copy or point.subpath:
+                continue
+            with self._store.volume_lock(point.source):  # whoever comes second finds it filled
+                mount = to_populate(point, layers, self._store)
+                if mount is not None:
+                    request = PopulateRequest(lowers=layers, target=mount.target, directory=mount.source, room=room)
+                    self._worker().populate(request)
 
     def _limits(self, asked: Resources) -> Resources:
         """What is asked for, as far as this host can keep it in any way; the rest is said."""

@@ -143,29 +143,26 @@ def box_mounts(mounts: Mounts, store: Store) -> tuple[BoxMount, ...]:
     return tuple(found)
 
 
-def to_populate(mounts: Mounts, layers: Iterable[str], store: Store) -> tuple[Mount, ...]:
-    """The volumes that get what the image has at their place: those that are empty, where the image has anything.
+def to_populate(mount: Mount, layers: Iterable[str], store: Store) -> Mount | None:
+    """A volume that gets what the image has at its place, with its directory as source; ``None``: it does not.
+
+    It does if it is empty, and the image has anything there.
 
     Args:
-        mounts: of a new container.
-        layers: ``diff`` directories of its image.
-        store: where the volumes are.
+        mount: of a volume.
+        layers: ``diff`` directories of the image.
+        store: where the volume is.
     """
-    lowers = tuple(layers)
-    found = []
-    for mount in mounts.points:
-        if mount.type != "volume" or mount.no_copy or mount.subpath:
-            continue
-        options = store.volume(mount.source).volume.options
-        directory = bound_directory(options) or ("" if options else store.volume_dir(mount.source))
-        try:
-            with os.scandir(directory) as listing:
-                empty = next(listing, None) is None
-        except OSError:  # a device, a directory that is gone or not to be looked into: the launch will say so
-            continue
-        if empty and _may_exist(mount.target, lowers):
-            found.append(msgspec.structs.replace(mount, source=directory))
-    return tuple(found)
+    options = store.volume(mount.source).volume.options
+    directory = bound_directory(options) or ("" if options else store.volume_dir(mount.source))
+    try:
+        with os.scandir(directory) as listing:
+            empty = next(listing, None) is None
+    except OSError:  # a device, a directory that is gone or not to be looked into: the launch will say so
+        return None
+    return (
+        msgspec.structs.replace(mount, source=directory) if empty and _may_exist(mount.target, tuple(layers)) else None
+    )
 
 
 def _may_exist(target: str, lowers: tuple[str, ...]) -> bool:

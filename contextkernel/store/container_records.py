@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ class ContainerRecords:
     def volumes(self) -> tuple[VolumeRow, ...]:
         """All volumes, by name."""
         return self._volumes.rows(self._containers.forget_removed)
+
+    def volume_lock(self, name: str) -> AbstractContextManager[None]:
+        """Keep others who ask for the same out of a volume while it is being filled."""
+        return self._volumes.lock(name)
 
     def volume_dir(self, name: str) -> str:
         """What a volume shows, a directory; absolute."""

@@ -230,6 +230,12 @@ class Peekable:
             self._position += len(data)
         return data
 
+    def peek(self) -> bytes:
+        """The first bytes; none if there is nothing."""
+        if not self._head:
+            self._head = os.read(self._descriptor, 1 << 16)
+        return self._head
+
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """As ``io.RawIOBase``."""
         data = self.read(len(buffer))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from contextkernel.errors import Conflict, VolumeNotFound
 from contextkernel.model.codec import from_json, to_json
@@ -105,6 +106,19 @@ class Volumes:
                 self.drop(sql, name)
                 gone.append(name)
         return tuple(gone)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """See ``Store.volume_lock``; the kernel lets go of it when the process ends, however that happens."""
+        try:
+            descriptor = os.open(f"{self._paths.volumes}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as problem:
+            raise VolumeNotFound(f"the directory of volume {name} is gone", hint="remove the volume") from problem
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     # ---- on its own
 

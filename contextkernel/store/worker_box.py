@@ -214,7 +214,10 @@ def place(request: PlaceRequest, root: int, descriptor: int, ids: Ids, check: Ch
                 ids.chown(target, 0, 0, path, dir_fd=dir_fd)
 
         unpacker = Unpacker(opened, where, follow=True, chown=chown, check=check)
-        source = open_source(cast("Any", Peekable(descriptor)), None)
+        stream = Peekable(descriptor)
+        if not stream.peek():
+            return ()  # nothing at all is an archive of nothing, as with docker
+        source = open_source(cast("Any", stream), None)
         unpacker.run(read_members(source, names.contained))
         source.finish()
         return tuple(unpacker.skipped)
