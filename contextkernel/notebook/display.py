@@ -22,9 +22,9 @@ MAX_ROWS = 60
 """Longer tables show their first and last rows, as pandas does."""
 _BAR_WIDTH = 260
 """Pixels for the largest image of a comparison."""
-_WIDE = {"created_by": 45, "instruction": 45, "command": 20, "comment": 40}
+_WIDE = {"created_by": 45, "instruction": 45, "command": 20, "comment": 40, "sees": 70}
 """Columns that docker cuts off, and where; HTML has the rest in the tooltip."""
-_WIDE_HTML = {**_WIDE, "created_by": 90}
+_WIDE_HTML = {**_WIDE, "created_by": 90, "sees": 200}
 _IDS = {"image_id", "container_id"}
 _SIZES = {"size", "shared", "unique", "reclaimable"}
 _TRAFFIC = {"net_received", "net_sent", "block_read", "block_written"}
