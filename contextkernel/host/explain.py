@@ -26,6 +26,7 @@ NAMES = (
     "ptrace",
     "cgroup_v1",
     "cgroup_v2",
+    "limits",
     "packet_filter",
     "tun_device",
     "pasta",
@@ -66,6 +67,12 @@ _NNP_ADVICE = (
     "docker run ...  (without --security-opt no-new-privileges)",
     "securityContext: {allowPrivilegeEscalation: true}",
 )
+_GROUP_ADVICE = (
+    "docker run --privileged ...",
+    "the pod's own limits: spec: {containers: [{resources: {limits: {memory: 2Gi, cpu: 2}}}]}",
+)
+#: with control groups of version 2; those of version 1 are root's
+_DELEGATION = "systemd-run --user --scope -p Delegate=yes jupyter lab"
 _TUN_ADVICE = ("docker run --device /dev/net/tun ...", "mount /dev/net/tun into the pod, with mode 0666")
 
 
@@ -120,9 +127,27 @@ def _outbound(findings: Findings) -> Fact:
     return Fact(name="outbound", verdict="refused", reason=reason, remedy=remedy)
 
 
+def _limits(findings: Findings) -> Fact:
+    """What keeps the limits of containers; a conclusion from other facts."""
+    found = {version: findings.outcomes.get(f"cgroup_v{version}") for version in (1, 2)}
+    for version, outcome in found.items():
+        if outcome is not None and outcome.verdict != "refused":
+            parts = (f"control groups of version {version}", outcome.detail or outcome.problem)
+            return Fact(name="limits", verdict=outcome.verdict, reason=": ".join(part for part in parts if part))
+    remedy = ""
+    if any(outcome is not None and outcome.number == errno.EROFS for outcome in found.values()):
+        remedy = _advise(findings.surroundings, _GROUP_ADVICE)
+    elif not findings.idmap.identity:
+        remedy = _DELEGATION
+    reason = "no control group can be made: each process is limited by itself"
+    return Fact(name="limits", verdict="limited", reason=reason, remedy=remedy)
+
+
 def _fact(name: str, findings: Findings) -> Fact:
     if name == "outbound":
         return _outbound(findings)
+    if name == "limits":
+        return _limits(findings)
     outcome = findings.outcomes.get(name)
     namespace = findings.outcomes.get("user_namespace")
     if name in _NEEDS_USER_NAMESPACE and not findings.entered and namespace and namespace.verdict == "refused":

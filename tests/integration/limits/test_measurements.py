@@ -118,3 +118,30 @@ def test_update_without_groups_reaches_running_processes(here: Here) -> None:
         here.engine.update("lowered", mem_limit="128m", memswap_limit="-1")
     assert here.document("lowered")["HostConfig"]["Memory"] == 32 * MIB
     here.engine.remove_container("lowered", force=True)
+
+
+def test_pause_by_the_freezer_and_by_signals(here: Here) -> None:
+    identity = here.start("halted", "while :; do :; done")
+    here.engine.pause("halted")
+    assert here.document("halted")["State"]["Status"] == "paused"
+    if "freezer" in here.base.places:
+        assert here.file(identity, "freezer", "freezer.state") == "FROZEN"
+    assert here.engine.stats(["halted"])[0].cpu_percent == 0.0
+    here.engine.update("halted", pids_limit=50)
+    here.engine.unpause("halted")
+    here.until(lambda: here.engine.stats(["halted"])[0].cpu_percent > 1)
+    here.engine.pause("halted")
+    here.engine.remove_container("halted", force=True)  # a frozen one can be killed
+    assert here.groups(identity) == []
+
+
+def test_a_further_program_is_limited_and_counted_too(here: Here) -> None:
+    identity = here.start("shared", ulimits=[{"Name": "nofile", "Soft": 40, "Hard": 50}], mem_limit="64m")
+    done = here.engine.exec("shared", ["sh", "-c", "ulimit -n; cat /proc/self/cgroup; head -1 /proc/meminfo"])
+    assert done is not None
+    text = done.stdout.decode()
+    assert text.startswith("40\n")
+    if "memory" in here.base.places:
+        assert identity in text or here.base.version == 2
+        assert "MemTotal:          65536 kB" in text
+    here.engine.remove_container("shared", force=True)

@@ -19,7 +19,7 @@ def report(
     refused: dict[str, int] | None = None, idmap: IdMap | None = SINGLE, missing: tuple[str, ...] = (), **around: Any
 ) -> HostReport:
     """A host where everything works but ``refused`` (name -> errno); ``idmap`` ``None``: no namespaces."""
-    tried = (name for name in NAMES if name not in (*missing, "outbound"))
+    tried = (name for name in NAMES if name not in (*missing, "outbound", "limits"))
     outcomes = {name: Outcome(name=name, verdict="works") for name in tried}
     for name, number in (refused or {}).items():
         outcomes[name] = Outcome(name=name, verdict="refused", problem=f"no {name}", number=number)
@@ -184,3 +184,28 @@ def test_how_containers_get_outside(found: HostReport, verdict: str, reason: str
     outbound = fact(found, "outbound")
     assert (outbound.verdict, outbound.remedy) == (verdict, remedy)
     assert reason in outbound.reason
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "reason", "remedy"),
+    [
+        (report(), "works", "control groups of version 1", ""),
+        (report({"cgroup_v1": errno.EACCES}), "works", "control groups of version 2", ""),
+        (
+            report({"cgroup_v1": errno.EACCES, "cgroup_v2": errno.EACCES}),
+            "limited",
+            "each process is limited by itself",
+            "systemd-run --user --scope -p Delegate=yes jupyter lab",
+        ),
+        (
+            report({"cgroup_v1": errno.EROFS, "cgroup_v2": 0}, idmap=IdMap()),
+            "limited",
+            "each process is limited by itself",
+            "docker run --privileged ...",
+        ),
+    ],
+)
+def test_what_keeps_limits(found: HostReport, verdict: str, reason: str, remedy: str) -> None:
+    limits = fact(found, "limits")
+    assert (limits.verdict, limits.remedy) == (verdict, remedy)
+    assert reason in limits.reason
