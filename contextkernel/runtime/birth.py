@@ -60,6 +60,9 @@ class Child:
 class Birth:
     """One start.
 
+    Args:
+        keeper: the process is the keeper of an OCI runtime's container, whose first process is its child.
+
     Attributes:
         child: the process, once it was cloned; it must be collected, whatever became of the start.
         set_up: the mount points that were made for it.
@@ -68,7 +71,8 @@ class Birth:
         files: generated files that were mounted for it, by path, open for writing; whoever takes them closes them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeper: bool = False) -> None:
+        self._keeper = keeper
         self.child: Child | None = None
         self.inside: Inside | None = None
         self.set_up = SetUp((), ())
@@ -139,7 +143,7 @@ class Birth:
                         case SetUp():
                             self.set_up = message
                             if self.inside is not None and self.child is not None:
-                                self.inside.look_again(self.child.pid)
+                                self.inside.look_again(_inner(self.child.pid) if self._keeper else self.child.pid)
                             with suppress(OSError):
                                 report.send(SEEN, socket.MSG_NOSIGNAL)
                         case Failed():
@@ -150,6 +154,12 @@ class Birth:
                             self.files[path] = waiting.pop(0)
                         case Forked():
                             messages.unexpected("monitor", "child", message, "SetUp or Failed")
+
+
+def _inner(keeper: int) -> int:
+    with open(f"/proc/{keeper}/task/{keeper}/children", encoding="ascii") as file:
+        children = file.read().split()
+    return int(children[0]) if children else keeper
 
 
 def _flags(chosen: Namespaces) -> int:

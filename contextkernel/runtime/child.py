@@ -304,6 +304,8 @@ class _SetUp:
                 _change_directory(target)
             case op.StartInit():
                 self._init = True
+            case op.RunOci():
+                self._run_oci(step)
             case op.Exec(argv, env, secrets):
                 self._exec(argv, (*env, *(f"{one.name}={one.value}" for one in secrets)))
             case _:
@@ -439,10 +441,7 @@ class _SetUp:
 
     def _pivot(self) -> None:
         """Swap the roots and detach the old one (pivot_root(2), "pivot_root(".", ".")"); tell the monitor."""
-        _report(SetUp(self._tree.stubs, self._tree.parents))
-        while (word := os.read(_REPORT, 1)) != SEEN:
-            if word != GO:
-                raise LaunchFailed("the container's monitor has ended")
+        self._set_up_done()
         os.fchdir(self._tree.root)
         mounts.pivot_root(".", ".")
         mounts.umount(".", mounts.MNT_DETACH)
@@ -490,6 +489,24 @@ class _SetUp:
             ) from problem
         set_parent_death_signal(signal.SIGKILL)  # forgotten by the change of ids
         set_dumpable(not self._hidden)  # same
+
+    def _run_oci(self, step: op.RunOci) -> None:
+        from contextkernel.runtime.oci_keeper import keep  # nothing of the host's is gone here
+
+        root = self._tree.root
+        identity = resolve(step.user, _read("/etc/passwd", root), _read("/etc/group", root), step.groups)
+        keep(step, identity, started=self._announce)
+
+    def _announce(self) -> None:
+        """Tell the monitor that the container is there, wait until it has seen it, and let go of it."""
+        self._set_up_done()
+        os.close(_REPORT)
+
+    def _set_up_done(self) -> None:
+        _report(SetUp(self._tree.stubs, self._tree.parents))
+        while (word := os.read(_REPORT, 1)) != SEEN:
+            if word != GO:
+                raise LaunchFailed("the container's monitor has ended")
 
     def _exec(self, argv: tuple[str, ...], env: tuple[str, ...]) -> None:
         environment = dict(item.partition("=")[::2] for item in env if not item.startswith("="))

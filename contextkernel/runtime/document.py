@@ -148,6 +148,11 @@ def generated_directory(request: LaunchRequest) -> str:
     return os.path.join(os.path.dirname(request.upper), "bundle")
 
 
+def oci_name(identity: str) -> str:
+    """Name of a container for an OCI runtime."""
+    return f"ck-{identity[:32]}"
+
+
 def _user(request: LaunchRequest, identity: Identity | None) -> User:
     if request.fake_ids:
         return User(uid=0, gid=0, umask=0o022, username=request.user)
@@ -217,6 +222,8 @@ def _mounts(operations: Sequence[Operation], generated: str) -> Iterator[Mount]:
             case op.BindProc(target):
                 yield Mount(destination=target, type="bind", source="/proc", options=("rbind",))
             case op.MountTmpfs(target, flags, options, source):
+                if target == "/dev":  # ours keeps nodes out; a runtime makes its own in there
+                    flags = tuple(flag for flag in flags if flag != "nodev")
                 words = tuple(filter(None, options.split(",")))
                 yield Mount(destination=target, type="tmpfs", source=source, options=(*flags, *words))
             case op.MountDevpts(target, options):

@@ -20,8 +20,8 @@ from contextkernel.runtime.entering import fork_into
 from contextkernel.runtime.facts import refresh
 from contextkernel.runtime.freezing import Freezer, SignalFreezer, descendants
 from contextkernel.runtime.messages import Done, Failed, Refusal
-from contextkernel.runtime.plan import plan_operations
 from contextkernel.runtime.plan_exec import plan_exec
+from contextkernel.runtime.plan_oci import plan_start
 from contextkernel.runtime.plan_security import plan_namespaces
 from contextkernel.runtime.stubs import remove_stubs
 from contextkernel.runtime.surroundings import Place, surroundings_of
@@ -113,11 +113,11 @@ class Life:
         for surrounding in self._surroundings:
             place = surrounding.enter(place, self._loop)
         self._place = place
-        operations = plan_operations(place.request, place.facts)
+        operations = plan_start(place.request, place.facts)
         self._pid_namespace = place.namespaces.pid
         if not self._pid_namespace:
             ns.set_child_subreaper()
-        self._birth = Birth()
+        self._birth = Birth(keeper=bool(place.request.security.runtime))
         beside = next((join.pid for join in place.request.joins if join.kind == "pid"), 0)
         report = self._birth.clone(
             operations,

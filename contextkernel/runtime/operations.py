@@ -449,6 +449,28 @@ class StartInit(_Operation, frozen=True):
     """Stay as process 1 that forwards signals and reaps orphans; the program becomes its child (``--init``)."""
 
 
+class RunOci(_Operation, frozen=True):
+    """Have an installed OCI runtime set up and start the container, and stay as its keeper.
+
+    Attributes:
+        program: name or path of the runtime.
+        name: the container's, for the runtime.
+        bundle: folder for ``config.json``, the generated files and the runtime's own notes.
+        config: the document; user and capabilities are completed by ``user`` and ``groups``, as the image knows them.
+        files: generated ``(name, content)`` of the bundle, which the document's mounts show.
+        settings: ``(path below /proc/sys, value, required)`` of the network namespace, which is there already.
+    """
+
+    program: str
+    name: str
+    bundle: str
+    config: str
+    files: tuple[tuple[str, str], ...]
+    user: str
+    groups: tuple[str, ...]
+    settings: tuple[tuple[str, str, bool], ...]
+
+
 class Exec(_Operation, frozen=True):
     """Look the program up in ``PATH`` of ``env`` and execute it; ``secrets`` are further variables."""
 
@@ -510,5 +532,6 @@ Operation = (
     | GrantCapabilities
     | Chdir
     | StartInit
+    | RunOci
     | Exec
 )

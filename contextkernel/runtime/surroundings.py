@@ -114,4 +114,8 @@ def surroundings_of(request: LaunchRequest) -> list[Surrounding]:
     found += [JoinPid() for join in request.joins if join.kind == "pid"]
     if request.state_dir is not None:
         found.append(ResourceGroup(request))
+    if request.security.runtime:
+        from contextkernel.runtime.oci_keeper import Leftovers
+
+        found.append(Leftovers(request))
     return found
