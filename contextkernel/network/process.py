@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import traceback
+from contextlib import suppress
 from typing import NoReturn
 
 from contextkernel.linux.descriptors import close_from, null_standard_streams
@@ -102,6 +104,10 @@ def _settle(count: int) -> None:
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     set_process_name("ck-network")
+    # every relayed connection takes two descriptors, and two more once it carries much
+    with suppress(OSError, ValueError):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _linger() -> float:
