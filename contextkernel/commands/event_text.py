@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from contextkernel.commands.template import Template
 from contextkernel.commands.template_values import GoMap, GoStruct, to_json
 from contextkernel.model.engine_events import EngineEvent
 
@@ -55,6 +54,8 @@ class EventFormat:
     """
 
     def __init__(self, layout: str) -> None:
+        from contextkernel.commands.template import Template
+
         self._json = layout == "json"
         self._template = Template(layout) if layout and not self._json else None
         if self._template is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.grammar import Option, usage_problem
-from contextkernel.dockerfile.text import parse_duration
 from contextkernel.model.life import LogOptions
 from contextkernel.model.oci import Healthcheck
 
@@ -95,6 +94,8 @@ def _time(parsed: Parsed, name: str) -> int:
     text = parsed.text(name)
     if not text:
         return 0
+    from contextkernel.dockerfile.text import parse_duration
+
     found = parse_duration(text)
     if found is None:
         raise usage_problem(f'invalid argument "{text}" for "--{name}" flag', more="a time such as 1m30s or 500ms")

@@ -9,6 +9,7 @@ from contextkernel.commands.grammar import Option
 if TYPE_CHECKING:
     from contextkernel.commands.grammar import Parsed
     from contextkernel.engine.asked.mounts import MountKeywords
+    from contextkernel.model.mounts import Mount
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -37,13 +38,19 @@ def keywords(parsed: Parsed) -> MountKeywords:
     Raises:
         UsageProblem: a value that cannot be.
     """
-    from contextkernel.commands.mount_words import parse_mount
-
     return {
         "volumes": parsed.texts("volume"),
-        "mounts": tuple(parse_mount(text) for text in parsed.texts("mount")),
+        "mounts": _mounts(parsed.texts("mount")),
         "tmpfs": parsed.texts("tmpfs"),
         "volumes_from": parsed.texts("volumes-from"),
         "volume_driver": parsed.text("volume-driver"),
         "storage_opt": parsed.texts("storage-opt"),
     }
+
+
+def _mounts(words: tuple[str, ...]) -> tuple[Mount, ...]:
+    if not words:
+        return ()
+    from contextkernel.commands.mount_words import parse_mount
+
+    return tuple(parse_mount(text) for text in words)

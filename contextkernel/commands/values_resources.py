@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar
 
 from contextkernel.commands.grammar import Parsed, usage_problem
@@ -55,6 +54,8 @@ def nano_cpus_of(text: str) -> int:
     Raises:
         ValueError: not a number, or more digits than there are nanoseconds.
     """
+    from fractions import Fraction
+
     try:
         exact = Fraction(text) * 10**9
     except (ValueError, ZeroDivisionError):

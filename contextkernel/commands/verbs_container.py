@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contextkernel.commands import plan_text, run_options
+from contextkernel.commands import run_options
 from contextkernel.commands.call import Call, LateReporter, for_each
 from contextkernel.commands.cid_file import CidFile
 from contextkernel.commands.declared_options import CONTAINER_FILTERS, PRUNE_FILTERS
@@ -41,6 +41,8 @@ def run(call: Call) -> Outcome:
 def _run(call: Call, made: list[str]) -> Outcome:
     parsed, face = call.parsed, call.face
     if parsed.flag("plan"):
+        from contextkernel.commands import plan_text
+
         return plan_text.plan(call)
     image, *command = parsed.arguments
     detach, interactive, tty = parsed.flag("detach"), parsed.flag("interactive"), parsed.flag("tty")
@@ -85,6 +87,8 @@ def create(call: Call) -> Outcome:
     """Make a container without starting it."""
     parsed, face = call.parsed, call.face
     if parsed.flag("plan"):
+        from contextkernel.commands import plan_text
+
         return plan_text.plan(call)
     image, *command = parsed.arguments
     wanted = run_options.keywords(parsed)

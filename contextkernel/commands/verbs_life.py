@@ -19,7 +19,7 @@ from contextkernel.model.engine_events import EVENT_FILTERS
 
 if TYPE_CHECKING:
     from contextkernel.commands.grammar import Parsed
-    from contextkernel.engine.lifecycle import UpdateKeywords
+    from contextkernel.engine.asked.updating import UpdateKeywords
 
 
 def events(call: Call) -> Outcome:

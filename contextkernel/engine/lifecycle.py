@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
-from contextkernel.engine.asked.resources import ResourceKeywords
 from contextkernel.engine.viewing import ContainerViews
 from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput
 
 if TYPE_CHECKING:
-    from contextkernel.model.life import RestartPolicy
+    from contextkernel.engine.asked.updating import UpdateKeywords
     from contextkernel.model.results import ContainerRow, ProcessTable, Pruned
-
-
-class UpdateKeywords(ResourceKeywords, total=False):
-    """What :meth:`Lifecycle.update` can change.
-
-    * ``restart_policy``: see :class:`contextkernel.engine.asked.life.LifeKeywords`.
-    * limits: what docker-py's ``update`` takes of :class:`contextkernel.engine.asked.resources.ResourceKeywords`.
-    """
-
-    restart_policy: str | RestartPolicy | Mapping[str, Any]
 
 
 class Lifecycle(ContainerViews):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import quote_plus
 
 if TYPE_CHECKING:
     from contextkernel.runtime.log_reading import LogRecord
@@ -25,4 +24,6 @@ def lines_of(records: Iterable[LogRecord], *, timestamps: bool, details: bool) -
 
 
 def _details(attributes: dict[str, str]) -> str:
+    from urllib.parse import quote_plus
+
     return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(attributes.items())) + " "

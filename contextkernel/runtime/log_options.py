@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from contextkernel.dockerfile.text import parse_bool, parse_size
 from contextkernel.errors import InvalidInput
 from contextkernel.model.container import ContainerSpec
 from contextkernel.model.life import LogOptions, LogRules
@@ -46,6 +45,8 @@ def check(logs: LogOptions) -> LogOptions:
         except re.error as problem:
             raise InvalidInput(f"log option {name}: not a regular expression: {problem}") from None
     size, files = limits(logs)
+    from contextkernel.dockerfile.text import parse_bool
+
     if parse_bool(logs.options.get("compress", "false")) is None:
         raise InvalidInput(f"log option compress: {logs.options['compress']!r} is neither true nor false")
     if parse_bool(logs.options.get("compress", "false")):
@@ -65,6 +66,8 @@ def limits(logs: LogOptions) -> tuple[int, int]:
     size, files = _DEFAULTS[logs.driver]
     if "max-size" in logs.options:
         text = logs.options["max-size"]
+        from contextkernel.dockerfile.text import parse_size
+
         found = parse_size(text)
         if not found:
             raise InvalidInput(f"log option max-size: invalid size {text!r}", hint="such as 10m or 512k")

@@ -12,7 +12,6 @@ import msgspec
 from contextkernel.errors import Conflict, ContainerNotFound, InvalidInput, LaunchFailed, NetworkNotFound
 from contextkernel.model.networking import PortBinding
 from contextkernel.model.networks import Endpoint, Joining, NetworkLaunch, NetworkRecord, NetworkRow, Wish
-from contextkernel.network import client, messages
 from contextkernel.network.subnets import (
     Network,
     asked_pools,
@@ -26,6 +25,7 @@ from contextkernel.runtime import network_rules as rules
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec, RunState
+    from contextkernel.network import messages
     from contextkernel.runtime.events import EventLog
     from contextkernel.store import Store
 
@@ -139,6 +139,8 @@ class Networks:
                 f'(name:"{spec.name}" id:"{endpoint.id[:12]}")',
                 hint=f"stop {spec.name}, or take it off the network: network disconnect {record.name} {spec.name}",
             )
+        from contextkernel.network import client, messages
+
         service = client.find(self._store.root)
         if service is not None:
             try:
@@ -213,6 +215,8 @@ class Networks:
         rules.check_addresses(joining, record, prefix="invalid endpoint settings:")
         others = [one for one in spec.networking.joins if one.network != record.name]
         if self._state(spec).alive:
+            from contextkernel.network import messages
+
             self._ask(messages.Join(spec.id, wish_of(spec, joining, record)))
             self._await(spec, record.id, connected=True)
             self.tell(record, "connect", container=spec.id)
@@ -240,6 +244,8 @@ class Networks:
         state = self._state(spec)
         connected = next((one for one in state.network.endpoints if one.network == name), None)
         if state.alive and connected is not None:
+            from contextkernel.network import messages
+
             self._ask(messages.Part(spec.id, connected.network_id))
             self._await(spec, connected.network_id, connected=False)
             if record is not None:
@@ -260,6 +266,8 @@ class Networks:
             time.sleep(_PAUSE)
 
     def _ask(self, message: messages.Join | messages.Part) -> None:
+        from contextkernel.network import client
+
         service = client.find(self._store.root)
         if service is None:
             raise LaunchFailed("the network service does not run", hint="its containers start it again: try once more")

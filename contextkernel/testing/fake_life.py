@@ -12,7 +12,7 @@ from contextkernel.testing.samples import GREET, WEB
 
 if TYPE_CHECKING:
     from contextkernel.engine.asked import CreateKeywords
-    from contextkernel.engine.lifecycle import UpdateKeywords
+    from contextkernel.engine.asked.updating import UpdateKeywords
     from contextkernel.engine.moments import Moment
     from contextkernel.model.ports import Reporter
     from contextkernel.model.results import ContainerRow, ImageRow

@@ -16,7 +16,6 @@ from contextkernel.errors import HostUnsupported, InvalidInput
 from contextkernel.model.container import Bind, Tmpfs
 from contextkernel.model.mounts import Mount, Mounts
 from contextkernel.model.volumes import check_driver
-from contextkernel.runtime.plan_mounts import plan_tmpfs
 
 PROPAGATIONS = frozenset(("private", "rprivate", "slave", "rslave", "shared", "rshared"))
 _MODES = (
@@ -182,6 +181,8 @@ def _tmpfs_words(tmpfs: Mapping[str, str] | Sequence[str | Tmpfs]) -> Iterable[t
 def _tmpfs(words: tuple[str, str]) -> Mount:
     target, options = words
     clean = _check_target(target)
+    from contextkernel.runtime.plan_mounts import plan_tmpfs
+
     plan_tmpfs(clean, options)  # its options can be
     return Mount(type="tmpfs", target=clean, origin="tmpfs", tmpfs=options)
 

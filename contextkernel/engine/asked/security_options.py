@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from contextkernel.errors import InvalidInput
-from contextkernel.linux.seccomp_profile import parse_profile
 
 _MAX_PROFILE = 16 << 20
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -82,6 +81,8 @@ def _seccomp(value: str) -> str:
     """A word, or the JSON text of a profile that was checked, without its blanks."""
     if value in ("unconfined", "builtin"):
         return value
+    from contextkernel.linux.seccomp_profile import parse_profile
+
     if value.lstrip().startswith("{"):
         text, name = value, ""
     else:

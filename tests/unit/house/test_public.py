@@ -69,3 +69,17 @@ def test_an_interrupt_while_datetime_is_imported_does_not_crash_msgspec() -> Non
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+def test_looking_at_containers_loads_no_room_that_it_does_not_need(tmp_path) -> None:
+    """Most of a short command's time is imports."""
+    code = (
+        "import sys\n"
+        "from contextkernel.cli import main\n"
+        "main(['ps'])\n"
+        "rooms = ('dockerfile', 'build', 'registry', 'fetch', 'plan', 'engine.asked', 'runtime.child')\n"
+        "print([m for m in sys.modules if m.startswith(tuple(f'contextkernel.{room}' for room in rooms))])\n"
+    )
+    environment = {"CONTEXTKERNEL_ROOT": str(tmp_path / "store"), "PYTHONPATH": ":".join(sys.path)}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert out.stdout.splitlines()[-1] == "[]"
