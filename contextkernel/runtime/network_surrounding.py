@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ _RETRIES = 30
 _HOSTS = "/etc/hosts"
 _RESOLV = "/etc/resolv.conf"
 _HOST_GATEWAY = "host-gateway"
+_OUTSIDE = ("192.0.2.1", 9)  # of a network for documentation (RFC 5737): anywhere
 
 
 #: what the launcher keeps for all its monitors; they start services with its membership
@@ -189,6 +191,9 @@ class NetworkSurrounding(Surrounding):
 
     def _hosts(self) -> tuple[tuple[str, str], ...]:
         gateway = next((one.gateway for one in self._state.endpoints if one.gateway), "127.0.0.1")
+        if not self._shared and _HOST_GATEWAY in {address for _, address in self._launch.hosts}:
+            # the gateway is in a namespace of the service's, where nothing of the host listens
+            gateway = _address_of_host() or gateway
         return tuple((name, gateway if ip == _HOST_GATEWAY else ip) for name, ip in self._launch.hosts)
 
     # The service
@@ -329,6 +334,16 @@ class NetworkSurrounding(Surrounding):
     def report(self, state: RunState) -> RunState:
         """See :class:`Surrounding`."""
         return msgspec.structs.replace(state, network=self._state)
+
+
+def _address_of_host() -> str:
+    """The address that this host shows to the outside; empty if it has no way there. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        try:
+            probe.connect(_OUTSIDE)
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
 
 
 def _read(root: int, path: str) -> str:
