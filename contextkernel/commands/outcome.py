@@ -76,6 +76,16 @@ class Detached(Text, frozen=True):
     container: str = ""
 
 
+class Ports(Text, frozen=True):
+    """The published ports of a container as docker writes them; ``places`` are the same as values.
+
+    Attributes:
+        places: port inside, protocol, address and port of the host.
+    """
+
+    places: tuple[tuple[int, str, str, int], ...] = ()
+
+
 class Document(Struct, frozen=True):
     """Documents of ``inspect``, in the order of the names."""
 

@@ -10,7 +10,7 @@ from contextkernel.commands import run_resources
 from contextkernel.commands.call import Call, for_each
 from contextkernel.commands.event_text import EventFormat
 from contextkernel.commands.grammar import usage_problem
-from contextkernel.commands.outcome import Grid, Nothing, Outcome, Table, Text
+from contextkernel.commands.outcome import Grid, Nothing, Outcome, Ports, Table, Text
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_container import stop_options
 from contextkernel.engine.moments import nanoseconds
@@ -102,8 +102,13 @@ def port(call: Call) -> Outcome:
     name, *wanted = call.parsed.arguments
     ports = call.engine.ports(name)
     if not wanted:
-        lines = [f"{key} -> {_place(one)}" for key, bindings in ports.items() for one in bindings or ()]
-        return _listed(lines)
+        published = [(key, one) for key, bindings in ports.items() for one in bindings or ()]
+        text = _lines([f"{key} -> {_place(one)}" for key, one in published])
+        places = []
+        for key, one in published:
+            inside, _, kind = key.partition("/")
+            places.append((int(inside), kind, one.get("HostIp", ""), int(one["HostPort"])))
+        return Outcome(value=Ports(text, tuple(sorted(places))))
     number, slash, kind = wanted[0].partition("/")
     if not number.isdigit() or (slash and kind not in ("tcp", "udp", "sctp")):
         raise InvalidInput(f"invalid port {wanted[0]!r}", hint="such as 80 or 53/udp")
@@ -123,7 +128,11 @@ def _place(binding: dict[str, str]) -> str:
 
 
 def _listed(lines: list[str]) -> Outcome:
-    return Outcome(value=Text("".join(f"{line}\n" for line in sorted(lines, key=_natural))) if lines else Nothing())
+    return Outcome(value=Text(_lines(lines)) if lines else Nothing())
+
+
+def _lines(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in sorted(lines, key=_natural))
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:

@@ -161,6 +161,7 @@ DTYPES: dict[str, dict[str, str]] = {
         "options": _OBJECT,
     },
     "changes": {"change": _KIND, "path": _TEXT},
+    "ports": {"container_port": _NUMBER, "protocol": _KIND, "host_ip": _TEXT, "host_port": _NUMBER},
     "volumes": {
         "driver": _TEXT,
         "volume_name": _TEXT,

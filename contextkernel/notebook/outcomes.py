@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, assert_never
 
-from contextkernel.commands.outcome import Built, Document, Grid, Host, Looked, Nothing, Ran, Table, Text
+from contextkernel.commands.outcome import Built, Document, Grid, Host, Looked, Nothing, Ports, Ran, Table, Text
 from contextkernel.errors import ContextKernelError
 from contextkernel.notebook.document import Documents
 
@@ -57,6 +57,10 @@ def value_of(outcome: Outcome) -> Any:
             return grid_frame(headings, rows)
         case Document(documents=documents):
             return Documents(documents)
+        case Ports(places=places):
+            from contextkernel.notebook.frames import make_frame
+
+            return make_frame("ports", places)
         case Text(text=text):
             sys.stdout.write(text)
             return Printed(text)

@@ -127,6 +127,21 @@ def test_published_ports_of_a_detached_container_are_links(cells, monkeypatch):
     assert ready["update"]
 
 
+def test_published_ports_are_a_table(cells):
+    cells("%container run -d greet")
+    cells("table = %container port bozo")
+    table = cells.shell.user_ns["table"]
+    assert list(table.columns) == ["container_port", "protocol", "host_ip", "host_port"]
+    assert table[["container_port", "protocol", "host_port"]].values.tolist() == [
+        [9, "udp", 9],
+        [80, "tcp", 8080],
+        [80, "tcp", 8080],
+    ]
+    assert table.dtypes["host_port"] == "int64"
+    cells("place = %container port bozo 9/udp")
+    assert cells.shell.user_ns["place"] == "127.0.0.1:9\n"
+
+
 def test_the_cell_is_standard_input_taken_literally(cells):
     cells("name = 'python'")
     cells("%%container run greet sh\necho $name {name} `pwd`\n")
