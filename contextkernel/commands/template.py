@@ -28,6 +28,7 @@ from contextkernel.commands.template_values import (
     functions,
     header_functions,
     lookup,
+    omitted,
     show,
 )
 
@@ -214,14 +215,14 @@ class _Run:
             self._fail(column, f'nil data; no field "{name}"')
         if not isinstance(value, Mapping):
             self._fail(column, f'can\'t evaluate field "{name}" in {_kind(value)} {show(value)[:40]!r}')
-        if name not in value and not isinstance(value, GoMap):
+        if name not in value and not isinstance(value, GoMap) and not omitted(value, name):
             from contextkernel.commands.grammar import nearest
 
             known = [key for key in value if not callable(value[key])]
             near = nearest(name, known)
             hint = f"did you mean .{near}?" if near else "there are: " + " ".join(f".{key}" for key in known[:40])
             self._fail(column, f'no field "{name}"', hint)
-        return lookup(value, name) if name in value else NO_VALUE
+        return lookup(value, name) if name in value or omitted(value, name) else NO_VALUE
 
 
 class _Scope:

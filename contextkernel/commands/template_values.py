@@ -25,6 +25,24 @@ _SLICES = frozenset(
         "Test",
     }
 )
+#: fields that docker's documents leave out when they are empty, and what a template finds there then
+_OMITTED: dict[str, Any] = {
+    "Annotations": {},
+    "ExposedPorts": {},
+    "Health": None,
+    "Healthcheck": None,
+    "Init": None,
+    "MacAddress": "",
+    "NetworkDisabled": False,
+    "Shell": [],
+    "StopSignal": "",
+    "StopTimeout": None,
+    "StorageOpt": {},
+    "Sysctls": {},
+    "Tmpfs": {},
+}
+#: one field each by which documents that leave such fields out are known
+_LEAVING_OUT = ("OOMKilled", "AttachStdin", "LogConfig")
 _WIDEST = 10_000
 
 
@@ -64,9 +82,14 @@ class _NilList(list[Any]):
     """A nil slice: prints as ``[]``, is ``null`` in JSON."""
 
 
+def omitted(value: Mapping[str, Any], name: str) -> bool:
+    """Whether ``name`` is a field of docker's structure that is not in this document because it is empty."""
+    return name in _OMITTED and any(known in value for known in _LEAVING_OUT)
+
+
 def lookup(value: Mapping[str, Any], name: str) -> Any:
     """The field ``name``; documents do not say which of their nulls are Go's nil maps and nil slices, names do."""
-    found = value[name]
+    found = value[name] if name in value else _OMITTED[name]
     if name in _MAPS and (found is None or isinstance(found, dict)):
         made = GoMap(found or {})
         made.is_nil = found is None

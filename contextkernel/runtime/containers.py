@@ -402,9 +402,10 @@ class Containers(ContainerChanges, ContainerTalks):
         """
         if self.state(spec).alive:
             if not force:
+                state = self.state(spec).status
                 raise ContainerRunning(
-                    f"cannot remove running container {spec.name!r} ({spec.id[:12]})",
-                    hint="stop it first, or remove with -f",
+                    f"cannot remove {state} container {spec.name!r} ({spec.id[:12]})",
+                    hint=f"{'unpause and stop' if state == 'paused' else 'stop'} it first, or remove with -f",
                 )
             with suppress(Conflict):  # it has ended meanwhile
                 self.kill(spec, "KILL")

@@ -168,10 +168,9 @@ class Monitor:
         while not exit_.happened:
             self._loop.turn()
         self._loop.discard(exit_)
-        connected = self._life.state.network.endpoints
         code = self._life.collect()
         self._health.stop()
-        self._teller.ended(connected)
+        self._teller.ended()
         if self._channels is not None:
             self._channels.end()
         if self._log is not None:
@@ -231,7 +230,7 @@ class Monitor:
         self._oom_told = state.oom_killed
 
     def _tell_start(self) -> None:
-        self._teller.begun(self._life.state.network.endpoints)
+        self._teller.begun()
         self._teller("start")
         self._health.begin(self._life.state.started)
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 from contextkernel.model.container import LaunchRequest, UsedVolume
-from contextkernel.model.engine_events import EventType
-from contextkernel.model.networks import Endpoint
 from contextkernel.runtime.events import EventLog
 
 NAME = "name"
@@ -38,32 +35,25 @@ class Teller:
         told.update((name, str(value)) for name, value in attributes.items())
         self._log.write("container", action, self._request.id, told)
 
-    def begun(self, endpoints: Iterable[Endpoint]) -> None:
-        """The container has been started: its volumes and networks are in use."""
+    def begun(self) -> None:
+        """The container has been started: its volumes are in use."""
         for volume in self._volumes:
             writable = str(volume.writable).lower()
             use = {"destination": volume.target, "driver": "local", "propagation": "", "read/write": writable}
-            self._other("volume", "mount", volume.name, use)
-        for endpoint in endpoints:
-            self._network("connect", endpoint)
+            self._volume("mount", volume.name, use)
 
-    def ended(self, endpoints: Iterable[Endpoint]) -> None:
+    def ended(self) -> None:
         """The container has ended: they are no longer."""
-        for endpoint in endpoints:
-            self._network("disconnect", endpoint)
         for volume in self._volumes:
-            self._other("volume", "unmount", volume.name, {"driver": "local"})
+            self._volume("unmount", volume.name, {"driver": "local"})
 
     @property
     def _volumes(self) -> tuple[UsedVolume, ...]:
         return self._request.telling.volumes if self._request.telling is not None else ()
 
-    def _network(self, action: str, endpoint: Endpoint) -> None:
-        self._other("network", action, endpoint.network_id, {"name": endpoint.network, "type": "bridge"})
-
-    def _other(self, kind: EventType, action: str, identity: str, attributes: dict[str, str]) -> None:
+    def _volume(self, action: str, name: str, attributes: dict[str, str]) -> None:
         if self._log is not None:
-            self._log.write(kind, action, identity, {"container": self._request.id, **attributes})
+            self._log.write("volume", action, name, {"container": self._request.id, **attributes})
 
     def _name(self) -> dict[str, str]:
         try:

@@ -212,3 +212,23 @@ def test_any_text_renders_or_is_a_template_problem(pieces):
 @given(st.text(alphabet=st.characters(exclude_characters="{}")))
 def test_text_without_actions_is_itself(text):
     assert Template(text).render(DATA) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{json .State.Health}}", "null"),
+        ("{{if .State.Health}}checked{{else}}unchecked{{end}}", "unchecked"),
+        ("{{.Config.StopTimeout}} [{{.Config.StopSignal}}] {{.Config.Shell}}", "<nil> [] []"),
+        ("{{json .Config.Healthcheck}} {{len .Config.ExposedPorts}}", "null 0"),
+        ("{{.HostConfig.Sysctls}} {{json .HostConfig.Init}}", "map[] null"),
+    ],
+)
+def test_fields_that_docker_leaves_out_when_they_are_empty_are_there_all_the_same(template, expected):
+    document = {"State": {"OOMKilled": False}, "Config": {"AttachStdin": False}, "HostConfig": {"LogConfig": {}}}
+    assert Template(template).render(document) == expected
+
+
+def test_such_a_field_is_unknown_elsewhere():
+    with pytest.raises(TemplateProblem, match="Health"):
+        Template("{{.Health}}").render({"Id": "x"})
