@@ -26,6 +26,7 @@ from contextkernel.runtime import companions, log_options, network_rules
 from contextkernel.runtime import spec as rules
 from contextkernel.runtime.container_changes import ContainerChanges
 from contextkernel.runtime.container_talks import ContainerTalks
+from contextkernel.runtime.device_fence import fence_base
 from contextkernel.runtime.enforcing import GroupFacts, adapted
 from contextkernel.runtime.events import EventLog, event_attributes
 from contextkernel.runtime.log_reading import LogRecord, read_log
@@ -198,6 +199,8 @@ class Containers(ContainerChanges, ContainerTalks):
                 f"this host maps a single id: the program runs as root of the container, not as {spec.user!r}; "
                 "a range in /etc/subuid and /etc/subgid changes that"
             )
+        if spec.security.device_rules and not spec.security.runtime and not fence_base().version:
+            self._warn("--device-cgroup-rule has no effect: this engine may make no device control groups here")
         return spec, volumes
 
     def _populate(self, spec: ContainerSpec) -> None:

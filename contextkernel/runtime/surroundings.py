@@ -104,6 +104,7 @@ def surroundings_of(request: LaunchRequest) -> list[Surrounding]:
     Args:
         request: what is to be started.
     """
+    from contextkernel.runtime.device_fence import DeviceFence
     from contextkernel.runtime.joining import JoinPid
     from contextkernel.runtime.network_surrounding import NetworkSurrounding
     from contextkernel.runtime.resource_group import ResourceGroup
@@ -114,8 +115,10 @@ def surroundings_of(request: LaunchRequest) -> list[Surrounding]:
     found += [JoinPid() for join in request.joins if join.kind == "pid"]
     if request.state_dir is not None:
         found.append(ResourceGroup(request))
-    if request.security.runtime:
-        from contextkernel.runtime.oci_keeper import Leftovers
+        if request.security.runtime:
+            from contextkernel.runtime.oci_keeper import Leftovers
 
-        found.append(Leftovers(request))
+            found.append(Leftovers(request))
+        elif not request.security.privileged:
+            found.append(DeviceFence(request))
     return found

@@ -150,3 +150,40 @@ def test_a_user_that_a_single_id_cannot_give_is_said(engine: Engine) -> None:
         engine.on_warning = None
     single = engine.host_report().tier == "rootless-single"
     assert [text.partition(":")[0] for text in said] == (["this host maps a single id"] if single else [])
+
+
+def test_devices_have_a_second_fence_where_control_groups_of_version_1_allow_it(engine: Engine) -> None:
+    groups = Path("/sys/fs/cgroup/devices/contextkernel")
+    rules = ["c 1:11 r", "b 7:* rm"]
+    said: list[str] = []
+    engine.on_warning = said.append
+    attempt = (
+        "mknod /n c 1 3 && echo x >/n && echo null; mknod /m c 1 1 && head -c1 /m; mknod /b b 8 0 && head -c1 /b; true"
+    )
+    try:
+        fenced = output(engine, "sh", "-c", attempt, device_cgroup_rules=rules)
+    finally:
+        engine.on_warning = None
+    if os.geteuid() == 0 and os.access("/sys/fs/cgroup/devices", os.W_OK):
+        # docker's rules: any node may be made, and those of the list be used; memory and disks are not on it
+        assert fenced == "null\n"
+        assert said == []
+        assert not any(path.is_dir() for path in groups.iterdir()), "its group is gone with it"
+    else:
+        assert fenced == ""
+        assert [text.partition(":")[0] for text in said] == ["--device-cgroup-rule has no effect"]
+    assert output(engine, "sh", "-c", attempt) == "", "without rules no node that is made can be opened"
+
+
+def test_permissions_of_a_device_are_kept_by_the_fence(engine: Engine) -> None:
+    if os.geteuid() or not os.access("/sys/fs/cgroup/devices", os.W_OK):
+        pytest.skip("no device control groups here, which the security page says")
+    device = "/dev/zero:/dev/x:r"
+    # the standard devices may be used in any way, so one that is none: a loop device cannot be read without a file
+    read = "head -c1 /dev/loop-control >/dev/null 2>/err; cat /err; echo x >/dev/loop-control"
+    assert output(engine, "sh", "-c", "head -c3 /dev/x | wc -c", devices=[device]) == "3\n"
+    if os.path.exists("/dev/loop-control"):
+        done = engine.run("base", ["sh", "-c", read], remove=True, devices=["/dev/loop-control:/dev/loop-control:r"])
+        assert isinstance(done, RunResult)
+        assert b"ot permitted" in done.stderr
+        assert b"ot permitted" not in done.stdout
