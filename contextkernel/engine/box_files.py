@@ -227,7 +227,7 @@ class BoxFiles(Composition):
                 self._place(spec, view, facts.path, _given(stdin, "standard input"), root, archive=archive)
                 return
             directory, name = _target(facts, found, path)
-            with _piped(lambda descriptor: pack_local(found, name, descriptor)) as packed:
+            with _piped(lambda descriptor: pack_local(found, name, descriptor, self._idmap)) as packed:
                 self._place(spec, view, directory, packed, root, archive=archive)
 
     def _place(self, spec: ContainerSpec, view: BoxView, path: str, source: int, root: int, *, archive: bool) -> None:

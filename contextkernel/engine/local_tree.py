@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from contextkernel.errors import InvalidInput
 from contextkernel.layer import names
 from contextkernel.layer.untar import read_members
+from contextkernel.model.ids import IdMap, IdRange
 from contextkernel.store.tree_pack import Packer, writer
 from contextkernel.store.tree_unpack import Peekable, Unpacker
 from contextkernel.store.worker_extract import open_source
@@ -86,20 +88,24 @@ def local_source(path: str, *, follow: bool) -> Source:
     return Source(os.path.dirname(real), os.path.basename(real), name, directory)
 
 
-def pack_local(source: Source, name: str, descriptor: int) -> None:
+def pack_local(source: Source, name: str, descriptor: int, idmap: IdMap) -> None:
     """Write a tar archive of a local file or tree.
 
     Args:
         source: what.
         name: what it is called in the archive.
         descriptor: to write to.
+        idmap: owners are noted as a container sees them: in a user namespace the caller is root, as on a bind mount.
 
     Raises:
         InvalidInput: it cannot be read.
     """
     directory = os.open(source.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        packer = Packer(writer(descriptor))
+        packer = Packer(
+            writer(descriptor),
+            owner=lambda _, info: (_inside(info.st_uid, idmap.uids), _inside(info.st_gid, idmap.gids)),
+        )
         packer.add(directory, source.base, name)
         packer.end()
     except BrokenPipeError:
@@ -109,6 +115,14 @@ def pack_local(source: Source, name: str, descriptor: int) -> None:
         raise InvalidInput(f"cannot read {problem.filename or source.base}: {reason}") from None
     finally:
         os.close(directory)
+
+
+def _inside(host: int, ranges: Sequence[IdRange]) -> int:
+    """An id of this host in a container; root for one that has no like there."""
+    for part in ranges:
+        if part.host <= host < part.host + part.size:
+            return part.container + host - part.host
+    return 0 if ranges else host
 
 
 def local_place(path: str, *, of_directory: bool) -> Place:

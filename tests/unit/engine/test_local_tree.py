@@ -20,6 +20,7 @@ from contextkernel.engine.local_tree import (
 )
 from contextkernel.errors import Conflict, InvalidArchive, InvalidInput, SyscallFailed
 from contextkernel.model.box import PathFacts
+from contextkernel.model.ids import IdMap, IdRange
 
 
 @pytest.mark.parametrize(
@@ -172,13 +173,13 @@ def test_targets_in_a_container():
 # -- packing and unpacking
 
 
-def packed(source, name):
+def packed(source, name, idmap=IdMap()):  # noqa: B008 - a value
     reader, end = os.pipe()
     with os.fdopen(reader, "rb") as stream:
         import threading
 
         def write():
-            pack_local(source, name, end)
+            pack_local(source, name, end, idmap)
             os.close(end)
 
         thread = threading.Thread(target=write)
@@ -242,6 +243,20 @@ def test_what_is_packed_comes_out_again(tree, tmp_path):
     info = os.stat(out / "renamed" / "two")
     assert (info.st_mode & 0o777, info.st_mtime_ns) == (0o640, 10**18)
     assert os.stat(out / "renamed" / "hard").st_ino == os.stat(out / "renamed" / "hard2").st_ino
+
+
+@pytest.mark.usefixtures("tree")
+def test_owners_are_those_that_a_container_sees():
+    uid, gid = os.geteuid(), os.getegid()
+    for idmap, owner in (
+        (IdMap(), (uid, gid)),
+        (IdMap((IdRange(0, uid, 1),), (IdRange(5, gid, 1),)), (0, 5)),
+        (IdMap((IdRange(0, uid + 1, 1),), (IdRange(3, gid + 1, 9),)), (0, 0)),
+    ):
+        data = packed(local_source("one", follow=False), "one", idmap)
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            (member,) = tar
+        assert (member.uid, member.gid) == owner
 
 
 @pytest.mark.usefixtures("tree")
