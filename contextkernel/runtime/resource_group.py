@@ -16,8 +16,9 @@ from contextkernel.errors import LaunchFailed
 from contextkernel.model.resources import Resources
 from contextkernel.model.step_mounts import Limit
 from contextkernel.runtime import proc_files
+from contextkernel.runtime.cgroup_base import Base, find_base, make_group, sweep
 from contextkernel.runtime.cgroup_settings import settings
-from contextkernel.runtime.cgroups import Base, Group, find_base, make_group, read, sweep, write
+from contextkernel.runtime.cgroups import Group, read, write
 from contextkernel.runtime.enforcing import Enforcement, GroupFacts, enforcement
 from contextkernel.runtime.freezing import descendants
 from contextkernel.runtime.limits import limit_process

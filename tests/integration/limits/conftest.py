@@ -16,7 +16,7 @@ import pytest
 
 from contextkernel import Engine
 from contextkernel.model.results import RunResult
-from contextkernel.runtime.cgroups import Base, find_base
+from contextkernel.runtime.cgroup_base import Base, find_base
 
 IMAGE = "limited"
 BUSYBOX = "/bin/busybox"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from contextkernel.linux.cgroup import own_groups
-from contextkernel.runtime.cgroups import VERSION1, Group
+from contextkernel.runtime.cgroup_base import VERSION1
+from contextkernel.runtime.cgroups import Group
 
 USER = "cktest"
 HERE = Path(__file__).parent

@@ -9,8 +9,9 @@ import pytest
 
 from contextkernel.errors import LaunchFailed
 from contextkernel.model.resources import Resources
+from contextkernel.runtime.cgroup_base import Base, find_base, make_group, sweep
 from contextkernel.runtime.cgroup_settings import settings
-from contextkernel.runtime.cgroups import Base, Group, find_base, make_group, sweep
+from contextkernel.runtime.cgroups import Group
 
 
 def unified(top: Path, enabled: str = "cpu memory pids", controllers: str = "cpu memory pids") -> Path:
