@@ -15,14 +15,15 @@ import msgspec
 
 from contextkernel.errors import LaunchFailed
 from contextkernel.linux.cgroup import own_groups
-from contextkernel.runtime.cgroups import PARENT, Base, Group, make_group, prepare, read, sweep, write
+from contextkernel.runtime.cgroup_base import PARENT, Base, make_group, prepare, sweep
+from contextkernel.runtime.cgroups import Group, read, write
 from contextkernel.runtime.planning import device_nodes
 from contextkernel.runtime.surroundings import Place, Surrounding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from contextkernel.model.container import LaunchRequest
+    from contextkernel.model.container import LaunchRequest, RunState
     from contextkernel.runtime.loop import Loop
 
 #: moby, daemon/pkg/oci/defaults.go, and what runc always allows: making any node; null, zero, full, random, urandom,
@@ -107,6 +108,13 @@ class DeviceFence(Surrounding):
         """Put this process, which is going to be one of the container's, behind it."""
         if self._group is not None:
             self._group.adopt(os.getpid())
+
+    def report(self, state: RunState) -> RunState:
+        """Where it is, for whoever finds the container dead."""
+        groups = {name: place for name, place in state.groups.items() if name != "devices"}
+        if self._group is not None:
+            groups.update(self._group.places)
+        return msgspec.structs.replace(state, groups=groups)
 
     def leave(self) -> None:
         """Take it away."""

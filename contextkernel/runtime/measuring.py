@@ -61,9 +61,14 @@ def measure(group: Group | None, pids: Iterable[int], init: int) -> Measured:
     """
     received, sent = _traffic(init)
     common = {"system": system_time(), "received": received, "sent": sent}
-    if group is not None and "memory" in group.places and (group.version == 2 or "cpuacct" in group.places):
+    if group is not None and counts(group):
         return msgspec.structs.replace(_of_group(group), **common)
     return msgspec.structs.replace(_of_processes(pids), **common)
+
+
+def counts(group: Group | None) -> bool:
+    """Whether a group knows what its processes use."""
+    return group is not None and "memory" in group.places and (group.version == 2 or "cpuacct" in group.places)
 
 
 def cpu_percent(before: Measured, after: Measured) -> float:

@@ -186,9 +186,10 @@ class ResourceGroup(Surrounding):
     def report(self, state: RunState) -> RunState:
         """See :meth:`Surrounding.report`."""
         self._note_oom()
+        others = {name: place for name, place in state.groups.items() if name not in base().places}
         return msgspec.structs.replace(
             state,
-            groups=dict(self._group.places) if self._group is not None else {},
+            groups={**others, **(self._group.places if self._group is not None else {})},
             limits=self._kept.report,
             oom_killed=self._oom_killed,
         )

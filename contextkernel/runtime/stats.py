@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from contextkernel.errors import Conflict
 from contextkernel.model.measurements import StatsRow
 from contextkernel.runtime.cgroups import Group, group_at
-from contextkernel.runtime.measuring import Measured, cpu_percent, measure
+from contextkernel.runtime.measuring import Measured, counts, cpu_percent, measure
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec, RunState
@@ -69,7 +69,7 @@ class Sampler:
         if not state.alive or not state.pid:
             return None
         group: Group | None = group_at(state.groups) if state.groups else None
-        return measure(group, () if group else self._processes(spec), state.pid)
+        return measure(group, () if counts(group) else self._processes(spec), state.pid)
 
     def _processes(self, spec: ContainerSpec) -> Sequence[int]:
         process = self._connect(spec)

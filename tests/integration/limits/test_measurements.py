@@ -98,6 +98,8 @@ def test_the_group_of_a_killed_monitor_is_removed_by_whoever_looks(here: Here) -
     os.kill(monitor, signal.SIGKILL)
     here.until(lambda: here.document("orphaned")["State"]["Status"] == "dead")
     assert here.groups(identity) == []
+    left = [path for path, names, _ in os.walk("/sys/fs/cgroup") for name in names if name == identity]
+    assert left == []  # those of others that keep something by a group as well
 
 
 @pytest.mark.rootless

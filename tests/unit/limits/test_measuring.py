@@ -91,3 +91,11 @@ def test_without_a_group_its_processes_are_added_up() -> None:
     assert seen.processes >= 1
     assert seen.memory > 1 << 20
     assert (seen.whole, seen.received) == (False, 0)
+
+
+def test_a_group_without_memory_does_not_count() -> None:
+    assert not measuring.counts(None)
+    assert not measuring.counts(Group(1, {"devices": "/a"}))
+    assert not measuring.counts(Group(1, {"memory": "/a"}))
+    assert measuring.counts(Group(1, {"memory": "/a", "cpuacct": "/b"}))
+    assert measuring.counts(Group(2, {"memory": "/a"}))
