@@ -14,18 +14,24 @@ from contextkernel.commands.outcome import Grid, Nothing, Outcome, Ports, Table,
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_container import stop_options
 from contextkernel.engine.moments import nanoseconds
-from contextkernel.errors import InvalidInput, NotFound
+from contextkernel.errors import InvalidInput, NotFound, TemplateProblem
 from contextkernel.model.engine_events import EVENT_FILTERS
 
 if TYPE_CHECKING:
     from contextkernel.commands.grammar import Parsed
     from contextkernel.engine.asked.updating import UpdateKeywords
 
+_BAD_FORMAT = 64  # docker/cli, cli/command/system/events.go
+
 
 def events(call: Call) -> Outcome:
     """Show events; those of the past as a table, others as they come."""
     parsed = call.parsed
-    layout = EventFormat(parsed.text("format"))
+    try:
+        layout = EventFormat(parsed.text("format"))
+    except TemplateProblem as problem:
+        problem.exit_code = _BAD_FORMAT
+        raise
     filters = parse_filters(parsed.texts("filter"), EVENT_FILTERS)
     now = time.time_ns()
     since, until = parsed.maybe("since"), parsed.maybe("until")

@@ -79,8 +79,9 @@ def test_templates_see_the_message_s_fields(template, expected):
 
 
 def test_a_field_that_events_do_not_have_is_refused_before_any_is_shown(do, face):
-    with pytest.raises(ContextKernelError, match="Nonsense"):
+    with pytest.raises(ContextKernelError, match="Nonsense") as caught:
         do("events", "--format", "{{.Nonsense}}")
+    assert caught.value.exit_code == 64
     assert face.out == ""
 
 
