@@ -210,6 +210,11 @@ class Database:
                 f"the database {self._path} is damaged: {problem}",
                 hint="move the store away and set CONTEXTKERNEL_ROOT to a new directory",
             )
+        if _read_only(self._root):
+            return StoreProblem(
+                f"the store {self._root} is on a read-only file system",
+                hint="set CONTEXTKERNEL_ROOT to a directory that can be written",
+            )
         return StoreProblem(
             f"the database {self._path} cannot be used: {problem}",
             hint="set CONTEXTKERNEL_ROOT to a directory of your own on a local file system",
@@ -286,3 +291,10 @@ def _after(*, child: bool) -> None:
 os.register_at_fork(
     before=_before, after_in_parent=lambda: _after(child=False), after_in_child=lambda: _after(child=True)
 )
+
+
+def _read_only(path: str) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
