@@ -54,7 +54,7 @@ class Census:
         self._links: set[str] = set()
 
     def processes(self) -> list[str]:
-        """Helpers carry the mark, monitors and services have or name files of the store, programs have a mount of it."""
+        """Helpers carry the mark; monitors have or name files of the store; programs have a mount of it."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             if int(entry.name) == os.getpid():

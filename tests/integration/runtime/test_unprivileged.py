@@ -40,7 +40,13 @@ def test_privileges_and_escapes_as_an_ordinary_user(user, ids):
     run_as(user, ids, "security", "escapes")  # some need more than one id, and say so
 
 
-def run_as(user: str, ids: str, *names: str) -> str:
+@pytest.mark.timeout(600)
+def test_faults_as_an_ordinary_user(user):
+    """All but those that need a file system of their own, and the many, which are the same for everybody."""
+    run_as(user, "range", "faults", folder="faults", which="not disk and not two_hundred")
+
+
+def run_as(user: str, ids: str, *names: str, folder: str = "runtime", which: str = "") -> str:
     """Run test modules as ``user``; what pytest said, if they passed."""
     scratch = Path("/tmp") / f"{USER}-{os.getpid()}-{ids}"
     scratch.mkdir(mode=0o755)
@@ -50,7 +56,8 @@ def run_as(user: str, ids: str, *names: str) -> str:
             [
                 *("runuser", "-u", user, "--", "env", "PYTHONDONTWRITEBYTECODE=1", f"CONTEXTKERNEL_TEST_IDS={ids}"),
                 *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={scratch}/pytest"),
-                *(str(HERE / f"test_{name}.py") for name in names),
+                *(str(HERE.parent / folder / f"test_{name}.py") for name in names),
+                *("-k", which),
             ],
             cwd=PROJECT,
             capture_output=True,
