@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack
 
 from contextkernel.engine.creation import Creation
 from contextkernel.engine.log_lines import lines_of
 from contextkernel.engine.talking import client_of, keys_of
+from contextkernel.errors import Conflict, ContainerRunning
 from contextkernel.model.results import RunResult
 
 if TYPE_CHECKING:
@@ -118,15 +120,23 @@ class ContainerVerbs(Creation):
     ) -> RunResult | str:
         """Start a created or exited container again; ``attach`` waits for it as :meth:`run` does.
 
+        One that runs, or is about to be restarted, stays as it is.
+
         Args:
             container: name or id.
             attach: be with it; the rest is for this.
             stdin, stdout, stderr, on_output, forward_signals, screen, detach_keys: see :meth:`run`.
+
+        Raises:
+            Conflict: it is paused. CommandNotFound, CommandNotExecutable, LaunchFailed: it cannot be started.
         """
         containers = self._containers
         spec = containers.find(container)
         if not attach:
-            containers.start(spec).close()
+            if containers.state(spec).status == "paused":
+                raise Conflict(f"cannot start the paused container {spec.name!r}", hint="try unpause instead")
+            with suppress(ContainerRunning):  # docker: as it should be
+                containers.start(spec).close()
             return spec.id
         keys = keys_of(detach_keys, tty=spec.tty)
         client = client_of(

@@ -339,8 +339,10 @@ class Containers(ContainerChanges, ContainerTalks):
         Raises:
             Conflict: it does not run.
         """
+        if self.state(spec).status == "restarting":
+            raise Conflict(f"container {spec.name!r} is restarting", hint="wait until it runs")
         process = self.connect(spec)
-        if process is None or self.state(spec).status == "restarting":
+        if process is None:
             raise Conflict(f"container {spec.name!r} is not running", hint="ps -a shows what became of it")
         try:
             return process.processes()

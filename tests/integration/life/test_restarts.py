@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from contextkernel.errors import InvalidInput, NameInUse
+from contextkernel.errors import Conflict, InvalidInput, NameInUse
 
 if TYPE_CHECKING:
     from conftest import Here
@@ -118,3 +118,15 @@ def test_a_name_may_change_while_the_container_runs(here: Here) -> None:
         ("kill", "after"),
         ("die", "after"),
     ]
+
+
+def test_start_of_what_runs_changes_nothing(here: Here) -> None:
+    identity = here.start("already", "sleep 1000")
+    begun = here.document("already")["State"]["StartedAt"]
+    assert here.engine.start("already") == identity
+    assert here.document("already")["State"]["StartedAt"] == begun
+    here.engine.pause("already")
+    with pytest.raises(Conflict, match="cannot start the paused container"):
+        here.engine.start("already")
+    here.engine.remove_container("already", force=True)
+    assert here.told(identity)[:3] == ["create", "start", "pause"]
