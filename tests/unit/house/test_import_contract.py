@@ -46,7 +46,28 @@ RIM = {
 #: top-level modules that stand beside the rooms: they may use any face
 BESIDE = {"__init__", "__main__", "docker", "testing"}
 #: helper processes see only what a small, quick start allows (architecture.md, processes)
-LAUNCHER = ("runtime/launcher.py", "runtime/monitor.py", "runtime/child.py", "runtime/messages.py")
+LAUNCHER = tuple(
+    f"runtime/{name}.py"
+    for name in [
+        "launcher",
+        "monitor",
+        "child",
+        "messages",
+        "life",
+        "birth",
+        "channels",
+        "relay",
+        "links",
+        "record",
+        "loop",
+        "execs",
+        "entering",
+        "freezing",
+        "child_terminal",
+        "plan_exec",
+        "detaching",
+    ]
+)
 LAUNCHER_SEES = {"errors", "model", "linux", "runtime"}
 
 
