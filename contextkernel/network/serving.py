@@ -72,6 +72,7 @@ class Serving:
         self._held = held
         self._allocation: Allocation | None = None
         self._resolver: Resolver | None = None
+        self._closed = False
         self._named: set[tuple[str, str]] = set()
 
     @property
@@ -129,6 +130,10 @@ class Serving:
             self._servers.bench.apply([LeadNames(place, texts.RESOLVER, udp, tcp)], tried)
 
         def serve(pair: tuple[socket.socket, socket.socket]) -> None:
+            if self._closed:  # the container has ended meanwhile
+                for one in pair:
+                    one.close()
+                return
             self._resolver = self._servers.server.serve_many(lambda _: self._view(), *pair)
             done(None)
 
@@ -183,6 +188,7 @@ class Serving:
 
     def close(self) -> None:
         """Give everything back. Idempotent."""
+        self._closed = True
         for key in self._named:
             self._servers.names.remove(*key)
         self._named = set()
