@@ -25,6 +25,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="annotation", kind="list", metavar="map", help="Note for an OCI runtime: KEY=VALUE"),
     _list("cap-add", "Add a capability: NET_ADMIN, or ALL"),
     _list("cap-drop", "Take a capability away, or ALL"),
+    Option(
+        name="cgroup-parent", kind="string", metavar="string", help="Parent control group (not possible)", hidden=True
+    ),
     _string("cgroupns", "Control group namespace: host or private"),
     _list("device", "Device of the host: HOST[:CONTAINER][:rwm]"),
     _list("device-cgroup-rule", "Allow a kind of device: 'TYPE MAJOR:MINOR rwm'"),
@@ -32,6 +35,7 @@ OPTIONS: tuple[Option, ...] = (
     _list("group-add", "Supplementary group, name or number"),
     _string("ipc", "IPC namespace: none, private, shareable, host or container:NAME"),
     _string("pid", "PID namespace: host or container:NAME"),
+    Option(name="isolation", kind="string", metavar="string", help="Isolation: default", hidden=True),
     Option(name="plan", help="Start nothing: show what would be done"),
     Option(
         name="plan-format",
@@ -60,12 +64,14 @@ def keywords(parsed: Parsed) -> SecurityKeywords:
         "annotations": _pairs("annotation", parsed.texts("annotation")),
         "cap_add": parsed.texts("cap-add"),
         "cap_drop": parsed.texts("cap-drop"),
+        "cgroup_parent": parsed.text("cgroup-parent"),
         "cgroupns": parsed.text("cgroupns"),
         "device_cgroup_rules": parsed.texts("device-cgroup-rule"),
         "devices": parsed.texts("device"),
         "gpus": parsed.text("gpus"),
         "group_add": parsed.texts("group-add"),
         "ipc_mode": parsed.text("ipc"),
+        "isolation": parsed.text("isolation"),
         "pid_mode": parsed.text("pid"),
         "privileged": parsed.flag("privileged"),
         "runtime": parsed.text("runtime"),

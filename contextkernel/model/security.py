@@ -47,6 +47,7 @@ class Security(msgspec.Struct, frozen=True, kw_only=True):
         masks: hide and protect paths in /proc and /sys.
         devices: of the host.
         device_rules: ``TYPE MAJOR:MINOR ACCESS`` as in ``devices.allow``.
+        gpus: request for GPUs; there is no driver for them, so such a container does not start.
         groups: supplementary groups besides the user's own, names of the image or numbers.
         userns, pid, ipc, uts, cgroupns: docker's mode words; a container is meant by its id.
         sysctls: kernel settings of the container's namespaces.
@@ -65,6 +66,7 @@ class Security(msgspec.Struct, frozen=True, kw_only=True):
     masks: bool = True
     devices: tuple[Device, ...] = ()
     device_rules: tuple[str, ...] = ()
+    gpus: str = ""
     groups: tuple[str, ...] = ()
     userns: str = ""
     pid: str = ""

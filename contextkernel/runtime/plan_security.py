@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contextkernel.errors import InvalidInput
+from contextkernel.errors import InvalidInput, LaunchFailed
 from contextkernel.linux.caps import CAPABILITIES as ALL_CAPABILITIES
 from contextkernel.runtime import operations as op
 
@@ -143,7 +143,17 @@ def sysctls(request: LaunchRequest) -> Iterator[Operation]:
 
 
 def devices(request: LaunchRequest) -> Iterator[Operation]:
-    """Devices of the host that were asked for."""
+    """Devices of the host that were asked for.
+
+    Raises:
+        LaunchFailed: GPUs, in docker's words for a host without their driver.
+    """
+    if request.security.gpus:
+        raise LaunchFailed(
+            'could not select device driver "" with capabilities: [[gpu]]',
+            hint="this engine has no GPU drivers: give the device nodes with --device /dev/nvidia0 (or /dev/dri), "
+            "and the driver's libraries with -v",
+        )
     if request.security.privileged:
         yield op.HostDevices()
     for device in request.security.devices:

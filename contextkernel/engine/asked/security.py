@@ -53,6 +53,8 @@ class SecurityKeywords(TypedDict, total=False):
     ipc_mode: str
     uts_mode: str
     cgroupns: str
+    cgroup_parent: str
+    isolation: str
     sysctls: Mapping[str, str | int]
     runtime: str
     annotations: Mapping[str, str]
@@ -62,9 +64,11 @@ def security_from(keywords: SecurityKeywords) -> Security:
     """What the keywords ask for.
 
     Raises:
-        InvalidInput: an unknown capability, option, mode or setting. HostUnsupported: GPUs.
+        InvalidInput: an unknown capability, option, mode or setting.
+        HostUnsupported: a device of the Container Device Interface, a parent control group.
     """
-    _refuse_gpus(keywords.get("gpus", ""))
+    _check_isolation(keywords.get("isolation", ""))
+    _check_parent(keywords.get("cgroup_parent", ""))
     options = parse_security_options(keywords.get("security_opt", ()))
     return Security(
         privileged=keywords.get("privileged", False),
@@ -78,6 +82,7 @@ def security_from(keywords: SecurityKeywords) -> Security:
         masks=options.masks,
         devices=tuple(parse_device(text) for text in keywords.get("devices", ())),
         device_rules=tuple(check_device_rule(text) for text in keywords.get("device_cgroup_rules", ())),
+        gpus=_gpus(keywords.get("gpus", "")),
         groups=tuple(str(group) for group in keywords.get("group_add", ())),
         userns=_mode(keywords.get("userns_mode", ""), "--userns: invalid USER mode", ("host",)),
         pid=_mode(keywords.get("pid_mode", ""), "--pid: invalid PID mode", ("host",), container=True),
@@ -201,10 +206,22 @@ def _annotations(given: Mapping[str, str]) -> dict[str, str]:
     return dict(given)
 
 
-def _refuse_gpus(text: str) -> None:
+def _gpus(text: str) -> str:
+    for word in filter(None, text.split(",")):
+        key, equals, _ = word.strip('"').partition("=")
+        if equals and key not in ("driver", "count", "device", "capabilities", "options"):
+            raise InvalidInput(f"unexpected key '{key}' in '{word}'", hint="--gpus all, or --gpus count=1")
+    return text
+
+
+def _check_isolation(text: str) -> None:
+    if text not in ("", "default"):
+        raise InvalidInput(f"invalid isolation ({text}): linux only supports 'default'", hint="leave out --isolation")
+
+
+def _check_parent(text: str) -> None:
     if text:
         raise HostUnsupported(
-            'could not select device driver "" with capabilities: [[gpu]]',
-            hint="this engine has no GPU drivers: give the device nodes with --device /dev/nvidia0 (or /dev/dri), "
-            "and the driver's libraries with -v",
+            f"a parent control group cannot be chosen, not {text!r} either",
+            hint="containers' groups are below the engine's own: start that one where they are to be",
         )

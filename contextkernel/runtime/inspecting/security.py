@@ -43,7 +43,7 @@ def host_config(security: Security) -> dict[str, Any]:
             for device in security.devices
         ],
         "DeviceCgroupRules": list(security.device_rules) or None,
-        "DeviceRequests": None,
+        "DeviceRequests": _gpus(security.gpus),
         "MaskedPaths": masks[0],
         "ReadonlyPaths": masks[1],
     }
@@ -52,3 +52,19 @@ def host_config(security: Security) -> dict[str, Any]:
     if security.annotations:
         document["Annotations"] = dict(security.annotations)
     return document
+
+
+def _gpus(text: str) -> list[dict[str, Any]] | None:
+    """A request for GPUs; nothing here looks further into it than how many they are."""
+    if not text:
+        return None
+    count = text.removeprefix("count=")
+    return [
+        {
+            "Driver": "",
+            "Count": int(count) if count.isdigit() else -1,
+            "DeviceIDs": None,
+            "Capabilities": [["gpu"]],
+            "Options": {},
+        }
+    ]

@@ -92,6 +92,8 @@ def test_a_seccomp_profile_by_path_or_as_text(tmp_path: Path) -> None:
         ({"ipc_mode": "x"}, "invalid IPC mode: x"),
         ({"ipc_mode": "container:"}, 'failed to join IPC namespace: invalid name or ID supplied: ""'),
         ({"sysctls": {"kernel.hostname": "x"}}, "sysctl 'kernel.hostname' is not allowed"),
+        ({"gpus": "foo=bar"}, "unexpected key 'foo' in 'foo=bar'"),
+        ({"isolation": "foo"}, "invalid isolation (foo): linux only supports 'default'"),
         ({"runtime": "nosuch"}, "unknown or invalid runtime name: nosuch"),
         ({"annotations": {"": "x"}}, "invalid Annotations: the empty string is not permitted as an annotation key"),
     ],
@@ -102,12 +104,19 @@ def test_refused(keywords: SecurityKeywords, problem: str) -> None:
     assert caught.value.problem == problem
 
 
-@pytest.mark.parametrize("keywords", [{"gpus": "all"}, {"devices": ["vendor.com/class=name"]}])
-def test_what_this_engine_has_no_drivers_for(keywords: Any) -> None:
+@pytest.mark.parametrize(
+    ("keywords", "hint"),
+    [({"devices": ["vendor.com/class=name"]}, "--device /dev/"), ({"cgroup_parent": "/foo"}, "below the engine's own")],
+)
+def test_what_this_engine_does_not_have(keywords: Any, hint: str) -> None:
     with pytest.raises(HostUnsupported) as caught:
         security_from(keywords)
     assert isinstance(caught.value, ContextKernelError)
-    assert "--device /dev/" in (caught.value.hint or "")
+    assert hint in (caught.value.hint or "")
+
+
+def test_gpus_are_asked_for_when_it_is_started() -> None:
+    assert security_from({"gpus": "all"}).gpus == "all"
 
 
 @pytest.mark.parametrize("name", ["net.core.somaxconn", "fs.mqueue.msg_max", "kernel.shmmax", "kernel.sem"])

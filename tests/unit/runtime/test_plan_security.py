@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from contextkernel.errors import InvalidInput
+from contextkernel.errors import InvalidInput, LaunchFailed
 from contextkernel.linux.caps import CAPABILITIES as ALL
 from contextkernel.model.container import LaunchRequest
 from contextkernel.model.security import Device, Join, Security
@@ -202,3 +202,9 @@ def test_a_link_to_the_kernels_memory_only_where_there_is_one() -> None:
     core = op.MakeLink("/dev/core", "/proc/kcore")
     assert core in steps(op.MakeLink)
     assert core not in steps(op.MakeLink, msgspec.structs.replace(ROOTFUL, kcore=False))
+
+
+def test_gpus_are_refused_with_what_to_do_instead() -> None:
+    with pytest.raises(LaunchFailed, match="could not select device driver") as caught:
+        steps(op.AddDevice, gpus="all")
+    assert "--device /dev/nvidia0" in (caught.value.hint or "")
