@@ -6,6 +6,7 @@ ends; the second, which the kernel makes a child of the monitor too (CLONE_PAREN
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -28,6 +29,9 @@ _KINDS = (
     ("pid", ns.CLONE_NEWPID),
     ("mnt", ns.CLONE_NEWNS),
 )
+
+
+_LIMIT = "the container has as many processes as it, or its user, may have (--pids-limit)"
 
 
 class Inside:
@@ -137,7 +141,8 @@ def _become(
             pid = ns.clone(ns.CLONE_PARENT)
         except ContextKernelError as problem:
             number = getattr(problem, "number", 0)
-            messages.send(link, Failed("setup", problem.problem, problem.hint, "Join", number))
+            hint = _LIMIT if number == errno.EAGAIN else problem.hint
+            messages.send(link, Failed("setup", problem.problem, hint, "Join", number))
             os._exit(1)
         if pid == 0:
             run_child(operations, streams, permitted, hidden=True)

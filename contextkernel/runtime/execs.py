@@ -264,4 +264,5 @@ def _sorted(failure: Failed) -> Failed:
     if failure.operation != "Chdir":
         return failure
     kind: messages.FailureKind = "not_found" if failure.number == 2 else "not_executable"
-    return msgspec.structs.replace(failure, kind=kind)
+    why = failure.problem.partition(f"{failure.operation}: ")[2]
+    return msgspec.structs.replace(failure, kind=kind, problem=f"the working directory cannot be entered: {why}")

@@ -135,7 +135,12 @@ def test_privileged_has_all_capabilities_and_keeps_the_filter(box, start):
     [
         (("nope",), {}, CommandNotFound, 'exec: "nope": executable file not found in \\$PATH'),
         (("/etc/passwd",), {}, CommandNotExecutable, "permission denied"),
-        (("true",), {"working_dir": "/nope"}, CommandNotFound, "/nope"),
+        (
+            ("true",),
+            {"working_dir": "/nope"},
+            CommandNotFound,
+            "the working directory cannot be entered: openat2 /nope",
+        ),
         (("true",), {"user": "nobody-here"}, LaunchFailed, "nobody-here"),
     ],
 )
