@@ -160,3 +160,21 @@ def test_what_is_not_possible_with_it_is_said(engine: Engine, wanted: dict[str, 
             run(engine, "true", **wanted)
     finally:
         engine.remove_container("donor", force=True)
+
+
+def test_who_enters_it_is_inside(engine: Engine) -> None:
+    """The keeper around the container still sees the host: a further program must not end up there."""
+    name = engine.run("base", ["sleep", "1000"], detach=True, runtime="runc", network="none", hostname="box")
+    assert isinstance(name, str)
+    same = (
+        "for n in mnt pid ipc uts net; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n) ] || echo $n; done"
+    )
+    try:
+        done = engine.exec(name, ["sh", "-c", f"hostname; cat /proc/1/comm; {same}; grep CapEff /proc/self/status"])
+        assert isinstance(done, RunResult)
+        assert done.stdout == b"box\nsleep\nCapEff:\t00000000a80425fb\n"
+        assert not os.path.exists("/ck-made-inside")
+        engine.exec(name, ["touch", "/ck-made-inside"])
+        assert not os.path.exists("/ck-made-inside")
+    finally:
+        engine.remove_container(name, force=True)
