@@ -91,10 +91,11 @@ class Attached(msgspec.Struct, frozen=True, tag=True):
 
 
 class Changed(msgspec.Struct, frozen=True, tag=True):
-    """Service to monitor, unasked: what the container has now."""
+    """Service to monitor, unasked: what the container has now, and what it is to be attached to from now on."""
 
     state: NetworkState
     resolver: bool
+    wishes: tuple[Wish, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):

@@ -339,7 +339,14 @@ class Service:
         """Tell a container's monitor what it has now, and then the client who wanted it so."""
         if container.client.container is container:
             container.serving.update()
-            self._say(container.client, Changed(self._state(container), resolver=container.serving.resolver))
+            self._say(
+                container.client,
+                Changed(
+                    self._state(container),
+                    resolver=container.serving.resolver,
+                    wishes=tuple(held.wish for held in self._holdings.of(container.id)),
+                ),
+            )
         self._say(client, Done())
 
     # Networks

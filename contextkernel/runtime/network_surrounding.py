@@ -256,6 +256,8 @@ class NetworkSurrounding(Surrounding):
         if changed is None:
             return
         before, self._state = self._state, changed.state
+        # what a later start, or another service, is asked for
+        self._launch = msgspec.structs.replace(self._launch, wishes=changed.wishes)
         with suppress(OSError, ContextKernelError):
             root = os.open(f"/proc/{self._pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:

@@ -155,6 +155,7 @@ class Networks:
 
     def rows(self) -> tuple[NetworkRow, ...]:
         """All networks, by name, with the containers that run and are connected."""
+        self.find(DEFAULT)  # it has its subnet from the first look on
         connected: dict[str, list[str]] = {}
         for spec in self._store.containers():
             state = self._state(spec)

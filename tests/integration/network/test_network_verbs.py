@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -92,6 +94,32 @@ def test_a_running_container_is_connected_and_taken_off(engine, documents):
         engine.disconnect_network("net", "web")
     # the address is free again
     assert "10.233.0.2/24" in sh(engine, "ip -o addr", network="net")
+
+
+def test_what_was_connected_is_connected_again_after_the_service_was_lost(engine, documents, eventually):
+    engine.create_network("net", subnets=["10.233.0.0/24"])
+    engine.run("box", ["sleep", "60"], name="box1", detach=True)
+    engine.connect_network("net", "box1")
+    before = documents("box1")["Networks"]
+    killed = _service(engine.root)
+    assert killed
+    for pid in killed:
+        with suppress(ProcessLookupError):  # one ends with the other
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: (now := _service(engine.root)) and not set(now) & set(killed), "a new service")
+    # both addresses are known to be taken
+    assert "10.233.0.3/24" in sh(engine, "ip -o addr", network="net")
+    assert documents("box1")["Networks"] == before
+
+
+def _service(root: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = entry.read_bytes()
+            if b"contextkernel.network.process" in words and root.encode() in words:
+                found.append(int(entry.parent.name))
+    return found
 
 
 def test_the_way_out_moves_to_a_network_that_is_left(engine):
