@@ -86,7 +86,7 @@ class BoxFiles(Composition):
         spec = self._containers.find(container)
         with self._box(spec) as (view, root):
             facts = self._found(spec, view, path, root, follow=follow_link)
-            self._worker().pack(view, facts.path, wanted_name(path), output, root=root)
+            self._worker().pack(view, facts, wanted_name(path), output, root=root)
         self._containers.tell(spec, "archive-path")
         return facts
 
@@ -126,7 +126,7 @@ class BoxFiles(Composition):
         spec = self._containers.find(container)
         with opened(output) as sink:
             try:
-                self._worker().pack(self._view(spec), "/", "", sink.fileno())
+                self._worker().pack(self._view(spec), PathFacts(path="/", kind="dir"), "", sink.fileno())
             except SyscallFailed as failure:
                 if failure.number in (errno.EPIPE, errno.ENOSPC, errno.EIO):
                     raise unwritable(OSError(failure.number, os.strerror(failure.number)), output) from failure
@@ -208,7 +208,7 @@ class BoxFiles(Composition):
             place = local_place(destination, of_directory=facts.kind == "dir")
             name = place.name or wanted_name(path)
             worker = self._worker()
-            with _piped(lambda descriptor: worker.pack(view, facts.path, name, descriptor, root=root)) as archive:
+            with _piped(lambda descriptor: worker.pack(view, facts, name, descriptor, root=root)) as archive:
                 unpack_local(archive, place)
         self._containers.tell(spec, "archive-path")
 

@@ -140,9 +140,8 @@ class Volumes(Composition):
                 continue  # used, or gone, meanwhile
             gone.append(row.volume.name)
             freed += size
+            self._empty_trash()  # at once: on a full disk the next one needs the room
             self._tell_volume("destroy", row.volume.name)
-        if gone:
-            self._empty_trash()
         return tuple(gone), freed
 
     def _tell_volume(self, action: str, name: str, **attributes: str) -> None:

@@ -304,15 +304,18 @@ class LayerWorker(Protocol):
         """
         ...
 
-    def pack(self, view: BoxView, path: str, name: str, descriptor: int, *, root: int = -1) -> None:
-        """Write what is at a path of a container, links on the way resolved, as a tar archive.
+    def pack(self, view: BoxView, facts: PathFacts, name: str, descriptor: int, *, root: int = -1) -> None:
+        """Write what is at a path of a container as a tar archive.
 
         Args:
             view: where its files are.
-            path: from :meth:`look`.
+            facts: from :meth:`look`.
             name: what it is called in the archive; empty: what is in the directory, without itself.
             descriptor: to write to.
             root: as for :meth:`look`.
+
+        Raises:
+            Conflict: it has become something else since.
         """
         ...
 

@@ -91,7 +91,7 @@ class Worker:
             case messages.Look():
                 return messages.Done(id=job.id, path=worker_box.look(job.view, job.path, root, ids, follow=job.follow))
             case messages.Pack():
-                worker_box.pack(job.view, job.path, job.name, root, descriptor, ids, check)
+                worker_box.pack(job, root, descriptor, ids, check)
             case messages.Place():
                 return messages.Done(id=job.id, notes=worker_box.place(job.request, root, descriptor, ids, check))
             case messages.Changes():

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
-from contextkernel.errors import HostUnsupported, InvalidInput, SyscallFailed
+from contextkernel.errors import Conflict, HostUnsupported, InvalidInput, SyscallFailed
 from contextkernel.layer import names
 from contextkernel.layer.untar import read_members
 from contextkernel.linux import mount
@@ -25,6 +25,7 @@ from contextkernel.model.box import BoxMount, BoxView, PathFacts, PathKind, Plac
 from contextkernel.store.tree_pack import Packer, writer
 from contextkernel.store.tree_unpack import Peekable, Unpacker
 from contextkernel.store.worker_extract import open_source
+from contextkernel.store.worker_messages import Pack
 from contextkernel.store.worker_owners import Notes, Owner, owner_for, resolve_owner, true_owners
 from contextkernel.store.worker_stage import MOUNTING, destination_in_root
 from contextkernel.store.worker_tree import Ids
@@ -170,20 +171,41 @@ def _is_hidden(path: str, hidden: tuple[str, ...]) -> bool:
     return any(path.startswith(f"{one}/") for one in hidden)
 
 
-def pack(view: BoxView, path: str, name: str, root: int, descriptor: int, ids: Ids, check: Check) -> None:
+def pack(job: Pack, root: int, descriptor: int, ids: Ids, check: Check) -> None:
     """Write what is at a path as a tar archive; see ports.LayerWorker."""
+    view, where = job.view, job.path.strip("/")
     with open_view(view, root, ids, write=False) as opened:
-        directory, base = names.split(path.strip("/") or ".")
-        where = path.strip("/")
-        if base == ".":
-            where = ""
-        parent = open_in_root(opened, directory, os.O_PATH | os.O_DIRECTORY)
+        packer = Packer(writer(descriptor), owner=_owners(view, ids), hidden=frozenset(view.hidden), check=check)
+        if job.kind == "dir":
+            # opened as what it was found to be: a link that has taken its place meanwhile would be one on the host
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
+            try:
+                here = open_in_root(opened, where or ".", flags)
+            except SyscallFailed as failure:
+                raise _other(job.path) from failure
+            directory, base = here, "."
+        else:
+            parent, base = names.split(where)
+            here = directory = open_in_root(opened, parent, os.O_PATH | os.O_DIRECTORY)
         try:
-            packer = Packer(writer(descriptor), owner=_owners(view, ids), hidden=frozenset(view.hidden), check=check)
-            packer.add(parent, base, name, where)
+            if _kind_at(directory, base) != job.kind:
+                raise _other(job.path)
+            packer.add(directory, base, job.name, where)
             packer.end()
         finally:
-            os.close(parent)
+            os.close(here)
+
+
+def _kind_at(directory: int, base: str) -> PathKind:
+    try:
+        mode = os.stat(base, dir_fd=directory, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return ""
+    return _KINDS.get(stat.S_IFMT(mode), "other")
+
+
+def _other(path: str) -> Conflict:
+    return Conflict(f"{path} has become something else while it was to be copied", hint="try again")
 
 
 def _owners(view: BoxView, ids: Ids) -> Callable[[str, os.stat_result], Owner]:

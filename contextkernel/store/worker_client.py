@@ -73,9 +73,11 @@ class LayerWorkerClient:
             raise ProtocolViolation("the layer worker did not tell of a path it was asked about")
         return found
 
-    def pack(self, view: BoxView, path: str, name: str, descriptor: int, *, root: int = -1) -> None:
+    def pack(self, view: BoxView, facts: PathFacts, name: str, descriptor: int, *, root: int = -1) -> None:
         """See ports.LayerWorker."""
-        self._call(lambda job: messages.Pack(id=job, view=view, path=path, name=name), descriptor, root)
+        self._call(
+            lambda job: messages.Pack(id=job, view=view, path=facts.path, name=name, kind=facts.kind), descriptor, root
+        )
 
     def place(self, request: PlaceRequest, descriptor: int, *, root: int = -1) -> tuple[str, ...]:
         """See ports.LayerWorker."""

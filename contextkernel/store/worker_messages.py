@@ -20,7 +20,7 @@ import msgspec
 from contextkernel import errors
 from contextkernel.errors import ContextKernelError, ProtocolViolation, StoreProblem, SyscallFailed
 from contextkernel.layer.index import decode_name, encode_name
-from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
+from contextkernel.model.box import BoxView, Change, PathFacts, PathKind, PlaceRequest
 from contextkernel.model.codec import from_msgpack, to_msgpack
 from contextkernel.model.ids import IdMap
 from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
@@ -87,6 +87,7 @@ class Pack(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     view: BoxView
     path: str
     name: str
+    kind: PathKind
 
 
 class Place(msgspec.Struct, frozen=True, tag=True, kw_only=True):

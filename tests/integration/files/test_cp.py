@@ -10,6 +10,9 @@ import tarfile
 
 import pytest
 
+from contextkernel.errors import Conflict
+from contextkernel.model.box import PathFacts
+
 SETUP = (
     "mkdir -p /s/sub /d/e; echo a >/s/a; echo b >/s/sub/b; chown 2:3 /s/a; chmod 640 /s/a; ln -s /s /ls; ln -s a /s/la;"
     " ln -s /nope /s/br; ln -s ../../../../etc /s/up; mkfifo /s/fifo; echo q >/q; ln /s/a /s/hard; touch /ready"
@@ -265,6 +268,21 @@ def test_a_directory_that_becomes_a_link_while_it_is_copied_into(do, engine, tmp
         do("cp", f"{source}/.", "box:/w/x")
         do("cp", "box:/w/x/.", "back")
     assert os.listdir(outside) == []
+
+
+def test_a_directory_that_has_become_a_link_is_not_copied_as_one(do, engine):
+    """Else the host would have the link, and the next copy would follow it."""
+    do("run", "-d", "--name", "box", "plain", "sh", "-c", "mkdir /w; ln -s /etc /l; echo x > /f; sleep 1000")
+    wait_for(engine, "/f")
+    with engine._box(engine._containers.find("box")) as (view, root):
+        worker = engine._worker()
+        for path, kind in (("/l", "dir"), ("/f", "dir"), ("/w", "file"), ("/l", "file"), ("/gone", "file")):
+            reader, end = os.pipe()
+            with pytest.raises(Conflict, match="has become something else"):
+                worker.pack(view, PathFacts(path=path, kind=kind), "x", end, root=root)
+            os.close(end)
+            assert os.read(reader, 1) == b""
+            os.close(reader)
 
 
 def test_an_archive_of_the_container_cannot_write_elsewhere(do, tmp_path):
