@@ -64,6 +64,8 @@ _SAID_BY = {
 }
 _STEPS = {"wall_time", "cache"}
 """Tables with one of these have the steps of a build in ``name``: whole commands."""
+_PLAIN = (("change", "path"),)
+"""Tables of ours with nothing to humanise: without the index all the same."""
 
 
 def knows(frame: DataFrame) -> bool:
@@ -73,7 +75,7 @@ def knows(frame: DataFrame) -> bool:
     names = list(frame.columns)
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         return False
-    return any(_humaniser(frame, name) is not None for name in names)
+    return tuple(names) in _PLAIN or any(_humaniser(frame, name) is not None for name in names)
 
 
 def frame_text(frame: DataFrame) -> str:

@@ -167,6 +167,41 @@ def test_advanced_builds(execute):
     assert "Total:" in shown.text("builder prune")
 
 
+@pytest.mark.network
+def test_networks_volumes_and_limits(execute):
+    shown = execute("04-networks-volumes-limits.ipynb")
+    page = "<h1>Hello from a container!</h1>\n"
+    assert re.search(r"80/tcp .*http\S+ +ready", shown.text("%docker run -d --name web"))
+    assert re.search(r"127\.0\.0\.1:\d+->80/tcp +web$", shown.text("%docker ps"), re.MULTILINE)
+    assert shown.text("urlopen") == f"{page}\n"
+    name = shown.text("%%container exec -i web sh").strip()
+    assert re.fullmatch("[0-9a-f]{12}", name)
+    assert f"Hello from {name}, changed from inside." in shown.text("urlopen", nth=1)
+    assert shown.text("%docker diff web").split() == ["change", "path", "C", "/www", "C", "/www/index.html"]
+    assert shown.text("%docker network create course").endswith(page)
+    assert '"Name":"shop"' in shown.text("%docker network inspect course")
+    namespaces = shown.text("%container namespaces web shop")
+    assert re.search(r"^ *web +net +\d+ +own", namespaces, re.MULTILINE)
+    assert shown.text("redis-cli -h db ping").endswith("OK\n")
+    assert shown.text("redis-cli -h db2 get lesson").endswith("volumes outlive containers\n")
+    assert "memory" in shown.text("%docker volume ls")
+    assert shown.text("sort numbers.txt") == "1\n2\n3\n\n"
+    kind, message = shown.error("echo 4 >> numbers.txt")
+    assert (kind, "exited with code" in message) == ("ProgramFailed", True)
+    assert "Read-only file system" in shown.text("echo 4 >> numbers.txt")
+    assert shown.text("-e GREETING=hello") == "hello, a student\n"
+    assert shown.error("--name hungry")[0] == "ProgramFailed"
+    limits = shown.text("[document] = %docker inspect hungry")
+    if "'EnforcedBy': 'cgroup" in limits:
+        assert "exit code 137 - out of memory: True" in limits
+    else:  # no control group here: an allowance per process, or none, and inspect says which
+        assert "--memory" in limits
+        assert re.search(r"'Remedy': '.+", limits)
+    assert shown.text("counted = pd.DataFrame").splitlines()[-1].split()[0] == "1.00"
+    assert any("image/png" in output.get("data", {}) for output in shown._cell("counted.plot", 0).outputs)
+    assert shown.text("%docker rm -f -v web").split() == ["web", "shop", "db2", "hungry", "course", "memory"]
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.rglob("*.ipynb")), ids=lambda path: path.name)
 def test_a_notebook_is_valid_and_has_its_outputs(path):
     notebook = nbformat.read(path, as_version=4)
