@@ -14,7 +14,7 @@ from contextkernel.commands.outcome import Detached, Nothing, Outcome, Ran, Tabl
 from contextkernel.commands.streams import attached_streams, check_terminal, streams_of
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_image import shown
-from contextkernel.errors import ContainerNotFound, ContextKernelError, InvalidInput
+from contextkernel.errors import ContainerNotFound, ContextKernelError, HostUnsupported, InvalidInput
 
 if TYPE_CHECKING:
     from contextkernel.model.results import RunResult
@@ -93,15 +93,19 @@ def create(call: Call) -> Outcome:
     image, *command = parsed.arguments
     wanted = run_options.keywords(parsed)
     with CidFile(parsed.maybe("cidfile")) as cid, LateReporter(face, "auto") as report:
-        identity = call.engine.create(
-            image,
-            command,
-            stdin_open=parsed.flag("interactive"),
-            pull=parsed.text("pull"),
-            report=None if parsed.flag("quiet") else report,
-            on_created=cid.write,
-            **wanted,
-        )
+        try:
+            identity = call.engine.create(
+                image,
+                command,
+                stdin_open=parsed.flag("interactive"),
+                pull=parsed.text("pull"),
+                report=None if parsed.flag("quiet") else report,
+                on_created=cid.write,
+                **wanted,
+            )
+        except HostUnsupported as problem:
+            problem.exit_code = 1  # 125 is for run
+            raise
     return Outcome(value=Text(f"{identity}\n"))
 
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.call import Call, for_each
+from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.outcome import Nothing, Outcome, Ran
 from contextkernel.commands.streams import check_terminal, detached, streams_of
 from contextkernel.commands.values import parse_environment
@@ -22,6 +23,11 @@ def exec_(call: Call) -> Outcome:
     detach, interactive, tty = parsed.flag("detach"), parsed.flag("interactive"), parsed.flag("tty")
     if not detach:
         check_terminal(call.face, interactive=interactive, tty=tty)
+    directory = parsed.maybe("workdir")
+    if directory and not directory.startswith("/"):
+        raise usage_problem(
+            f"working directory {directory!r} is not absolute", more="let it start with /", exit_code=128
+        )
     streams = streams_of(call.face, interactive=interactive, tty=tty)
     try:
         done = call.engine.exec(
@@ -33,7 +39,7 @@ def exec_(call: Call) -> Outcome:
             stderr=streams.stderr,
             on_output=streams.on_output,
             environment=parse_environment(parsed.texts("env"), parsed.texts("env-file"), os.environ),
-            working_dir=parsed.maybe("workdir"),
+            working_dir=directory,
             user=parsed.maybe("user"),
             privileged=parsed.flag("privileged"),
             tty=tty,
