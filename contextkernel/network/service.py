@@ -48,7 +48,9 @@ from contextkernel.network.plan import (
     undo,
 )
 from contextkernel.network.serving import Servers, Serving
-from contextkernel.network.subnets import choose_pool, overlapping, parse_subnet, read_host_networks
+from contextkernel.network.subnets import actual_pools, choose_pool, overlapping, parse_subnet, read_host_networks
+
+_GRACE = 1.5  # seconds in which monitors find out that their service was killed, and come to the new one
 
 
 class Container:
@@ -126,6 +128,9 @@ class Service:
         self._networks: dict[str, LiveNetwork] = {}
         self._ending: Timer | None = None
         self._servers = Servers(loop, bench, shared=ground.shared, outbound=ground.outbound)
+        self._grace = loop.call_later(_GRACE, lambda: None)
+        if not journal.bridges:  # the one before has ended as it should, or there was none
+            self._grace.cancel()
         listener.settimeout(0)
         loop.add_reader(listener.fileno(), self._accept)
         self._await_nobody()
@@ -173,7 +178,10 @@ class Service:
                 case Attach():
                     if not descriptors or client.container is not None:
                         raise InvalidInput("one network namespace is attached by one connection")
-                    self._attach(client, request, descriptors[0])
+                    if request.before is None and self._grace.pending:
+                        self._postpone(client, request, os.dup(descriptors[0]))
+                    else:
+                        self._attach(client, request, descriptors[0])
                 case Prepare(networks):
                     self._prepare(client, networks)
                 case Detach():
@@ -187,6 +195,18 @@ class Service:
                     self._drop(client, network_id)
         except ContextKernelError as problem:
             self._say(client, refusal(problem))
+
+    def _postpone(self, client: Client, request: Attach, descriptor: int) -> None:
+        """Let those who were attached to a service that was killed come back first, and have the same again."""
+
+        def now() -> None:
+            try:
+                if client in self._clients:
+                    self._answer(client, request, [descriptor])
+            finally:
+                os.close(descriptor)
+
+        self._loop.call_later(_GRACE, now)
 
     def _say(self, client: Client, message: Attached | Changed | Done | Refused) -> None:
         try:
@@ -214,7 +234,7 @@ class Service:
     def _attach(self, client: Client, request: Attach, namespace: int) -> None:
         if request.container in self._containers:
             raise Conflict(f"container {request.container[:12]} is attached already")
-        up = [(wish, self._bring_up(wish.network)) for wish in request.wishes]
+        up = [(wish, self._bring_up(_as_before(wish.network, request.before))) for wish in request.wishes]
         self._holdings.take(request.container, up, request.before)
         serving = Serving(self._servers, request, lambda: self._holdings.of(request.container))
         try:
@@ -437,6 +457,14 @@ class Service:
                 if not container.ready:
                     self._say(container.client, problem)
         self._loop.stop()
+
+
+def _as_before(record: NetworkRecord, before: NetworkState | None) -> NetworkRecord:
+    """A network with the subnets that a container has of it already."""
+    for endpoint in before.endpoints if before else ():
+        if endpoint.network_id == record.id:
+            return msgspec.structs.replace(record, pools=actual_pools(record, endpoint))
+    return record
 
 
 def removals(bridges: Iterable[str]) -> tuple[Operation, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from contextkernel.errors import InvalidInput
-from contextkernel.model.networks import Pool
+from contextkernel.model.networks import Endpoint, NetworkRecord, Pool
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -69,6 +69,23 @@ def _text(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def actual_pools(record: NetworkRecord, endpoint: Endpoint | None) -> tuple[Pool, ...]:
+    """The subnets of a network as one of its containers has them: another one may have been chosen on this host."""
+    if endpoint is None or record.given:
+        return record.pools
+    found = []
+    for pool in record.pools:
+        first = ipaddress.ip_network(pool.subnet).version == 4
+        ip, bits = (endpoint.ip, endpoint.bits) if first else (endpoint.ip6, endpoint.bits6)
+        gateway = endpoint.gateway if first else endpoint.gateway6
+        if not ip or ipaddress.ip_address(ip) in ipaddress.ip_network(pool.subnet):
+            found.append(pool)
+            continue
+        subnet = ipaddress.ip_interface(f"{ip}/{bits}").network
+        found.append(Pool(subnet=str(subnet), gateway=gateway or str(subnet.network_address + 1)))
+    return tuple(found)
 
 
 def overlapping(subnet: Network, taken: Iterable[Network]) -> Network | None:

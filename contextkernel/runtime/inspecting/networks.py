@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from contextkernel.model.networks import Pool
+from contextkernel.network.subnets import actual_pools
 from contextkernel.runtime.inspecting.times import rfc3339
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec
-    from contextkernel.model.networks import Endpoint, NetworkRecord
+    from contextkernel.model.networks import Endpoint, NetworkRecord, Pool
 
 
 def network_document(record: NetworkRecord, users: Sequence[tuple[ContainerSpec, Endpoint]]) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def network_document(record: NetworkRecord, users: Sequence[tuple[ContainerSpec,
         "IPAM": {
             "Driver": "default",
             "Options": None if record.is_default or record.driver != "bridge" else {},
-            "Config": [_pool(pool) for pool in _actual(record, users)] or None,
+            "Config": [_pool(pool) for pool in actual_pools(record, users[0][1] if users else None)] or None,
         },
         "Internal": record.internal,
         "Attachable": record.attachable,
@@ -52,23 +51,6 @@ def network_document(record: NetworkRecord, users: Sequence[tuple[ContainerSpec,
         "Options": _options(record),
         "Labels": dict(record.labels),
     }
-
-
-def _actual(record: NetworkRecord, users: Sequence[tuple[ContainerSpec, Endpoint]]) -> list[Pool]:
-    """The subnets: those of the containers that are connected, where another one had to be chosen on this host."""
-    pools = list(record.pools)
-    if record.given or not users:
-        return pools
-    one = users[0][1]
-    for place, pool in enumerate(pools):
-        subnet = ipaddress.ip_network(pool.subnet)
-        ip, bits, gateway = (
-            (one.ip, one.bits, one.gateway) if subnet.version == 4 else (one.ip6, one.bits6, one.gateway6)
-        )
-        if ip and ipaddress.ip_address(ip) not in subnet:
-            actual = ipaddress.ip_interface(f"{ip}/{bits}").network
-            pools[place] = Pool(subnet=str(actual), gateway=gateway or str(actual.network_address + 1))
-    return pools
 
 
 def _pool(pool: Pool) -> dict[str, Any]:

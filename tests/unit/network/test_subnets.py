@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import ipaddress
 
+import msgspec
 import pytest
 
 from contextkernel.errors import InvalidInput
-from contextkernel.network.subnets import asked_pools, choose_pool, choose_pool6, host_networks
+from contextkernel.model.networks import Endpoint, NetworkRecord, Pool
+from contextkernel.network.subnets import actual_pools, asked_pools, choose_pool, choose_pool6, host_networks
 
 ROUTE = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
@@ -89,3 +91,17 @@ def test_what_cannot_be_is_refused_as_docker_refuses_it(subnets, ranges, gateway
     with pytest.raises(InvalidInput) as caught:
         asked_pools(subnets, ranges, gateways, auxiliary)
     assert caught.value.problem == problem
+
+
+def test_the_subnets_of_a_network_are_those_its_containers_have():
+    record = NetworkRecord(
+        id="a" * 64, name="n", created=0, pools=(Pool(subnet="172.18.0.0/16", gateway="172.18.0.1"),)
+    )
+    here = Endpoint(
+        network="n", network_id="a" * 64, id="e", interface="eth0", link="l", mac="m", ip="172.18.0.2", bits=16
+    )
+    moved = msgspec.structs.replace(here, ip="172.20.0.2", gateway="172.20.0.1")
+    assert actual_pools(record, None) == actual_pools(record, here) == record.pools
+    assert actual_pools(record, moved) == (Pool(subnet="172.20.0.0/16", gateway="172.20.0.1"),)
+    given = msgspec.structs.replace(record, given=True)
+    assert actual_pools(given, moved) == record.pools
