@@ -47,23 +47,27 @@ def pss(pid: int) -> int:
         return 0
 
 
-def processes(wanted: Callable[[str], bool]) -> list[int]:
+def processes(wanted: Callable[[int, str], bool]) -> list[int]:
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/comm", encoding="utf-8", errors="replace") as file:
-                if wanted(file.read().strip()):
+                if wanted(int(name), file.read().strip()):
                     found.append(int(name))
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
 
 
-def ours(comm: str) -> bool:
-    return comm.startswith("ck-")
+def ours(pid: int, comm: str) -> bool:
+    """Launchers, monitors, workers of this store: forks keep the environment of who was started with it."""
+    if not comm.startswith("ck-"):
+        return False
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return os.environ["CONTEXTKERNEL_ROOT"].encode() in file.read()
 
 
-def dockers(comm: str) -> bool:
+def dockers(_pid: int, comm: str) -> bool:
     return comm.startswith(DOCKERS)
 
 

@@ -183,12 +183,13 @@ def start(call: Call) -> Outcome:
 def stop(call: Call) -> Outcome:
     """Stop containers."""
     timeout, signal = stop_options(call)
+    engine = call.engine
 
     def one(name: str) -> str:
-        call.engine.stop(name, timeout=timeout, signal=signal)
+        engine.stop(name, timeout=timeout, signal=signal)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one)
+    return for_each(call.parsed.arguments, one, at_once=True)
 
 
 def stop_options(call: Call) -> tuple[int | None, str | None]:
@@ -199,12 +200,13 @@ def stop_options(call: Call) -> tuple[int | None, str | None]:
 def kill(call: Call) -> Outcome:
     """Send a signal to containers."""
     signal = call.parsed.text("signal")
+    engine = call.engine
 
     def one(name: str) -> str:
-        call.engine.kill(name, signal=signal)
+        engine.kill(name, signal=signal)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one)
+    return for_each(call.parsed.arguments, one, at_once=True)
 
 
 def wait(call: Call) -> Outcome:
@@ -215,18 +217,21 @@ def wait(call: Call) -> Outcome:
 def remove(call: Call) -> Outcome:
     """Remove containers."""
     force = call.parsed.flag("force")
+    engine = call.engine
 
     def one(name: str) -> str:
         bare = name.strip("/")
         if not bare:
             raise InvalidInput("container name cannot be empty")
-        call.engine.remove_container(bare, force=force, volumes=call.parsed.flag("volumes"))
+        engine.remove_container(bare, force=force, volumes=call.parsed.flag("volumes"))
         return f"{name}\n"
 
     def not_there(problem: ContextKernelError) -> None:
         call.face.write_err(f"{problem.problem}\n")  # docker says so too, and does not count it
 
-    return for_each(call.parsed.arguments, one, skip=ContainerNotFound if force else (), skipped=not_there)
+    return for_each(
+        call.parsed.arguments, one, skip=ContainerNotFound if force else (), skipped=not_there, at_once=True
+    )
 
 
 def prune(call: Call) -> Outcome:

@@ -81,19 +81,21 @@ def _ended(done: RunResult | None) -> Outcome:
 
 def pause(call: Call) -> Outcome:
     """Pause containers."""
+    engine = call.engine
 
     def one(name: str) -> str:
-        call.engine.pause(name)
+        engine.pause(name)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one)
+    return for_each(call.parsed.arguments, one, at_once=True)
 
 
 def unpause(call: Call) -> Outcome:
     """Let paused containers go on."""
+    engine = call.engine
 
     def one(name: str) -> str:
-        call.engine.unpause(name)
+        engine.unpause(name)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one)
+    return for_each(call.parsed.arguments, one, at_once=True)

@@ -50,12 +50,13 @@ def events(call: Call) -> Outcome:
 def restart(call: Call) -> Outcome:
     """Stop containers and start them again."""
     timeout, signal = stop_options(call)
+    engine = call.engine
 
     def one(name: str) -> str:
-        call.engine.restart(name, timeout=timeout, signal=signal)
+        engine.restart(name, timeout=timeout, signal=signal)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one)
+    return for_each(call.parsed.arguments, one, at_once=True)
 
 
 def rename(call: Call) -> Outcome:
