@@ -6,6 +6,7 @@ import _thread
 import ctypes
 import os
 import signal
+import time
 
 from contextkernel.linux.libc import check, libc, libc_holding_lock, number, prctl, syscall
 
@@ -17,6 +18,8 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+
+_PAUSE = 0.0001  # seconds: a thread that has nothing more to do ends sooner
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -39,7 +42,8 @@ def new_network() -> int:
     """Make a network namespace that nobody is in.
 
     This process stays where it is: a thread, which belongs to network namespaces of its own (network_namespaces(7)),
-    goes there and ends.
+    goes there and ends. It has ended when this returns: a process that is cloned (:func:`clone`) while a thread holds a
+    lock of the interpreter or of the C library would wait for that lock for ever.
 
     Returns:
         A descriptor, which keeps it alive; close-on-exec.
@@ -48,11 +52,13 @@ def new_network() -> int:
         SyscallFailed: the kernel refused.
     """
     made: list[int | BaseException] = []
+    threads: list[str] = []
     done = _thread.allocate_lock()
     done.acquire()
 
     def make() -> None:
         try:
+            threads.append(f"/proc/{os.readlink('/proc/thread-self')}")
             unshare(CLONE_NEWNET)
             made.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         except BaseException as problem:
@@ -62,6 +68,8 @@ def new_network() -> int:
 
     _thread.start_new_thread(make, ())
     done.acquire()
+    while any(os.path.exists(thread) for thread in threads):
+        time.sleep(_PAUSE)
     (result,) = made
     if isinstance(result, BaseException):
         raise result
