@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import stat
@@ -128,27 +129,34 @@ class Output:
 
     def read(self) -> bool:
         """Take what the program has written; ``False`` if there was nothing (any more)."""
+        return self._take() > 0
+
+    def _take(self) -> int:
         if self._source is None:
-            return False
+            return 0
         try:
             data = os.read(self._source, _CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:  # EIO: a terminal that nobody inside has open any more
             data = b""
         if not data:
             self.close_source()
-            return False
+            return 0
         if self._log is not None:
             self._log.write(self.stream, data)
         for tap in self._taps:
             tap.feed(data)
-        return True
+        return len(data)
 
     def drain(self) -> None:
-        """Take all that is there, and read no more: the program has ended."""
-        while self.read():
-            pass
+        """Take all that is there, and read no more: the program has ended.
+
+        Others may write there still, which it has left behind: what comes from them meanwhile is not waited for.
+        """
+        left = _capacity(self._source) if self._source is not None else 0
+        while left > 0 and (count := self._take()):
+            left -= count
         self.close_source()
 
     def close_source(self) -> None:
@@ -163,6 +171,14 @@ class Output:
         for tap in self._taps:
             tap.close()
         self._taps.clear()
+
+
+def _capacity(source: int) -> int:
+    """How much of what was written there nobody may have read yet."""
+    try:
+        return fcntl.fcntl(source, fcntl.F_GETPIPE_SZ)
+    except OSError:  # a terminal, which holds less
+        return _MAX_PENDING
 
 
 def _writable(descriptor: int) -> bool:

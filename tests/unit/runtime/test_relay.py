@@ -183,3 +183,23 @@ def test_client_that_wants_to_leave(pipes):
     relay.read()
     assert left == [relay]
     assert os.read(program, 10) == b"x"
+
+
+def test_the_end_does_not_wait_for_those_who_still_write(pipes):
+    """A program has ended, and left another behind that writes on and on."""
+    source, program = pipes()
+    most = fcntl.fcntl(source, fcntl.F_GETPIPE_SZ)
+    os.set_blocking(program, False)
+    taken: list[bytes] = []
+
+    class Log:
+        def write(self, _stream: str, data: bytes) -> None:
+            taken.append(data)
+            assert sum(map(len, taken)) <= 2 * most
+            os.write(program, b"y" * most)
+
+    output = Output("stdout", source, Log())
+    os.write(program, b"x" * most)
+    output.drain()
+    assert b"".join(taken)[:most] == b"x" * most
+    assert not output.open
