@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import socket
@@ -84,8 +85,11 @@ class Server:
         while True:
             try:
                 client, _ = self.listener.accept()
-            except OSError:
-                return
+            except OSError as problem:
+                if problem.errno != errno.EMFILE:
+                    return
+                threading.Event().wait(0.01)  # a test has taken all descriptors of this process
+                continue
             client.settimeout(PATIENCE)
             thread = threading.Thread(target=self._one, args=(client,))
             self._threads.append(thread)
