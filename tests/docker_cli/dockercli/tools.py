@@ -172,7 +172,7 @@ class Ours(Tool):
         return [f"process {pid} stayed: {words}" for pid, words in left.items()]
 
     def _processes(self) -> dict[int, str]:
-        wanted = os.fsencode(self.store)
+        wanted = os.fsencode(self.folder)  # a command's process still has the server's words, which name the folder
         found: dict[int, str] = {}
         for entry in os.listdir("/proc"):
             if entry.isdigit() and int(entry) != os.getpid():
