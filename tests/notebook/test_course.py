@@ -209,7 +209,7 @@ def test_a_notebook_is_valid_and_has_its_outputs(path):
     assert (notebook.nbformat, notebook.nbformat_minor) >= (4, 5)
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    assert first.source == "%load_ext contextkernel\n%container base ensure ubuntu:20.04 alpine:3.15.0"
+    assert first.source.startswith("%load_ext contextkernel\n%container base ensure ubuntu:20.04")
     assert first.outputs, "run `make notebooks`"
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):

@@ -190,6 +190,7 @@ def run_many(engine: Engine) -> None:
         engine.run(IMAGE, ["true"], remove=True, network="none", environment={"BALLAST": "x" * 50_000})
 
 
+@pytest.mark.may_skip
 def test_full_disk(small_disk, archive, census):
     del census
     with Engine(str(small_disk / "store")) as engine:
@@ -205,6 +206,7 @@ def test_full_disk(small_disk, archive, census):
             engine.remove_container(row.id, force=True)
 
 
+@pytest.mark.may_skip
 def test_container_that_fills_the_disk_with_its_output(small_disk, archive, census):
     del census
     with Engine(str(small_disk / "store")) as engine:
@@ -215,6 +217,7 @@ def test_container_that_fills_the_disk_with_its_output(small_disk, archive, cens
         engine.remove_container("loud")
 
 
+@pytest.mark.may_skip
 def test_read_only_disk(small_disk, archive, census):
     del census
     with Engine(str(small_disk / "store")) as engine:
