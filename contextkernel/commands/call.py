@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from contextkernel.commands.outcome import Nothing, Outcome, Text
 from contextkernel.errors import ContextKernelError
 
-_AT_ONCE = 50
-
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -89,7 +87,6 @@ def for_each(
     *,
     skip: type[ContextKernelError] | tuple[type[ContextKernelError], ...] = (),
     skipped: Callable[[ContextKernelError], None] = lambda _: None,
-    at_once: bool = False,
 ) -> Outcome:
     """Do something to each of several names, going on after failures, as docker does.
 
@@ -98,41 +95,18 @@ def for_each(
         act: does it and returns the text to print.
         skip: errors that do not count (``rm -f`` of what is not there).
         skipped: is told of them.
-        at_once: to all of them at the same time, because each may have to be waited for: ``stop`` of a hundred deaf
-            programs takes ten seconds. What is told keeps the order of the names.
 
     Returns:
         The texts, the problems, and exit code 1 if there are any.
     """
     texts: list[str] = []
     problems: list[ContextKernelError] = []
-    names = tuple(names)
-    for result in _together(act, names) if at_once and len(names) > 1 else (_tried(act, name) for name in names):
-        if isinstance(result, str):
-            texts.append(result)
-        elif isinstance(result, skip):
-            skipped(result)
-        else:
-            problems.append(result)
+    for name in names:
+        try:
+            texts.append(act(name))
+        except skip as problem:
+            skipped(problem)
+        except ContextKernelError as problem:
+            problems.append(problem)
     value = Text("".join(texts)) if texts else Nothing()
     return Outcome(value=value, exit_code=1 if problems else 0, problems=tuple(problems))
-
-
-def _tried(act: Callable[[str], str], name: str) -> str | ContextKernelError:
-    try:
-        return act(name)
-    except ContextKernelError as problem:
-        return problem
-
-
-def _together(act: Callable[[str], str], names: tuple[str, ...]) -> list[str | ContextKernelError]:
-    """Results in the order of the names; not more than fifty at a time, as docker's client."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(min(len(names), _AT_ONCE))
-    try:
-        futures = [pool.submit(_tried, act, name) for name in names]
-        return [future.result() for future in futures]
-    finally:
-        # whoever interrupts this does not wait for those that have not begun
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -189,7 +189,7 @@ def stop(call: Call) -> Outcome:
         engine.stop(name, timeout=timeout, signal=signal)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one, at_once=True)
+    return for_each(call.parsed.arguments, one)
 
 
 def stop_options(call: Call) -> tuple[int | None, str | None]:
@@ -206,7 +206,7 @@ def kill(call: Call) -> Outcome:
         engine.kill(name, signal=signal)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one, at_once=True)
+    return for_each(call.parsed.arguments, one)
 
 
 def wait(call: Call) -> Outcome:
@@ -229,9 +229,7 @@ def remove(call: Call) -> Outcome:
     def not_there(problem: ContextKernelError) -> None:
         call.face.write_err(f"{problem.problem}\n")  # docker says so too, and does not count it
 
-    return for_each(
-        call.parsed.arguments, one, skip=ContainerNotFound if force else (), skipped=not_there, at_once=True
-    )
+    return for_each(call.parsed.arguments, one, skip=ContainerNotFound if force else (), skipped=not_there)
 
 
 def prune(call: Call) -> Outcome:

@@ -87,7 +87,7 @@ def pause(call: Call) -> Outcome:
         engine.pause(name)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one, at_once=True)
+    return for_each(call.parsed.arguments, one)
 
 
 def unpause(call: Call) -> Outcome:
@@ -98,4 +98,4 @@ def unpause(call: Call) -> Outcome:
         engine.unpause(name)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one, at_once=True)
+    return for_each(call.parsed.arguments, one)

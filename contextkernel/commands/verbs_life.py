@@ -56,7 +56,7 @@ def restart(call: Call) -> Outcome:
         engine.restart(name, timeout=timeout, signal=signal)
         return f"{name}\n"
 
-    return for_each(call.parsed.arguments, one, at_once=True)
+    return for_each(call.parsed.arguments, one)
 
 
 def rename(call: Call) -> Outcome:

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from contextkernel.store import Store
 
 
+_SOON = 0.01  # seconds
+
+
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the user asked of a container, before the image's configuration is known. Fields as in ContainerSpec."""
 
@@ -387,8 +390,12 @@ class Containers(ContainerChanges, ContainerTalks):
     def wait(self, spec: ContainerSpec) -> int:
         """Block until the container has exited; its exit code."""
         process = self.connect(spec)
-        if process is None:
-            return self.state(spec).exit_code
+        while process is None:
+            state = self.state(spec)
+            if not state.alive:
+                return state.exit_code
+            time.sleep(_SOON)  # its monitor hears nobody any more, and is about to record the exit
+            process = self.connect(spec)
         try:
             return process.wait() or 0
         finally:

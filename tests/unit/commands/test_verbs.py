@@ -651,23 +651,3 @@ def test_a_push_is_refused_before_anything_runs(do, engine, tmp_path):
     with pytest.raises(InvalidInput, match="cannot be pushed"):
         do(f"build --push {tmp_path}")
     assert not asked(engine, "build")
-
-
-def test_several_are_stopped_at_the_same_time_and_told_in_their_order():
-    from threading import Barrier
-
-    from contextkernel.commands.call import for_each
-
-    names = ("one", "two", "three")
-    all_are_there = Barrier(len(names), timeout=30)
-
-    def act(name):
-        all_are_there.wait()
-        if name == "two":
-            raise ContainerNotFound("no such container: two")
-        return f"{name}\n"
-
-    outcome = for_each(names, act, at_once=True)
-    assert outcome.value == Text("one\nthree\n")
-    assert [problem.problem for problem in outcome.problems] == ["no such container: two"]
-    assert outcome.exit_code == 1
