@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -20,6 +21,8 @@ from contextkernel.model.ids import IdMap
 
 _KEPT = 16  # parents that stay open
 _DEEP = 100  # levels of directories that removal keeps open at once
+_LOOKS = 100  # at a tree that somebody still writes to
+_PAUSE = 0.01  # seconds between them
 
 
 class Ids:
@@ -154,7 +157,8 @@ def remove_at(directory: int, name: str, check: Callable[[], None] = _never) -> 
     """Remove a file or a whole tree; nothing there is fine. Links are removed, never followed.
 
     Directories that forbid it are opened up first. A tree of any depth takes a bounded number of descriptors: what
-    lies too deep is moved up to the top of the tree and removed from there.
+    lies too deep is moved up to the top of the tree and removed from there. What a process that is just ending puts
+    there meanwhile (overlay's work directories are the kernel's) is removed too; one that does not end is an error.
 
     Args:
         directory: descriptor of the parent.
@@ -177,12 +181,19 @@ def remove_at(directory: int, name: str, check: Callable[[], None] = _never) -> 
     except FileNotFoundError:  # another process removes the same tree: here and below
         return
     try:
-        while _empty(top, top, 0, check):
-            pass  # what was too deep lies at the top now
+        for left in reversed(range(_LOOKS)):
+            try:
+                while _empty(top, top, 0, check):
+                    pass  # what was too deep lies at the top now
+                with suppress(FileNotFoundError):
+                    os.rmdir(name, dir_fd=directory)
+                return
+            except OSError as problem:
+                if problem.errno != errno.ENOTEMPTY or not left:
+                    raise
+            time.sleep(_PAUSE)
     finally:
         os.close(top)
-    with suppress(FileNotFoundError):
-        os.rmdir(name, dir_fd=directory)
 
 
 def _mode(directory: int, name: str) -> int:
