@@ -11,14 +11,12 @@ from typing import Literal
 from msgspec import Struct
 
 from contextkernel.errors import UsageProblem
+from contextkernel.model.booleans import parse_bool
 
 OptionKind = Literal["bool", "string", "int", "list"]
 Subject = Literal[
     "image", "container", "running", "object", "file", "directory", "base", "build", "command", "network", "volume", ""
 ]
-
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 class Option(Struct, frozen=True, kw_only=True):
@@ -118,7 +116,7 @@ class Parsed(Struct, frozen=True, kw_only=True):
         if values is None:
             option = self.command.option(name)
             return option is not None and option.default == "true"
-        return values[-1] in _TRUE
+        return parse_bool(values[-1]) is True
 
     def text(self, name: str) -> str:
         """The last value of an option, or its default."""
@@ -369,7 +367,7 @@ def _meant(word: str, long: Mapping[str, Option]) -> str:
 
 def _check_value(option: Option, value: str, more: str) -> None:
     problem = ""
-    if option.kind == "bool" and value not in _TRUE | _FALSE:
+    if option.kind == "bool" and parse_bool(value) is None:
         problem = "true or false"
     elif option.kind == "int":
         try:

@@ -8,12 +8,9 @@ from typing import Any
 from contextkernel.commands.grammar import nearest, usage_problem
 from contextkernel.commands.values_build import parse_bytes
 from contextkernel.errors import UsageProblem
+from contextkernel.model.booleans import parse_bool
 from contextkernel.model.mounts import Mount
 
-_TRUE, _FALSE = (
-    frozenset(("1", "t", "T", "TRUE", "true", "True")),
-    frozenset(("0", "f", "F", "FALSE", "false", "False")),
-)
 _KEYS = (
     "type", "source", "src", "target", "dst", "destination", "readonly", "ro", "consistency", "bind-propagation",
     "bind-nonrecursive", "bind-recursive", "bind-create-src", "volume-subpath", "volume-nocopy", "volume-label",
@@ -100,9 +97,10 @@ def _take(found: dict[str, Any], key: str, value: str, text: str) -> None:
 
 
 def _boolean(key: str, value: str, text: str) -> bool:
-    if value in _TRUE | _FALSE:
-        return value in _TRUE
-    raise _wrong(text, f"invalid value for {key}: {value}")
+    found = parse_bool(value)
+    if found is None:
+        raise _wrong(text, f"invalid value for {key}: {value}")
+    return found
 
 
 def _made(found: dict[str, Any], text: str) -> Mount:

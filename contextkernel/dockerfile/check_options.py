@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from contextkernel.dockerfile.instructions import CheckDirective
 from contextkernel.dockerfile.suggest import did_you_mean
-from contextkernel.dockerfile.text import SPACE, parse_bool
+from contextkernel.dockerfile.text import SPACE
 from contextkernel.errors import InvalidInput
+from contextkernel.model.booleans import parse_bool
 
 _KEYS = ("skip", "experimental", "error")
 

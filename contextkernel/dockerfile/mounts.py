@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 import msgspec
 
 from contextkernel.dockerfile.suggest import did_you_mean
-from contextkernel.dockerfile.text import csv_fields, parse_bool, parse_size
+from contextkernel.dockerfile.text import csv_fields, parse_size
 from contextkernel.errors import DockerfileError
+from contextkernel.model.booleans import parse_bool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

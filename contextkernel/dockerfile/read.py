@@ -14,9 +14,10 @@ from contextkernel.dockerfile.heredocs import Heredoc, heredocs_announced, read_
 from contextkernel.dockerfile.lines import Logical, Reader
 from contextkernel.dockerfile.mounts import read_mount_words
 from contextkernel.dockerfile.suggest import closest, did_you_mean
-from contextkernel.dockerfile.text import BLANKS, SPACE, csv_fields, parse_bool, parse_duration
+from contextkernel.dockerfile.text import BLANKS, SPACE, csv_fields, parse_duration
 from contextkernel.dockerfile.words import NotStrings, json_array, split_blanks, split_command, split_words
 from contextkernel.errors import DockerfileError, Span
+from contextkernel.model.booleans import parse_bool
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*\Z")
 _ONBUILD = re.compile(r"[ \t\r\n\f]*ONBUILD[ \t\r\n\f]*", re.IGNORECASE)

@@ -10,8 +10,6 @@ SPACE = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) +
 #: what separates words on a Dockerfile line
 BLANKS = re.compile(r"[\t\v\f\r ]+")
 
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _DURATION = re.compile(r"([0-9]{0,300})(?:\.([0-9]{0,300}))?([^0-9.]+)")
 _UNITS = {
     "ns": 1,
@@ -25,11 +23,6 @@ _UNITS = {
 }
 _MAX_INT64 = 2**63 - 1
 _SIZE = re.compile(r"([0-9]{0,300})(?:\.([0-9]{0,300}))? ?(?:b|([kmgtp])(?:i?b)?)?\Z", re.IGNORECASE)
-
-
-def parse_bool(text: str) -> bool | None:
-    """Go's ``strconv.ParseBool``; ``None`` if it is not one of its words."""
-    return True if text in _TRUE else False if text in _FALSE else None
 
 
 def parse_duration(text: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from contextkernel.engine.filters import PRUNE_FILTERS, check_keys, one_moment
 from contextkernel.engine.lifecycle import Lifecycle
 from contextkernel.engine.networks import Networks
 from contextkernel.engine.usage import Usage
@@ -12,9 +13,6 @@ from contextkernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from contextkernel.model.usage import Cleaned
-
-#: docker's keys of ``system prune --filter``
-FILTERS = ("label", "label!", "until")
 
 
 class Cleaning(Usage, Lifecycle, Networks):
@@ -34,20 +32,14 @@ class Cleaning(Usage, Lifecycle, Networks):
         Raises:
             InvalidInput: a filter that is none. Nothing is removed then.
         """
-        from contextkernel.engine.moments import nanoseconds
         from contextkernel.model.cache import CacheFilter
         from contextkernel.model.usage import Cleaned
 
         wanted = {key: tuple(values) for key, values in (filters or {}).items()}
-        for key in wanted:
-            if key not in FILTERS:
-                raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(FILTERS)}")
-        moments = wanted.get("until", ())
-        if len(moments) > 1:
-            raise InvalidInput("more than one until filter specified", hint="one moment is enough")
-        if moments and volumes:
+        check_keys(wanted, PRUNE_FILTERS)
+        until = one_moment(wanted)
+        if until is not None and volumes:
             raise InvalidInput('the "until" filter is not supported with "--volumes"', hint="prune them one by one")
-        until = nanoseconds(moments[0]) if moments else None
         stopped = self.prune_containers(filters=wanted)
         networks = self.prune_networks(filters=wanted)
         gone, room = self.prune_volumes(filters=wanted) if volumes else ((), 0)

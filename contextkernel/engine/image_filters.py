@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from contextkernel.engine.volumes import all_labels
-from contextkernel.errors import InvalidInput
+from contextkernel.engine.filters import all_labels, check_keys, flags, one_moment
 
 if TYPE_CHECKING:
     from contextkernel.model.results import ImageRow
 
-PRUNE_FILTERS = ("dangling", "label", "label!", "until")
-_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+IMAGE_PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
 def image_filter(
@@ -23,22 +21,12 @@ def image_filter(
     Raises:
         InvalidInput: an unknown key, or a value that is none.
     """
-    from contextkernel.engine.moments import nanoseconds
-
-    for key in filters:
-        if key not in PRUNE_FILTERS:
-            raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(PRUNE_FILTERS)}")
-    moments = filters.get("until", ())
-    if len(moments) > 1:
-        raise InvalidInput("more than one until filter specified", hint="one moment is enough")
-    until = nanoseconds(moments[0]) if moments else None
-    dangling = [value.lower() for value in filters.get("dangling", ())]
-    for value in dangling:
-        if value not in _TRUE + _FALSE:
-            raise InvalidInput(f"invalid filter 'dangling=[{value}]'", hint="true or false")
+    check_keys(filters, IMAGE_PRUNE_FILTERS)
+    until = one_moment(filters)
+    dangling = flags("dangling", filters.get("dangling", ()))
 
     def fits(row: ImageRow, labels: Mapping[str, str]) -> bool:
         young = until is not None and row.created.timestamp() * 10**9 >= until
         return not young and all_labels(labels, filters)
 
-    return any(value in _FALSE for value in dangling), fits
+    return not all(dangling), fits

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from contextkernel.engine.filters import PRUNE_FILTERS, all_labels, check_keys, one_moment
 from contextkernel.engine.viewing import ContainerViews
 from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput
 
 if TYPE_CHECKING:
     from contextkernel.engine.asked.updating import UpdateKeywords
-    from contextkernel.model.results import ContainerRow, ProcessTable, Pruned
+    from contextkernel.model.results import ProcessTable, Pruned
 
 
 class Lifecycle(ContainerViews):
@@ -104,20 +105,14 @@ class Lifecycle(ContainerViews):
         Raises:
             InvalidInput: a filter that is none.
         """
-        from contextkernel.engine.moments import nanoseconds
         from contextkernel.model.results import Pruned
 
         filters = dict(filters or {})
-        unknown = sorted(set(filters) - {"until", "label", "label!"})
-        if unknown:
-            raise InvalidInput(f"invalid filter {unknown[0]!r}", hint="one of until, label, label!")
-        moments = filters.get("until", ())
-        if len(moments) > 1:
-            raise InvalidInput("more than one until filter specified", hint="one moment is enough")
-        until = nanoseconds(moments[0]) if moments else None
+        check_keys(filters, PRUNE_FILTERS)
+        until = one_moment(filters)
         containers, removed, size = self._containers, [], 0
         for row in self.containers(all=True, size=True):
-            if row.state in ("running", "paused", "restarting") or not _chosen(row, filters):
+            if row.state in ("running", "paused", "restarting") or not all_labels(row.labels, filters):
                 continue
             spec = containers.find(row.id)
             if until is not None and spec.created > until:
@@ -129,15 +124,3 @@ class Lifecycle(ContainerViews):
             removed.append(row.id)
             size += row.size
         return Pruned(removed=tuple(removed), size=size)
-
-
-def _chosen(row: ContainerRow, filters: Mapping[str, Sequence[str]]) -> bool:
-    """Docker's rule (moby, daemon/prune.go): all labels, and none of those that must not be."""
-    return all(_labelled(row, text) for text in filters.get("label", ())) and not any(
-        _labelled(row, text) for text in filters.get("label!", ())
-    )
-
-
-def _labelled(row: ContainerRow, text: str) -> bool:
-    key, equals, value = text.partition("=")
-    return key in row.labels and (not equals or row.labels[key] == value)

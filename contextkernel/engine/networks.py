@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contextkernel.engine.composition import Composition
-from contextkernel.engine.volumes import all_labels
+from contextkernel.engine.filters import PRUNE_FILTERS, all_labels, check_keys, flags, named, unknown
 from contextkernel.errors import Conflict, InvalidInput, NetworkNotFound
 
 if TYPE_CHECKING:
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
 
 #: docker's keys of ``network ls --filter``
 NETWORK_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
-#: and of ``network prune --filter``
-NETWORK_PRUNE_FILTERS = ("label", "label!", "until")
-_TRUE, _FALSE = frozenset(("1", "t", "true")), frozenset(("0", "f", "false"))
 
 
 class Networks(Composition):
@@ -193,9 +189,7 @@ class Networks(Composition):
         from contextkernel.runtime.network_rules import is_predefined
 
         wanted = dict(filters or {})
-        for key in wanted:
-            if key not in NETWORK_PRUNE_FILTERS:
-                raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(NETWORK_PRUNE_FILTERS)}")
+        check_keys(wanted, PRUNE_FILTERS)
         limits = [nanoseconds(value, now=time.time_ns()) for value in wanted.get("until", ())]
         gone = []
         for row in self._containers.networks.rows():
@@ -218,7 +212,7 @@ def _passes(row: NetworkRow, key: str, values: Sequence[str]) -> bool:
     record = row.network
     match key:
         case "dangling":
-            return _flag(key, values) == (not row.containers and not is_predefined(record.name))
+            return any(flags(key, values)) == (not row.containers and not is_predefined(record.name))
         case "driver":
             return record.driver in values
         case "id":
@@ -226,7 +220,7 @@ def _passes(row: NetworkRow, key: str, values: Sequence[str]) -> bool:
         case "label":
             return all_labels(record.labels, {"label": values})
         case "name":
-            return any(_named(record.name, value) for value in values)
+            return any(named(record.name, value) for value in values)
         case "scope":
             return "local" in values
         case "type":
@@ -234,19 +228,4 @@ def _passes(row: NetworkRow, key: str, values: Sequence[str]) -> bool:
                 if value not in ("custom", "builtin"):
                     raise InvalidInput(f"invalid filter: 'type'='{value}'", hint="custom or builtin")
             return any((value == "builtin") == is_predefined(record.name) for value in values)
-    raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(NETWORK_FILTERS)}")
-
-
-def _flag(key: str, values: Sequence[str]) -> bool:
-    for value in values:
-        if value.lower() not in _TRUE | _FALSE:
-            raise InvalidInput(f"invalid filter '{key}=[{value}]'", hint="true or false")
-    return any(value.lower() in _TRUE for value in values)
-
-
-def _named(name: str, wanted: str) -> bool:
-    """Docker matches a name by regular expression, and by a part of it where the value is none."""
-    try:
-        return re.search(wanted, name) is not None
-    except re.error:
-        return wanted in name
+    raise unknown(key, NETWORK_FILTERS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contextkernel.engine.composition import Composition
-from contextkernel.errors import Conflict, InvalidInput, VolumeNotFound
+from contextkernel.engine.filters import all_labels, check_keys, flags, named, unknown
+from contextkernel.errors import Conflict, VolumeNotFound
 
 if TYPE_CHECKING:
     from contextkernel.model.volumes import VolumeRow
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 #: docker's keys of ``volume ls --filter``
 VOLUME_FILTERS = ("dangling", "driver", "label", "name")
 #: and of ``volume prune --filter``
-PRUNE_FILTERS = ("all", "label", "label!")
-_TRUE, _FALSE = frozenset(("1", "t", "true")), frozenset(("0", "f", "false"))
+VOLUME_PRUNE_FILTERS = ("all", "label", "label!")
 
 
 class Volumes(Composition):
@@ -123,10 +122,8 @@ class Volumes(Composition):
             InvalidInput: an unknown filter.
         """
         wanted = dict(filters or {})
-        everything = _flag("all", wanted.pop("all", ())) or all
-        for key in wanted:
-            if key not in PRUNE_FILTERS:
-                raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(PRUNE_FILTERS)}")
+        everything = any(flags("all", wanted.pop("all", ()))) or all
+        check_keys(wanted, VOLUME_PRUNE_FILTERS)
         gone, freed = [], 0
         for row in self._store.volumes():
             if row.containers or not (everything or row.volume.anonymous):
@@ -148,42 +145,14 @@ class Volumes(Composition):
         self._events.write("volume", action, name, {"driver": "local", **attributes})
 
 
-def _flag(key: str, values: Sequence[str]) -> bool:
-    for value in values:
-        if value.lower() not in _TRUE | _FALSE:
-            raise InvalidInput(f"invalid filter '{key}=[{value}]'", hint="true or false")
-    return any(value.lower() in _TRUE for value in values)
-
-
-def all_labels(labels: Mapping[str, str], filters: Mapping[str, Sequence[str]]) -> bool:
-    """Whether labels pass docker's ``label=`` and ``label!=`` of prune: each of the former, none of the latter."""
-
-    def has(word: str) -> bool:
-        key, equals, value = word.partition("=")
-        return key in labels and (not equals or labels[key] == value)
-
-    return all(map(has, filters.get("label", ()))) and not any(map(has, filters.get("label!", ())))
-
-
 def _passes(row: VolumeRow, key: str, values: Sequence[str]) -> bool:
     match key:
         case "dangling":
-            return _flag(key, values) == (not row.containers)
+            return any(flags(key, values)) == (not row.containers)
         case "driver":
             return "local" in values
         case "label":
             return all_labels(row.volume.labels, {"label": values})
         case "name":
-            return any(_named(row.volume.name, value) for value in values)
-    raise InvalidInput(f"invalid filter {key!r}", hint=f"one of {', '.join(VOLUME_FILTERS)}")
-
-
-def _named(name: str, wanted: str) -> bool:
-    """Docker matches a name by regular expression, and by equality where the value is none."""
-    try:
-        return re.search(wanted, name) is not None
-    except re.error:
-        return name == wanted
-
-
-__all__ = ["PRUNE_FILTERS", "VOLUME_FILTERS", "Volumes", "all_labels"]
+            return any(named(row.volume.name, value) for value in values)
+    raise unknown(key, VOLUME_FILTERS)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from contextkernel.errors import InvalidInput
+from contextkernel.model.booleans import parse_bool
 from contextkernel.model.container import ContainerSpec
 from contextkernel.model.life import LogOptions, LogRules
 
@@ -45,8 +46,6 @@ def check(logs: LogOptions) -> LogOptions:
         except re.error as problem:
             raise InvalidInput(f"log option {name}: not a regular expression: {problem}") from None
     size, files = limits(logs)
-    from contextkernel.dockerfile.text import parse_bool
-
     if parse_bool(logs.options.get("compress", "false")) is None:
         raise InvalidInput(f"log option compress: {logs.options['compress']!r} is neither true nor false")
     if parse_bool(logs.options.get("compress", "false")):

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from contextkernel.errors import InvalidInput
+from contextkernel.model.booleans import parse_bool
 
 _MAX_PROFILE = 16 << 20
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _HINT = (
     "no-new-privileges, seccomp=unconfined, seccomp=builtin, seccomp=PROFILE.json, systempaths=unconfined, "
     "landlock=unconfined; apparmor= and label= are noted"
@@ -70,11 +69,10 @@ def parse_security_options(words: Iterable[str]) -> SecurityOptions:
 
 
 def _flag(value: str, word: str) -> bool:
-    if value in _TRUE:
-        return True
-    if value in _FALSE:
-        return False
-    raise InvalidInput(f'invalid --security-opt 2: "{word}"', hint="no-new-privileges=true or =false")
+    found = parse_bool(value)
+    if found is None:
+        raise InvalidInput(f'invalid --security-opt 2: "{word}"', hint="no-new-privileges=true or =false")
+    return found
 
 
 def _seccomp(value: str) -> str:

@@ -24,8 +24,9 @@ from contextkernel.dockerfile import (
     resolve_mount,
 )
 from contextkernel.dockerfile.suggest import closest, did_you_mean, nearest
-from contextkernel.dockerfile.text import csv_fields, parse_bool, parse_duration, parse_size
+from contextkernel.dockerfile.text import csv_fields, parse_duration, parse_size
 from contextkernel.errors import DockerfileError
+from contextkernel.model.booleans import parse_bool
 
 
 def run(text: str) -> Run:
