@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from contextkernel.engine.creation import Creation
 from contextkernel.engine.log_lines import lines_of
-from contextkernel.engine.talking import client_of, keys_of
+from contextkernel.engine.talking import client_of, keys_of, result_of
 from contextkernel.errors import Conflict, ContainerRunning
 from contextkernel.model.results import RunResult
 
@@ -157,13 +157,11 @@ class ContainerVerbs(Creation):
         containers = self._containers
 
         def begin(stdin: int | None, stdout: int | None, stderr: int | None) -> Process:
-            size = client.screen.size if client.screen is not None else (0, 0)
-            return containers.start(spec, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys, size=size)
+            return containers.start(spec, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys, size=client.size)
 
         said = converse(begin, client, ended=lambda: containers.finished(spec))
-        if said.exit_code is None:
-            return spec.id
-        return RunResult(id=spec.id, name=spec.name, exit_code=said.exit_code, stdout=said.stdout, stderr=said.stderr)
+        result = result_of(spec, said)
+        return spec.id if result is None else result
 
     def logs(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition
-from contextkernel.engine.talking import client_of, keys_of
+from contextkernel.engine.talking import client_of, keys_of, result_of
 from contextkernel.model.results import RunResult
 
 if TYPE_CHECKING:
@@ -53,14 +53,12 @@ class Interaction(Composition):
         )
 
         def begin(given: int | None, out: int | None, err: int | None) -> Process:
-            size = client.screen.size if client.screen is not None else (0, 0)
-            return containers.attach(spec, stdin=given, stdout=out, stderr=err, detach_keys=keys, size=size)
+            return containers.attach(spec, stdin=given, stdout=out, stderr=err, detach_keys=keys, size=client.size)
 
         said = converse(begin, client, interrupted=lambda _: None)
         if said.exit_code is None:
             containers.tell(spec, "detach")
-            return None
-        return RunResult(id=spec.id, name=spec.name, exit_code=said.exit_code, stdout=said.stdout, stderr=said.stderr)
+        return result_of(spec, said)
 
     def exec(
         self,
@@ -118,7 +116,7 @@ class Interaction(Composition):
             privileged=privileged,
             tty=tty,
             stdin_open=stdin is not None and not detach,
-            size=client.screen.size if client.screen is not None else (0, 0),
+            size=client.size,
         )
         if detach:
             containers.execute(spec, request).close()
@@ -130,8 +128,7 @@ class Interaction(Composition):
         said = converse(begin, client)
         if said.exit_code is None:
             containers.tell(spec, "exec_detach")
-            return None
-        return RunResult(id=spec.id, name=spec.name, exit_code=said.exit_code, stdout=said.stdout, stderr=said.stderr)
+        return result_of(spec, said)
 
     def pause(self, container: str) -> None:
         """Pause all processes of a container.

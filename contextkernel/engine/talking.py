@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from contextkernel.errors import InvalidInput
+from contextkernel.model.results import RunResult
 
 if TYPE_CHECKING:
+    from contextkernel.model.container import ContainerSpec
     from contextkernel.model.ports import Screen
-    from contextkernel.runtime.attach import Client
+    from contextkernel.runtime.attach import Client, Said
 
 
 def client_of(
@@ -55,3 +57,10 @@ def keys_of(text: str, *, tty: bool) -> bytes:
 
     keys = parse_keys(text or DEFAULT)
     return keys if tty else b""
+
+
+def result_of(spec: ContainerSpec, said: Said) -> RunResult | None:
+    """The finished result; ``None`` after the detach keys."""
+    if said.exit_code is None:
+        return None
+    return RunResult(id=spec.id, name=spec.name, exit_code=said.exit_code, stdout=said.stdout, stderr=said.stderr)

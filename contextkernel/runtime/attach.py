@@ -55,6 +55,11 @@ class Client(NamedTuple):
     typed: bool = False
     screen: Screen | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of its screen; zeros where there is none."""
+        return self.screen.size if self.screen is not None else (0, 0)
+
 
 class Said(NamedTuple):
     """What came of it: the exit code, ``None`` after the detach keys, and the output that was collected."""
