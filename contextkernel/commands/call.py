@@ -110,3 +110,19 @@ def for_each(
             problems.append(problem)
     value = Text("".join(texts)) if texts else Nothing()
     return Outcome(value=value, exit_code=1 if problems else 0, problems=tuple(problems))
+
+
+def for_each_name(
+    names: Iterable[str],
+    act: Callable[[str], object],
+    *,
+    skip: type[ContextKernelError] | tuple[type[ContextKernelError], ...] = (),
+    skipped: Callable[[ContextKernelError], None] = lambda _: None,
+) -> Outcome:
+    """:func:`for_each` where what is printed is the name, as of most commands of docker's."""
+
+    def one(name: str) -> str:
+        act(name)
+        return f"{name}\n"
+
+    return for_each(names, one, skip=skip, skipped=skipped)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextkernel.commands.declared_options import FORCE, FORMAT
+from contextkernel.commands.declared_options import FORCE, FORMAT, PRUNE_FILTER
 from contextkernel.commands.grammar import Command, Option
 
 CACHE_FILTERS = (
@@ -17,7 +17,6 @@ CACHE_FILTERS = (
     "immutable",
     "inuse",
 )
-_FILTER = Option(name="filter", kind="list", metavar="filter", help="Take only what fits KEY=VALUE")
 _FILTERS = (
     "Filters: `until=24h` (not used for that long, or since a time), `id=`, `type=regular|exec.cachemount|debug`, "
     "`description=`, `shared`, `private`, `mutable`, `immutable`, `inuse`."
@@ -53,7 +52,7 @@ CACHES = (
         f"entries go until the rest is small enough. {_FILTERS}",
         options=(
             Option(name="all", short="a", help="Remove entries that images and containers use too"),
-            _FILTER,
+            PRUNE_FILTER,
             FORCE,
             Option(
                 name="keep-storage",
@@ -76,7 +75,7 @@ CACHES = (
         aliases=(("buildx", "du"),),
         summary="Show what the build cache holds",
         description=f"A size with `*` is shared with an image or container. {_FILTERS}",
-        options=(_FILTER, FORMAT, Option(name="verbose", help="Show more of each entry")),
+        options=(PRUNE_FILTER, FORMAT, Option(name="verbose", help="Show more of each entry")),
         maximum=0,
         verb="verbs_cache:usage",
     ),

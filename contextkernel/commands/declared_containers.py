@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from contextkernel.commands.declared_interaction import DETACH_KEYS, STREAM_OPTIONS
 from contextkernel.commands.declared_life import SIGNAL, TIMEOUT
-from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, PLATFORM
+from contextkernel.commands.declared_options import (
+    FILTER,
+    FORCE,
+    FORMAT,
+    INSPECT_FORMAT,
+    NO_TRUNC,
+    PLATFORM,
+    PRUNE_FILTER,
+)
 from contextkernel.commands.grammar import Command, Option
 from contextkernel.commands.run_options import OPTIONS
 
@@ -235,7 +243,7 @@ CONTAINERS = (
         path=("container", "prune"),
         summary="Remove all containers that do not run",
         description="Filters: `until=TIME`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`.",
-        options=(Option(name="filter", kind="list", metavar="filter", help="Remove only what fits KEY=VALUE"), FORCE),
+        options=(PRUNE_FILTER, FORCE),
         maximum=0,
         verb="verbs_container:prune",
     ),

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from contextkernel.commands.declared_cache import EXPLAIN_OPTIONS
-from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, PLATFORM
+from contextkernel.commands.declared_options import (
+    FILTER,
+    FORCE,
+    FORMAT,
+    INSPECT_FORMAT,
+    NO_TRUNC,
+    PLATFORM,
+    PRUNE_FILTER,
+)
 from contextkernel.commands.declared_outputs import OUTPUT_OPTIONS
 from contextkernel.commands.declared_steps import STEP_OPTIONS
 from contextkernel.commands.grammar import Command, Option
@@ -263,7 +271,7 @@ IMAGES = (
         "`dangling=false`.",
         options=(
             Option(name="all", short="a", help="Remove named images without a container too"),
-            Option(name="filter", kind="list", metavar="filter", help="Take only what fits KEY=VALUE"),
+            PRUNE_FILTER,
             FORCE,
         ),
         maximum=0,

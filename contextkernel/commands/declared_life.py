@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_options import FILTER
 from contextkernel.commands.grammar import Command, Option
 from contextkernel.commands.run_life import RESTART
 from contextkernel.commands.run_resources import CHANGEABLE
@@ -77,7 +78,7 @@ EVENTS = Command(
     "them. Filters: `type=`, `event=`, `container=`, `image=`, `volume=`, `network=`, `label=KEY[=VALUE]`, "
     "`scope=`.",
     options=(
-        Option(name="filter", short="f", kind="list", metavar="filter", help="Show only what fits KEY=VALUE"),
+        FILTER,
         Option(
             name="format",
             kind="string",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from contextkernel.commands.declared_options import FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC
+from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, NO_TRUNC, PRUNE_FILTER
 from contextkernel.commands.grammar import Command, Option
+from contextkernel.commands.run_network import IP, IP6, LINK
 
 LIST_FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
-PRUNE_FILTERS = ("label", "label!", "until")
 
 _JOINING = (
     Option(name="alias", kind="list", metavar="strings", help="One more name for it on the network"),
     Option(name="driver-opt", kind="list", metavar="strings", help="Option of the driver: KEY=VALUE"),
     Option(name="gw-priority", kind="int", metavar="int", help="The network with the highest gives the way out"),
-    Option(name="ip", kind="string", metavar="string", help="IPv4 address, on a network with a given subnet"),
-    Option(name="ip6", kind="string", metavar="string", help="IPv6 address, on a network with a given subnet"),
-    Option(name="link", kind="list", metavar="list", help="Name for another container: CONTAINER[:ALIAS]"),
+    IP,
+    IP6,
+    LINK,
     Option(name="link-local-ip", kind="list", metavar="strings", help="One more address of the link"),
 )
 
@@ -83,7 +83,7 @@ NETWORKS = (
         description="Filters: `dangling=true|false` (no container is connected), `driver=`, `id=`, "
         "`label=KEY[=VALUE]`, `name=`, `scope=`, `type=custom|builtin`.",
         options=(
-            Option(name="filter", short="f", kind="list", metavar="filter", help="Take only what fits KEY=VALUE"),
+            FILTER,
             FORMAT,
             NO_TRUNC,
             Option(name="quiet", short="q", help="Print nothing but ids"),
@@ -96,7 +96,7 @@ NETWORKS = (
         summary="Remove networks that no container is connected to",
         description="Filters: `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`, `until=TIME`.",
         options=(
-            Option(name="filter", kind="list", metavar="filter", help="Take only what fits KEY=VALUE"),
+            PRUNE_FILTER,
             FORCE,
         ),
         maximum=0,

@@ -20,6 +20,8 @@ INSPECT_FORMAT = Option(
 NO_TRUNC = Option(name="no-trunc", help="Show ids and texts in full")
 FORCE = Option(name="force", short="f", help="Do not ask first")
 FILTER = Option(name="filter", short="f", kind="list", metavar="filter", help="Show only what fits KEY=VALUE")
+#: `prune` has no letter for it: -f is --force
+PRUNE_FILTER = Option(name="filter", kind="list", metavar="filter", help="Take only what fits KEY=VALUE")
 IMAGE_FILTERS = ("reference", "dangling", "label", "before", "since")
 CONTAINER_FILTERS = (
     "ancestor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextkernel.commands.declared_options import FORCE, FORMAT
+from contextkernel.commands.declared_options import FORCE, FORMAT, PRUNE_FILTER
 from contextkernel.commands.grammar import Command, Option
 
 USAGE = (
@@ -22,7 +22,7 @@ USAGE = (
         "cache. Filters: `until=24h` (made before), `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`.",
         options=(
             Option(name="all", short="a", help="Remove named images without a container too"),
-            Option(name="filter", kind="list", metavar="filter", help="Take only what fits KEY=VALUE"),
+            PRUNE_FILTER,
             FORCE,
             Option(name="volumes", help="Remove anonymous volumes without a container too"),
         ),

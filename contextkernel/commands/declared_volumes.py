@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextkernel.commands.declared_options import FORCE, FORMAT, INSPECT_FORMAT
+from contextkernel.commands.declared_options import FILTER, FORCE, FORMAT, INSPECT_FORMAT, PRUNE_FILTER
 from contextkernel.commands.grammar import Command, Option
 
 LIST_FILTERS = ("dangling", "driver", "label", "name")
@@ -41,7 +41,7 @@ VOLUMES = (
         description="Filters: `dangling=true|false` (no container refers to it), `driver=`, `label=KEY[=VALUE]`, "
         "`name=`.",
         options=(
-            Option(name="filter", short="f", kind="list", metavar="filter", help="Take only what fits KEY=VALUE"),
+            FILTER,
             FORMAT,
             Option(name="quiet", short="q", help="Print nothing but names"),
         ),
@@ -55,7 +55,7 @@ VOLUMES = (
         "`label=KEY[=VALUE]`, `label!=KEY[=VALUE]`, `all=true`.",
         options=(
             Option(name="all", short="a", help="Remove those with a name too"),
-            Option(name="filter", kind="list", metavar="filter", help="Take only what fits KEY=VALUE"),
+            PRUNE_FILTER,
             FORCE,
         ),
         maximum=0,

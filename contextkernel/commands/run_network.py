@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from contextkernel.commands.grammar import Parsed
     from contextkernel.engine.asked.network import NetworkKeywords
 
+IP = Option(name="ip", kind="string", metavar="string", help="IPv4 address, on a network with a given subnet")
+IP6 = Option(name="ip6", kind="string", metavar="string", help="IPv6 address, on a network with a given subnet")
+LINK = Option(name="link", kind="list", metavar="list", help="Name for another container: CONTAINER[:ALIAS]")
+
 OPTIONS: tuple[Option, ...] = (
     Option(
         name="add-host", kind="list", metavar="list", help="Line for /etc/hosts: NAME:ADDRESS, or NAME:host-gateway"
@@ -22,9 +26,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(name="dns-search", kind="list", metavar="list", help="Domain that names are looked for in"),
     Option(name="domainname", kind="string", metavar="string", help="Domain of the container"),
     Option(name="expose", kind="list", metavar="list", help="Port that the program listens at: PORT[-PORT][/PROTOCOL]"),
-    Option(name="ip", kind="string", metavar="string", help="IPv4 address, on a network with a given subnet"),
-    Option(name="ip6", kind="string", metavar="string", help="IPv6 address, on a network with a given subnet"),
-    Option(name="link", kind="list", metavar="list", help="Name for another container: CONTAINER[:ALIAS]"),
+    IP,
+    IP6,
+    LINK,
     Option(name="link-local-ip", kind="list", metavar="list", help="One more address of the link"),
     Option(name="mac-address", kind="string", metavar="string", help="Address of the link"),
     Option(

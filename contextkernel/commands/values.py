@@ -86,6 +86,12 @@ def parse_labels(words: Iterable[str], files: Iterable[str] = ()) -> dict[str, s
     return labels
 
 
+def parse_pairs(words: Iterable[str]) -> dict[str, str]:
+    """``KEY=value`` options of drivers; a ``KEY`` alone has an empty value."""
+    pairs = (word.partition("=") for word in words)
+    return {key: value for key, _, value in pairs}
+
+
 def parse_build_args(words: Iterable[str]) -> dict[str, str | None]:
     """``--build-arg`` values; ``None`` means the caller's environment variable."""
     arguments: dict[str, str | None] = {}

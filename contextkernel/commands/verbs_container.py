@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contextkernel.commands import run_options
-from contextkernel.commands.call import Call, LateReporter, for_each
+from contextkernel.commands.call import Call, LateReporter, for_each, for_each_name
 from contextkernel.commands.cid_file import CidFile
 from contextkernel.commands.declared_options import CONTAINER_FILTERS, PRUNE_FILTERS
 from contextkernel.commands.grammar import usage_problem
-from contextkernel.commands.humanize import human_size
 from contextkernel.commands.outcome import Detached, Nothing, Outcome, Ran, Table, TableOptions, Text
+from contextkernel.commands.pruned import deleted, reclaimed
 from contextkernel.commands.streams import attached_streams, check_terminal, streams_of
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_image import shown
@@ -157,12 +157,7 @@ def start(call: Call) -> Outcome:
     names = call.parsed.arguments
     interactive = call.parsed.flag("interactive")
     if not call.parsed.flag("attach") and not interactive:
-
-        def one(name: str) -> str:
-            call.engine.start(name)
-            return f"{name}\n"
-
-        return for_each(names, one)
+        return for_each_name(names, call.engine.start)
     if len(names) > 1:
         raise usage_problem("cannot attach to several containers at once", more="start -a takes one", exit_code=1)
     streams = streams_of(call.face, interactive=interactive, tty=True)
@@ -183,13 +178,7 @@ def start(call: Call) -> Outcome:
 def stop(call: Call) -> Outcome:
     """Stop containers."""
     timeout, signal = stop_options(call)
-    engine = call.engine
-
-    def one(name: str) -> str:
-        engine.stop(name, timeout=timeout, signal=signal)
-        return f"{name}\n"
-
-    return for_each(call.parsed.arguments, one)
+    return for_each_name(call.parsed.arguments, lambda name: call.engine.stop(name, timeout=timeout, signal=signal))
 
 
 def stop_options(call: Call) -> tuple[int | None, str | None]:
@@ -200,13 +189,7 @@ def stop_options(call: Call) -> tuple[int | None, str | None]:
 def kill(call: Call) -> Outcome:
     """Send a signal to containers."""
     signal = call.parsed.text("signal")
-    engine = call.engine
-
-    def one(name: str) -> str:
-        engine.kill(name, signal=signal)
-        return f"{name}\n"
-
-    return for_each(call.parsed.arguments, one)
+    return for_each_name(call.parsed.arguments, lambda name: call.engine.kill(name, signal=signal))
 
 
 def wait(call: Call) -> Outcome:
@@ -217,19 +200,17 @@ def wait(call: Call) -> Outcome:
 def remove(call: Call) -> Outcome:
     """Remove containers."""
     force = call.parsed.flag("force")
-    engine = call.engine
 
-    def one(name: str) -> str:
+    def one(name: str) -> None:
         bare = name.strip("/")
         if not bare:
             raise InvalidInput("container name cannot be empty")
-        engine.remove_container(bare, force=force, volumes=call.parsed.flag("volumes"))
-        return f"{name}\n"
+        call.engine.remove_container(bare, force=force, volumes=call.parsed.flag("volumes"))
 
     def not_there(problem: ContextKernelError) -> None:
         call.face.write_err(f"{problem.problem}\n")  # docker says so too, and does not count it
 
-    return for_each(call.parsed.arguments, one, skip=ContainerNotFound if force else (), skipped=not_there)
+    return for_each_name(call.parsed.arguments, one, skip=ContainerNotFound if force else (), skipped=not_there)
 
 
 def prune(call: Call) -> Outcome:
@@ -239,6 +220,4 @@ def prune(call: Call) -> Outcome:
     if not call.parsed.flag("force") and not call.face.confirm(question):
         return Outcome(value=Nothing())
     pruned = call.engine.prune_containers(filters=filters)
-    listed = "".join(f"{identifier}\n" for identifier in pruned.removed)
-    freed = f"Total reclaimed space: {human_size(pruned.size, 4)}\n"
-    return Outcome(value=Text((f"Deleted Containers:\n{listed}\n" if listed else "") + freed))
+    return Outcome(value=Text(deleted("Deleted Containers:", pruned.removed) + reclaimed(pruned.size)))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from contextkernel.commands.call import Call, for_each
 from contextkernel.commands.declared_options import IMAGE_FILTERS, IMAGE_PRUNE_FILTERS
 from contextkernel.commands.grammar import nearest, usage_problem
-from contextkernel.commands.humanize import human_size
-from contextkernel.commands.outcome import Document, Nothing, Outcome, Table, TableOptions, Text
-from contextkernel.commands.tables import documents_formatted, formatted, identifiers
+from contextkernel.commands.inspected import inspect_each
+from contextkernel.commands.outcome import Nothing, Outcome, Table, TableOptions, Text
+from contextkernel.commands.pruned import deleted, reclaimed
+from contextkernel.commands.tables import formatted, identifiers
 from contextkernel.commands.values import parse_filters
-from contextkernel.errors import ContextKernelError, ImageNotFound
+from contextkernel.errors import ImageNotFound
 
 if TYPE_CHECKING:
     from contextkernel.model.results import ImageRow
@@ -105,22 +106,11 @@ def inspect_containers(call: Call) -> Outcome:
 
 
 def _inspect(call: Call, kind: str | None) -> Outcome:
-    documents: list[dict[str, Any]] = []
-    problems: list[ContextKernelError] = []
-    layout = call.parsed.text("format")
-    if layout not in ("", "json"):  # a template that is none must fail before anything else
-        from contextkernel.commands.template import Template
+    def look(name: str) -> dict[str, Any]:
+        [document] = call.engine.inspect([name], kind)
+        return _with_size(call, document) if call.parsed.flag("size") else document
 
-        Template(layout)
-    for name in call.parsed.arguments:
-        try:
-            documents += call.engine.inspect([name], kind)
-        except ContextKernelError as problem:
-            problems.append(problem)
-    if call.parsed.flag("size"):
-        documents = [_with_size(call, one) for one in documents]
-    value = Text(documents_formatted(documents, layout)) if layout else Document(tuple(documents))
-    return Outcome(value=value, exit_code=1 if problems else 0, problems=tuple(problems))
+    return inspect_each(call, look)
 
 
 def _with_size(call: Call, document: dict[str, Any]) -> dict[str, Any]:
@@ -165,6 +155,4 @@ def prune(call: Call) -> Outcome:
     if not call.parsed.flag("force") and not call.face.confirm(question):
         return Outcome(value=Nothing())
     pruned = call.engine.prune_images(all=all_, filters=filters)
-    listed = "".join(f"{line}\n" for line in pruned.removed)
-    freed = f"Total reclaimed space: {human_size(pruned.size, 4)}\n"
-    return Outcome(value=Text((f"Deleted Images:\n{listed}\n" if listed else "") + freed))
+    return Outcome(value=Text(deleted("Deleted Images:", pruned.removed) + reclaimed(pruned.size)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from contextkernel.commands.call import Call, for_each
+from contextkernel.commands.call import Call, for_each_name
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.outcome import Nothing, Outcome, Ran
 from contextkernel.commands.streams import check_terminal, detached, streams_of
@@ -81,21 +81,9 @@ def _ended(done: RunResult | None) -> Outcome:
 
 def pause(call: Call) -> Outcome:
     """Pause containers."""
-    engine = call.engine
-
-    def one(name: str) -> str:
-        engine.pause(name)
-        return f"{name}\n"
-
-    return for_each(call.parsed.arguments, one)
+    return for_each_name(call.parsed.arguments, call.engine.pause)
 
 
 def unpause(call: Call) -> Outcome:
     """Let paused containers go on."""
-    engine = call.engine
-
-    def one(name: str) -> str:
-        engine.unpause(name)
-        return f"{name}\n"
-
-    return for_each(call.parsed.arguments, one)
+    return for_each_name(call.parsed.arguments, call.engine.unpause)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from contextkernel.commands import run_resources
-from contextkernel.commands.call import Call, for_each
+from contextkernel.commands.call import Call, for_each_name
 from contextkernel.commands.event_text import EventFormat
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.outcome import Grid, Nothing, Outcome, Ports, Table, Text
@@ -50,13 +50,7 @@ def events(call: Call) -> Outcome:
 def restart(call: Call) -> Outcome:
     """Stop containers and start them again."""
     timeout, signal = stop_options(call)
-    engine = call.engine
-
-    def one(name: str) -> str:
-        engine.restart(name, timeout=timeout, signal=signal)
-        return f"{name}\n"
-
-    return for_each(call.parsed.arguments, one)
+    return for_each_name(call.parsed.arguments, lambda name: call.engine.restart(name, timeout=timeout, signal=signal))
 
 
 def rename(call: Call) -> Outcome:
@@ -76,11 +70,7 @@ def update(call: Call) -> Outcome:
     wanted = update_keywords(parsed)
     warnings: list[str] = []
 
-    def one(name: str) -> str:
-        warnings.extend(call.engine.update(name, **wanted))
-        return f"{name}\n"
-
-    outcome = for_each(parsed.arguments, one)
+    outcome = for_each_name(parsed.arguments, lambda name: warnings.extend(call.engine.update(name, **wanted)))
     if not warnings:
         return outcome
     # docker prints them on standard output, after the names

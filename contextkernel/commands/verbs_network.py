@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from contextkernel.commands.call import Call, for_each
-from contextkernel.commands.declared_networks import LIST_FILTERS, PRUNE_FILTERS
+from contextkernel.commands.call import Call, for_each_name
+from contextkernel.commands.declared_networks import LIST_FILTERS
+from contextkernel.commands.declared_options import PRUNE_FILTERS
 from contextkernel.commands.grammar import usage_problem
-from contextkernel.commands.outcome import Document, Nothing, Outcome, Table, TableOptions, Text
-from contextkernel.commands.tables import documents_formatted
-from contextkernel.commands.values import parse_filters, parse_labels
+from contextkernel.commands.inspected import inspect_each
+from contextkernel.commands.outcome import Nothing, Outcome, Table, TableOptions, Text
+from contextkernel.commands.pruned import deleted
+from contextkernel.commands.values import parse_filters, parse_labels, parse_pairs
 from contextkernel.commands.verbs_image import shown
-from contextkernel.errors import ContextKernelError, NetworkNotFound
+from contextkernel.errors import NetworkNotFound
 
 
 def create(call: Call) -> Outcome:
@@ -21,11 +22,11 @@ def create(call: Call) -> Outcome:
     identity = call.engine.create_network(
         parsed.arguments[0],
         driver=parsed.text("driver"),
-        options=_pairs(parsed.texts("opt")),
+        options=parse_pairs(parsed.texts("opt")),
         subnets=_split(parsed.texts("subnet")),
         ip_ranges=_split(parsed.texts("ip-range")),
         gateways=_split(parsed.texts("gateway")),
-        aux_addresses=_pairs(parsed.texts("aux-address")),
+        aux_addresses=parse_pairs(parsed.texts("aux-address")),
         internal=parsed.flag("internal"),
         attachable=parsed.flag("attachable"),
         enable_ipv4=parsed.flag("ipv4"),
@@ -39,11 +40,6 @@ def _split(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(part for word in words for part in word.split(","))
 
 
-def _pairs(words: Iterable[str]) -> dict[str, str]:
-    pairs = (word.partition("=") for word in words)
-    return {key: value for key, _, value in pairs}
-
-
 def list_networks(call: Call) -> Outcome:
     """List networks."""
     filters = parse_filters(call.parsed.texts("filter"), LIST_FILTERS)
@@ -53,32 +49,14 @@ def list_networks(call: Call) -> Outcome:
 
 def inspect(call: Call) -> Outcome:
     """Documents of networks."""
-    documents: list[dict[str, Any]] = []
-    problems: list[ContextKernelError] = []
-    layout = call.parsed.text("format")
-    if layout not in ("", "json"):  # a template that is none must fail before anything else
-        from contextkernel.commands.template import Template
-
-        Template(layout)
-    for name in call.parsed.arguments:
-        try:
-            documents.append(call.engine.inspect_network(name))
-        except ContextKernelError as problem:
-            problems.append(problem)
-    value = Text(documents_formatted(documents, layout)) if layout else Document(tuple(documents))
-    return Outcome(value=value, exit_code=1 if problems else 0, problems=tuple(problems))
+    return inspect_each(call, call.engine.inspect_network)
 
 
 def remove(call: Call) -> Outcome:
     """Remove networks."""
-    force = call.parsed.flag("force")
-
-    def one(name: str) -> str:
-        call.engine.remove_network(name)
-        return f"{name}\n"
-
     # docker says nothing of one that is not there
-    return for_each(call.parsed.arguments, one, skip=NetworkNotFound if force else ())
+    skip = NetworkNotFound if call.parsed.flag("force") else ()
+    return for_each_name(call.parsed.arguments, call.engine.remove_network, skip=skip)
 
 
 def connect(call: Call) -> Outcome:
@@ -96,7 +74,7 @@ def connect(call: Call) -> Outcome:
         ipv4_address=parsed.text("ip"),
         ipv6_address=parsed.text("ip6"),
         link_local_ips=_split(parsed.texts("link-local-ip")),
-        driver_opt=_pairs(parsed.texts("driver-opt")),
+        driver_opt=parse_pairs(parsed.texts("driver-opt")),
         gw_priority=parsed.number("gw-priority") or 0,
     )
     return Outcome(value=Nothing())
@@ -119,5 +97,4 @@ def prune(call: Call) -> Outcome:
     )
     if not parsed.flag("force") and not call.face.confirm(question):
         return Outcome(value=Nothing())
-    gone = call.engine.prune_networks(filters=filters)
-    return Outcome(value=Text("Deleted Networks:\n" + "".join(f"{name}\n" for name in gone) + "\n" if gone else ""))
+    return Outcome(value=Text(deleted("Deleted Networks:", call.engine.prune_networks(filters=filters))))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from contextkernel.commands.declared_options import PRUNE_FILTERS
 from contextkernel.commands.grammar import usage_problem
-from contextkernel.commands.humanize import human_size
 from contextkernel.commands.outcome import Nothing, Outcome, Table, Text
+from contextkernel.commands.pruned import deleted, reclaimed
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_image import shown
 
@@ -50,8 +50,8 @@ def prune(call: Call) -> Outcome:
         ("Deleted Images:", done.images),
         ("Deleted build cache objects:", done.cache),
     )
-    listed = "".join(f"{title}\n" + "".join(f"{line}\n" for line in lines) + "\n" for title, lines in parts if lines)
-    return Outcome(value=Text(f"{listed}Total reclaimed space: {human_size(done.freed, 4)}\n"))
+    listed = "".join(deleted(title, lines) for title, lines in parts)
+    return Outcome(value=Text(listed + reclaimed(done.freed)))
 
 
 def _warning(parsed: Parsed) -> str:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from contextkernel.commands.call import Call, for_each
+from contextkernel.commands.call import Call, for_each_name
 from contextkernel.commands.declared_volumes import LIST_FILTERS, PRUNE_FILTERS
 from contextkernel.commands.grammar import usage_problem
-from contextkernel.commands.humanize import human_size
-from contextkernel.commands.outcome import Document, Nothing, Outcome, Table, Text
-from contextkernel.commands.tables import documents_formatted
-from contextkernel.commands.values import parse_filters, parse_labels
+from contextkernel.commands.inspected import inspect_each
+from contextkernel.commands.outcome import Nothing, Outcome, Table, Text
+from contextkernel.commands.pruned import deleted, reclaimed
+from contextkernel.commands.values import parse_filters, parse_labels, parse_pairs
 from contextkernel.commands.verbs_image import shown
-from contextkernel.errors import ContextKernelError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def create(call: Call) -> Outcome:
@@ -32,15 +26,10 @@ def create(call: Call) -> Outcome:
     made = call.engine.create_volume(
         name,
         driver=parsed.text("driver"),
-        driver_opts=_pairs(parsed.texts("opt")),
+        driver_opts=parse_pairs(parsed.texts("opt")),
         labels=parse_labels(parsed.texts("label")),
     )
     return Outcome(value=Text(f"{made}\n"))
-
-
-def _pairs(words: Iterable[str]) -> dict[str, str]:
-    pairs = (word.partition("=") for word in words)
-    return {key: value for key, _, value in pairs}
 
 
 def list_volumes(call: Call) -> Outcome:
@@ -51,31 +40,13 @@ def list_volumes(call: Call) -> Outcome:
 
 def inspect(call: Call) -> Outcome:
     """Documents of volumes."""
-    documents: list[dict[str, Any]] = []
-    problems: list[ContextKernelError] = []
-    layout = call.parsed.text("format")
-    if layout not in ("", "json"):  # a template that is none must fail before anything else
-        from contextkernel.commands.template import Template
-
-        Template(layout)
-    for name in call.parsed.arguments:
-        try:
-            documents.append(call.engine.inspect_volume(name))
-        except ContextKernelError as problem:
-            problems.append(problem)
-    value = Text(documents_formatted(documents, layout)) if layout else Document(tuple(documents))
-    return Outcome(value=value, exit_code=1 if problems else 0, problems=tuple(problems))
+    return inspect_each(call, call.engine.inspect_volume)
 
 
 def remove(call: Call) -> Outcome:
     """Remove volumes."""
     force = call.parsed.flag("force")
-
-    def one(name: str) -> str:
-        call.engine.remove_volume(name, force=force)
-        return f"{name}\n"
-
-    return for_each(call.parsed.arguments, one)
+    return for_each_name(call.parsed.arguments, lambda name: call.engine.remove_volume(name, force=force))
 
 
 def prune(call: Call) -> Outcome:
@@ -90,5 +61,4 @@ def prune(call: Call) -> Outcome:
     if not parsed.flag("force") and not call.face.confirm(question):
         return Outcome(value=Nothing())
     gone, freed = call.engine.prune_volumes(all=everything, filters=filters)
-    listed = "Deleted Volumes:\n" + "".join(f"{name}\n" for name in gone) + "\n" if gone else ""
-    return Outcome(value=Text(f"{listed}Total reclaimed space: {human_size(freed, 4)}\n"))
+    return Outcome(value=Text(deleted("Deleted Volumes:", gone) + reclaimed(freed)))
