@@ -124,7 +124,7 @@ class Birth:
             report: from :meth:`clone`.
             use_terminal: gets the other end of the program's terminal, which it then owns.
         """
-        decoder: messages.Decoder[SetUp | Opened | Generated | Forked | Failed]
+        decoder: messages.Decoder[FromChild]
         decoder = messages.Decoder(FromChild, "monitor", "child")
         waiting: list[int] = []
         with report:

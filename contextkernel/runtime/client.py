@@ -171,7 +171,7 @@ class NamespaceRuntime:
     def _await_welcome(self, link: socket.socket) -> None:
         if self._ready:
             return
-        decoder: Decoder[Welcome | Refused] = Decoder(FromLauncher, "client", "launcher")
+        decoder: Decoder[FromLauncher] = Decoder(FromLauncher, "client", "launcher")
         answer, _ = decoder.receive(link)
         match answer:
             case Welcome():

@@ -46,9 +46,7 @@ class Execution:
         self._tell = tell
         self._detach_keys = detach_keys
         self._lost = lost
-        self._decoder: messages.Decoder[SetUp | Opened | Forked | Failed] = messages.Decoder(
-            FromChild, "monitor", "child"
-        )
+        self._decoder: messages.Decoder[FromChild] = messages.Decoder(FromChild, "monitor", "child")
         self._report: socket.socket | None = None
         self._helper = 0
         self._child: Child | None = None

@@ -64,7 +64,7 @@ def _settle(descriptor: int) -> None:
 
 
 def _serve(link: socket.socket) -> None:
-    decoder: Decoder[Hello | Launch] = Decoder(ToLauncher, "launcher", "client")
+    decoder: Decoder[ToLauncher] = Decoder(ToLauncher, "launcher", "client")
     hello, _ = decoder.receive(link)
     if hello is None:
         return

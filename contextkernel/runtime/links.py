@@ -7,33 +7,10 @@ import select
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import TypeAlias
 
 from contextkernel.errors import ContextKernelError
 from contextkernel.runtime import messages
-from contextkernel.runtime.messages import (
-    Attach,
-    Detached,
-    Done,
-    Exec,
-    Exited,
-    Failed,
-    Pause,
-    Processes,
-    ProcessList,
-    Refusal,
-    Resize,
-    Signal,
-    Started,
-    Stop,
-    Taken,
-    ToMonitor,
-    Unpause,
-    Update,
-)
-
-Request: TypeAlias = Signal | Stop | Pause | Unpause | Attach | Exec | Resize | Update | Processes
-Answer: TypeAlias = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
+from contextkernel.runtime.messages import FromMonitor, ToMonitor
 
 
 class Link:
@@ -48,18 +25,18 @@ class Link:
     def __init__(
         self,
         connection: socket.socket,
-        answer: Callable[[Link, Request], None],
+        answer: Callable[[Link, ToMonitor], None],
         gone: Callable[[Link], None],
     ) -> None:
         connection.settimeout(0)
         self._connection = connection
         self._answer = answer
         self._gone = gone
-        self._decoder: messages.Decoder[Request] = messages.Decoder(ToMonitor, "monitor", "client")
+        self._decoder: messages.Decoder[ToMonitor] = messages.Decoder(ToMonitor, "monitor", "client")
         self._descriptors: list[int] = []
         self._closed = False
 
-    def send(self, message: Answer) -> None:
+    def send(self, message: FromMonitor) -> None:
         """Send if the client is still there; the few bytes always fit."""
         with suppress(OSError):
             messages.send(self._connection, message)

@@ -333,17 +333,12 @@ class Decoder(Generic[T]):
             ProtocolViolation: as :meth:`decode`, or the stream ends inside a frame.
             OSError: the connection is broken.
         """
-        descriptors = array.array("i")
-        space = socket.CMSG_LEN(_MAX_DESCRIPTORS * descriptors.itemsize)
-        head, notes, _, _ = link.recvmsg(_LENGTH.size, space, socket.MSG_CMSG_CLOEXEC)
-        for level, kind, data in notes:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        head, descriptors = _received(link, _LENGTH.size)
         if not head:
-            return None, list(descriptors)
+            return None, descriptors
         head += self._exactly(link, _LENGTH.size - len(head))
         body = self._exactly(link, self._length(head))
-        return self.decode(body), list(descriptors)
+        return self.decode(body), descriptors
 
     def _length(self, head: bytes) -> int:
         length: int = _LENGTH.unpack(head)[0]
@@ -388,13 +383,18 @@ def receive_some(link: socket.socket) -> tuple[bytes, list[int]]:
     Raises:
         OSError: the connection is broken, or nothing is there and it does not block.
     """
-    received = array.array("i")
-    space = socket.CMSG_LEN(_MAX_DESCRIPTORS * received.itemsize)
-    data, notes, _, _ = link.recvmsg(65536, space, socket.MSG_CMSG_CLOEXEC)
+    return _received(link, 65536)
+
+
+def _received(link: socket.socket, most: int) -> tuple[bytes, list[int]]:
+    """At most so many bytes, with the descriptors that came with them."""
+    descriptors = array.array("i")
+    space = socket.CMSG_LEN(_MAX_DESCRIPTORS * descriptors.itemsize)
+    data, notes, _, _ = link.recvmsg(most, space, socket.MSG_CMSG_CLOEXEC)
     for level, kind, content in notes:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            received.frombytes(content[: len(content) - len(content) % received.itemsize])
-    return data, list(received)
+            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+    return data, list(descriptors)
 
 
 def unexpected(receiver: str, sender: str, message: object, expected: str) -> NoReturn:

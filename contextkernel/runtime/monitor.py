@@ -27,7 +27,7 @@ from contextkernel.runtime.channels import Attachment, Channels, Standard
 from contextkernel.runtime.execs import Execs, Execution
 from contextkernel.runtime.health import HealthChecks
 from contextkernel.runtime.life import EXIT_CODES, Life
-from contextkernel.runtime.links import Link, Request
+from contextkernel.runtime.links import Link
 from contextkernel.runtime.logs import JsonLog
 from contextkernel.runtime.loop import Loop
 from contextkernel.runtime.messages import (
@@ -47,6 +47,7 @@ from contextkernel.runtime.messages import (
     Started,
     Stop,
     Taken,
+    ToMonitor,
     Unpause,
     Update,
 )
@@ -293,7 +294,7 @@ class Monitor:
         if link is self._client and self._launch.request.die_with_client:
             self._life.signal(signal.SIGKILL)
 
-    def _answer(self, link: Link, request: Request) -> None:
+    def _answer(self, link: Link, request: ToMonitor) -> None:
         """Do what a client asks for."""
         match request:
             case Signal(number) if link in self._executions:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from contextkernel.errors import Conflict, LaunchFailed, ProtocolViolation
 from contextkernel.model.life import RestartPolicy
@@ -22,6 +22,7 @@ from contextkernel.runtime.messages import (
     Exec,
     Exited,
     Failed,
+    FromMonitor,
     Pause,
     Processes,
     ProcessList,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 _KILLED = 137  # what a container is said to have exited with when its monitor vanished
 
-Answer: TypeAlias = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
-
 
 class ContainerProcess:
     """A running container, reached through its monitor; implements ``model.ports.RunningContainer``.
@@ -54,7 +53,7 @@ class ContainerProcess:
         decoder: what has been received so far on ``link``.
     """
 
-    def __init__(self, link: socket.socket, pid: int, decoder: Decoder[Answer]) -> None:
+    def __init__(self, link: socket.socket, pid: int, decoder: Decoder[FromMonitor]) -> None:
         self._link = link
         self._pid = pid
         self._decoder = decoder
@@ -218,7 +217,7 @@ def await_start(link: socket.socket) -> ContainerProcess:
     Raises:
         CommandNotFound, CommandNotExecutable, LaunchFailed: it does not. NotTaken: nobody has read the request.
     """
-    decoder: Decoder[Answer] = Decoder(messages.FromMonitor, "client", "monitor")
+    decoder: Decoder[FromMonitor] = Decoder(FromMonitor, "client", "monitor")
     taken = False
     while True:
         answer, _ = decoder.receive(link)
