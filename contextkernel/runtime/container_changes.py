@@ -1,4 +1,4 @@
-"""Changes to containers that exist: their name, their restart policy; and a stop with a start behind it."""
+"""Changes to containers that exist: their name, their restart policy, their limits."""
 
 from __future__ import annotations
 
@@ -10,38 +10,17 @@ import msgspec
 
 from contextkernel.errors import Conflict, InvalidInput
 from contextkernel.runtime import spec as rules
-from contextkernel.runtime.events import EventLog, event_attributes
+from contextkernel.runtime.container_reach import ContainerReach
 from contextkernel.runtime.telling import NAME
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec
     from contextkernel.model.life import RestartPolicy
-    from contextkernel.model.ports import RunningContainer
     from contextkernel.model.resources import Resources
-    from contextkernel.store import Store
 
 
-class ContainerChanges:
+class ContainerChanges(ContainerReach):
     """What :class:`contextkernel.runtime.containers.Containers` does to containers that exist."""
-
-    _store: Store
-    _events: EventLog
-
-    def connect(self, spec: ContainerSpec) -> RunningContainer | None:
-        """See there."""
-        raise NotImplementedError
-
-    def stop(self, spec: ContainerSpec, timeout: int | None = None, signal: str | None = None) -> None:
-        """See there."""
-        raise NotImplementedError
-
-    def start(self, spec: ContainerSpec) -> RunningContainer:
-        """See there."""
-        raise NotImplementedError
-
-    def tell(self, spec: ContainerSpec, action: str, **attributes: str) -> None:
-        """Note that something happened to a container, with docker's attributes."""
-        self._events.write("container", action, spec.id, event_attributes(spec, attributes))
 
     def rename(self, spec: ContainerSpec, name: str) -> ContainerSpec:
         """Give a container another name; it may run.
@@ -98,21 +77,6 @@ class ContainerChanges:
             finally:
                 process.close()
         return self._changed(spec, resources=resources)
-
-    def restart(self, spec: ContainerSpec, timeout: int | None = None, signal: str | None = None) -> None:
-        """Stop a container, if it runs, and start it again.
-
-        Args:
-            spec: the container.
-            timeout: seconds until SIGKILL; default: the container's.
-            signal: to send first; default: the container's stop signal.
-
-        Raises:
-            LaunchFailed and its kinds: it cannot be started.
-        """
-        self.stop(spec, timeout, signal)
-        self.start(spec).close()
-        self.tell(spec, "restart")
 
     def _changed(self, spec: ContainerSpec, **changes: Any) -> ContainerSpec:
         """Record ``spec`` with changes."""

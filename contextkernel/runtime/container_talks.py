@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.errors import Conflict
 from contextkernel.model.container import ExecRequest, Terminal
 from contextkernel.runtime import spec as rules
+from contextkernel.runtime.container_reach import ContainerReach
 
 if TYPE_CHECKING:
-    from contextkernel.model.container import ContainerSpec, RunState
-    from contextkernel.model.ports import ContainerRuntime, RunningContainer
-    from contextkernel.store import Store
+    from contextkernel.model.container import ContainerSpec
+    from contextkernel.model.ports import RunningContainer
 
 
-class ContainerTalks:
+class ContainerTalks(ContainerReach):
     """What :class:`contextkernel.runtime.containers.Containers` does with running containers."""
-
-    _store: Store
-    _runtime: ContainerRuntime
-
-    def connect(self, spec: ContainerSpec) -> RunningContainer | None:
-        """See there."""
-        raise NotImplementedError
-
-    def state(self, spec: ContainerSpec) -> RunState:
-        """See there."""
-        raise NotImplementedError
-
-    tell: Callable[..., None]
 
     def attach(
         self,
@@ -145,14 +132,6 @@ class ContainerTalks:
             raise Conflict(f"cannot unpause container {spec.name!r}: {problem.problem}", hint=problem.hint) from None
         finally:
             process.close()
-
-    def _process(self, spec: ContainerSpec, what: str) -> RunningContainer:
-        process = self.connect(spec)
-        if process is None:
-            raise Conflict(
-                f"cannot {what} container {spec.name!r}: it is not running", hint="ps -a shows what became of it"
-            )
-        return process
 
     def _running(self, spec: ContainerSpec, problem: str, ended: str) -> RunningContainer:
         """The container, if it runs and is not paused; ``ended``: what one is called that does not run."""

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput, LaunchFailed
+from contextkernel.errors import (
+    Conflict,
+    ContainerNotFound,
+    ContainerRunning,
+    ImageNotFound,
+    InvalidInput,
+    LaunchFailed,
+)
 from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.container import ContainerSpec, RunState, Telling, Terminal, UsedVolume
 from contextkernel.model.layers import PopulateRequest
@@ -99,12 +106,10 @@ class Containers(ContainerChanges, ContainerTalks):
         groups: Callable[[], GroupFacts] = GroupFacts,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._store = store
-        self._runtime = runtime
+        super().__init__(store, runtime, events)
         self._worker = worker
         self._fake_ids = fake_ids
         self._new_name = new_name
-        self._events = events
         self._groups = groups
         self._warn = warn
         self.networks = Networks(store, self.state, events)
@@ -286,14 +291,6 @@ class Containers(ContainerChanges, ContainerTalks):
                 self._forget(spec)
             raise
 
-    def state(self, spec: ContainerSpec) -> RunState:
-        """What became of the container."""
-        return self._runtime.state(self._store.container_dir(spec.id))
-
-    def connect(self, spec: ContainerSpec) -> RunningContainer | None:
-        """The running container, whoever started it."""
-        return self._runtime.connect(self._store.container_dir(spec.id))
-
     def find(self, text: str) -> ContainerSpec:
         """The container with this name, id or unique id prefix.
 
@@ -320,8 +317,6 @@ class Containers(ContainerChanges, ContainerTalks):
 
     def shown_image(self, spec: ContainerSpec) -> str:
         """The name the user gave, or the short id once that name means another image (as docker shows it)."""
-        from contextkernel.errors import ImageNotFound
-
         try:
             same = self._store.resolve(spec.image) == spec.image_id
         except (ImageNotFound, InvalidInput):  # gone, or by now a prefix of several ids
@@ -368,6 +363,21 @@ class Containers(ContainerChanges, ContainerTalks):
             process.close()
         self.tell(spec, "stop")
 
+    def restart(self, spec: ContainerSpec, timeout: int | None = None, signal: str | None = None) -> None:
+        """Stop a container, if it runs, and start it again.
+
+        Args:
+            spec: the container.
+            timeout: seconds until SIGKILL; default: the container's.
+            signal: to send first; default: the container's stop signal.
+
+        Raises:
+            LaunchFailed and its kinds: it cannot be started.
+        """
+        self.stop(spec, timeout, signal)
+        self.start(spec).close()
+        self.tell(spec, "restart")
+
     def kill(self, spec: ContainerSpec, signal: str) -> None:
         """Send a signal.
 
@@ -375,11 +385,7 @@ class Containers(ContainerChanges, ContainerTalks):
             Conflict: it does not run. InvalidInput: no such signal.
         """
         number = rules.signal_number(signal)
-        process = self.connect(spec)
-        if process is None:
-            raise Conflict(
-                f"cannot kill container {spec.name!r}: it is not running", hint="ps -a shows what became of it"
-            )
+        process = self._process(spec, "kill")
         try:
             process.signal(number, ends=number in (9, rules.signal_number(spec.stop_signal)))
             if number == 9:
@@ -412,12 +418,12 @@ class Containers(ContainerChanges, ContainerTalks):
         Raises:
             ContainerRunning: it runs, and ``force`` is not set.
         """
-        if self.state(spec).alive:
+        state = self.state(spec)
+        if state.alive:
             if not force:
-                state = self.state(spec).status
                 raise ContainerRunning(
-                    f"cannot remove {state} container {spec.name!r} ({spec.id[:12]})",
-                    hint=f"{'unpause and stop' if state == 'paused' else 'stop'} it first, or remove with -f",
+                    f"cannot remove {state.status} container {spec.name!r} ({spec.id[:12]})",
+                    hint=f"{'unpause and stop' if state.status == 'paused' else 'stop'} it first, or remove with -f",
                 )
             with suppress(Conflict):  # it has ended meanwhile
                 self.kill(spec, "KILL")
