@@ -14,6 +14,7 @@ from contextkernel.linux import pidfd
 from contextkernel.runtime import messages
 from contextkernel.runtime.child import GO, SEEN, Streams, run_child
 from contextkernel.runtime.entering import Inside
+from contextkernel.runtime.freezing import children
 from contextkernel.runtime.joining import clone_beside
 from contextkernel.runtime.messages import Failed, Forked, FromChild, Generated, Opened, SetUp
 
@@ -157,9 +158,7 @@ class Birth:
 
 
 def _inner(keeper: int) -> int:
-    with open(f"/proc/{keeper}/task/{keeper}/children", encoding="ascii") as file:
-        children = file.read().split()
-    return int(children[0]) if children else keeper
+    return next(iter(children(keeper) or ()), keeper)
 
 
 def _flags(chosen: Namespaces) -> int:

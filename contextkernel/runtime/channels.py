@@ -22,6 +22,12 @@ class Standard(NamedTuple):
     stdout: int | None = None
     stderr: int | None = None
 
+    def close(self) -> None:
+        """Close those that are there."""
+        for stream in self:
+            if stream is not None:
+                os.close(stream)
+
 
 class Channels:
     """The monitor's side of one program's streams; a :class:`~contextkernel.runtime.loop.Source`.

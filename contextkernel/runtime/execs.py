@@ -161,9 +161,7 @@ class Execution:
         self._close_streams()
 
     def _close_streams(self) -> None:
-        for stream in self._streams:
-            if stream is not None:
-                os.close(stream)
+        self._streams.close()
         self._streams = Standard()
 
     def fail(self, failure: Failed) -> None:

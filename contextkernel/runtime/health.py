@@ -18,6 +18,7 @@ from contextkernel.model.life import Health, HealthResult
 from contextkernel.runtime.channels import Standard
 from contextkernel.runtime.health_rules import (
     MOST_OUTPUT,
+    SECOND,
     TIMEOUT,
     check_command,
     judged,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from contextkernel.runtime.telling import Teller
 
 _CHUNK = 65536
-_SECOND = 1_000_000_000
 
 
 class HealthChecks:
@@ -96,12 +96,12 @@ class HealthChecks:
         if self._health is None or self._check is None:
             return
         delay = next_check(self._health, self._check, time.time_ns() - self._started)
-        self._timer = self._loop.after(delay / _SECOND, self._run)
+        self._timer = self._loop.after(delay / SECOND, self._run)
 
     def _run(self) -> None:
         self._timer = None
         if self._check is not None:
-            self._probe = _Probe(self._loop, (self._check.timeout or TIMEOUT), self._ended)
+            self._probe = _Probe(self._loop, self._check.timeout or TIMEOUT, self._ended)
             self._probe.start(self._execs, self._request, self._command)
 
     def _ended(self, result: HealthResult) -> None:
@@ -147,7 +147,7 @@ class _Probe:
     def _told(self, message: Started | Failed | Exited | Detached) -> None:
         match message:
             case Started():
-                self._timer = self._loop.after(self._timeout / _SECOND, self._expire)
+                self._timer = self._loop.after(self._timeout / SECOND, self._expire)
             case Failed():
                 self._finish(-1, message.problem)
             case Exited(exit_code):

@@ -7,11 +7,11 @@ import msgspec
 from contextkernel.model.life import Health, HealthResult
 from contextkernel.model.oci import Healthcheck
 
-_SECOND = 1_000_000_000
+SECOND = 1_000_000_000
 #: docker's defaults, for a check that does not say
-INTERVAL = 30 * _SECOND
-TIMEOUT = 30 * _SECOND
-START_INTERVAL = 5 * _SECOND
+INTERVAL = 30 * SECOND
+TIMEOUT = 30 * SECOND
+START_INTERVAL = 5 * SECOND
 RETRIES = 3
 _KEPT = 5  # results
 MOST_OUTPUT = 4096  # bytes of one result

@@ -18,7 +18,7 @@ from contextkernel.model.container import ExecRequest, RunState, Usage
 from contextkernel.runtime.birth import Birth, Child
 from contextkernel.runtime.entering import fork_into
 from contextkernel.runtime.facts import refresh
-from contextkernel.runtime.freezing import Freezer, SignalFreezer, descendants
+from contextkernel.runtime.freezing import Freezer, SignalFreezer, children, descendants
 from contextkernel.runtime.messages import Done, Failed, Refusal
 from contextkernel.runtime.plan_exec import plan_exec
 from contextkernel.runtime.plan_oci import plan_start
@@ -257,13 +257,10 @@ class Life:
 
 def _kill_descendants() -> None:
     """Without a pid namespace: kill what the container left running; as their reaper we see them all in the end."""
-    me = os.getpid()
     while True:
-        with open(f"/proc/{me}/task/{me}/children", encoding="ascii") as file:
-            children = file.read().split()
-        for child in children:
+        for child in children(os.getpid()) or ():
             with suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
+                os.kill(child, signal.SIGKILL)
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:

@@ -365,9 +365,7 @@ class Monitor:
 
     def _attach(self, link: Link, streams: Standard, detach_keys: bytes) -> None:
         if self._channels is None:  # between two runs
-            for stream in streams:
-                if stream is not None:
-                    os.close(stream)
+            streams.close()
             return
         before = self._attachments.pop(link, None)
         if before is not None:
@@ -377,21 +375,19 @@ class Monitor:
         )
 
     def _exec(self, link: Link, request: Exec) -> None:
-        streams = link.take((request.stdin, request.stdout, request.stderr))
-        refusal = self._life.why_no_exec()
-        if streams is None:
-            refusal = Refusal("the streams for the program did not arrive")
-        elif link in self._executions:
-            refusal = Refusal("this connection has a program already")
-        if refusal is not None or streams is None:
-            for stream in streams or ():
-                if stream is not None:
-                    os.close(stream)
-            link.send(refusal or Refusal(""))
+        taken = link.take((request.stdin, request.stdout, request.stderr))
+        if taken is None:
+            link.send(Refusal("the streams for the program did not arrive"))
             return
-        self._executions[link] = self._execs.start(
-            request.request, Standard(*streams), link.send, detach_keys=request.detach_keys
-        )
+        streams = Standard(*taken)
+        refusal = self._life.why_no_exec()
+        if link in self._executions:
+            refusal = Refusal("this connection has a program already")
+        if refusal is not None:
+            streams.close()
+            link.send(refusal)
+            return
+        self._executions[link] = self._execs.start(request.request, streams, link.send, detach_keys=request.detach_keys)
 
     def _detach(self, link: Link) -> None:
         attachment = self._attachments.pop(link, None)
