@@ -8,9 +8,10 @@ import os
 from contextkernel.errors import LaunchFailed, SyscallFailed
 from contextkernel.linux import mount as mounts
 from contextkernel.runtime import operations as op
-from contextkernel.runtime.mountpoints import OWN, MountPoints
+from contextkernel.runtime.mountpoints import MountPoints
 
-_FLAGS = {
+#: words of mount options, by mount(8)
+FLAGS = {
     "ro": mounts.MS_RDONLY,
     "nosuid": mounts.MS_NOSUID,
     "nodev": mounts.MS_NODEV,
@@ -81,7 +82,7 @@ def bind_mount(step: op.BindMount, points: MountPoints, held: int) -> None:
         tree = held if held >= 0 else mounts.clone_tree(step.source, recursive=step.recursive)
         try:
             directory = os.path.isdir(f"/proc/self/fd/{tree}")
-            point = open_point(points, step.target, directory=directory)
+            point = points.at(step.target, directory=directory)
             try:
                 _check_kinds(step, point, directory=directory)
                 if attributes:
@@ -95,13 +96,6 @@ def bind_mount(step: op.BindMount, points: MountPoints, held: int) -> None:
         if failure.number in (errno.ENOTDIR, errno.EISDIR):
             raise _mixed(step) from failure
         raise SyscallFailed(failure.call, failure.number, f"{step.source} at {step.target}") from failure
-
-
-def open_point(points: MountPoints, target: str, *, directory: bool) -> int:
-    """Descriptor of the mount point for something that the user asked for; made if it is missing, and kept."""
-    if target in OWN:
-        return points.own(target)
-    return points.wanted(target, directory=directory)
 
 
 def _check_kinds(step: op.BindMount, point: int, *, directory: bool) -> None:
@@ -125,12 +119,12 @@ def mount_device(step: op.MountDevice, points: MountPoints) -> None:
     """
     flags, data = mounts.MS_NODEV * step.nodev, []
     for word in filter(None, step.options.split(",")):
-        if word in _FLAGS:
-            flags |= _FLAGS[word]
+        if word in FLAGS:
+            flags |= FLAGS[word]
         elif word not in _WITHOUT_EFFECT:
             data.append(word)
     flags |= mounts.MS_RDONLY * step.read_only
-    point = open_point(points, step.target, directory=True)
+    point = points.at(step.target)
     try:
         mounts.mount(step.device, f"/proc/self/fd/{point}", step.kind, flags, ",".join(data))
     except SyscallFailed as failure:

@@ -52,16 +52,6 @@ from contextkernel.runtime.users import Identity, resolve
 
 _STANDARD = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _STANDARD_ATTRIBUTES = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
-_FLAGS = {
-    "ro": mounts.MS_RDONLY,
-    "nosuid": mounts.MS_NOSUID,
-    "nodev": mounts.MS_NODEV,
-    "noexec": mounts.MS_NOEXEC,
-    "noatime": mounts.MS_NOATIME,
-    "nodiratime": mounts.MS_NODIRATIME,
-    "sync": mounts.MS_SYNCHRONOUS,
-    "strictatime": mounts.MS_STRICTATIME,
-}
 #: signals that launcher or monitor handle in their own way; the launcher puts all others to their default
 CHANGED_SIGNALS = (
     signal.SIGINT,
@@ -77,7 +67,6 @@ GO = b"g"
 SEEN = b"s"
 _GENERATED = "/dev/.generated"
 _MAX_USER_FILE = 10 << 20
-_NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
 
 
 class Streams(NamedTuple):
@@ -220,7 +209,7 @@ class _SetUp:
             case op.JoinIpc(pid):
                 sharing.join(pid, "ipc")
             case op.ShareMount(pid, target):
-                sharing.share_mount(pid, target, self._point(target))
+                sharing.share_mount(pid, target, self._tree.at(target))
             case op.MountDevpts(target, options):
                 self._mount(target, "devpts", mounts.MS_NOSUID | mounts.MS_NOEXEC, options)
             case op.OpenTerminal():
@@ -330,14 +319,8 @@ class _SetUp:
         root = os.open(step.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._points = MountPoints(root, upper, keep_own=step.keep_own, keep_points=step.keep_points)
 
-    def _point(self, target: str, *, directory: bool = True) -> int:
-        """Descriptor of a mount point."""
-        if target in OWN:
-            return self._tree.own(target)
-        return self._tree.wanted(target, directory=directory)
-
     def _mount(self, target: str, fstype: str, flags: int, options: str | None = None, source: str = "") -> None:
-        point = self._point(target)
+        point = self._tree.at(target)
         try:
             mounts.mount(source or fstype, f"/proc/self/fd/{point}", fstype, flags, options)
         except SyscallFailed as failure:
@@ -349,21 +332,21 @@ class _SetUp:
 
     def _mount_tmpfs(self, target: str, flags: tuple[str, ...], options: str, source: str) -> None:
         known = self._tree.made
-        point = self._point(target)
+        point = self._tree.at(target)
         mode = os.fstat(point).st_mode & 0o7777
         os.close(point)
         if self._tree.made == known and "mode=" not in options:
             options = ",".join(filter(None, (options, f"mode={mode:o}")))
         number = 0
         for flag in flags:
-            number |= _FLAGS[flag]
+            number |= binds.FLAGS[flag]
         self._mount(target, "tmpfs", number, options, source)
         if target == "/dev":
             self._dev = open_in_root(self._tree.root, target, os.O_PATH | os.O_DIRECTORY)
 
     def _bind(self, source: str, target: str, *, attributes: int = 0) -> None:
         try:
-            point = self._point(target, directory=os.path.isdir(source))
+            point = self._tree.at(target, directory=os.path.isdir(source))
             try:
                 mounts.bind_at(source, point, attributes)
             finally:

@@ -17,6 +17,7 @@ from contextkernel.errors import LaunchFailed
 from contextkernel.linux.cgroup import own_groups
 from contextkernel.runtime.cgroup_base import PARENT, Base, make_group, prepare, sweep
 from contextkernel.runtime.cgroups import Group, read, write
+from contextkernel.runtime.document import device_access
 from contextkernel.runtime.planning import device_nodes
 from contextkernel.runtime.surroundings import Place, Surrounding
 
@@ -57,10 +58,8 @@ def rules(request: LaunchRequest) -> Iterator[str]:
     Raises:
         LaunchFailed: a device that was asked for is not there.
     """
-    permissions = {device.target: device.permissions for device in request.security.devices}
     for node in device_nodes(request):
-        places = (target for target in permissions if node.path == target or node.path.startswith(f"{target}/"))
-        yield f"{node.type} {node.major}:{node.minor} {permissions.get(next(places, ''), 'rwm')}"
+        yield f"{node.type} {node.major}:{node.minor} {device_access(request, node)}"
     yield from request.security.device_rules
 
 

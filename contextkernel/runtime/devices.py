@@ -179,8 +179,7 @@ def reopen_null(descriptors: Iterable[int]) -> None:
     Args:
         descriptors: to look at; the process is inside of the container's root.
     """
-    null = os.makedev(1, 3)
-    host = [number for number in descriptors if _device(number) == null]
+    host = [number for number in descriptors if _device(number) == _NULL]
     if host:
         check_null()
         own = os.open("/dev/null", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)

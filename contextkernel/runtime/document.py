@@ -203,15 +203,20 @@ def _device_rules(request: LaunchRequest, nodes: Sequence[DeviceNode]) -> Iterat
         yield DeviceRule(allow=True, access="rwm")
         return
     yield DeviceRule(allow=False, access="rwm")
-    permissions = {device.target: device.permissions for device in request.security.devices}
     for node in nodes:
-        places = (target for target in permissions if node.path == target or node.path.startswith(f"{target}/"))
-        access = permissions.get(next(places, ""), "rwm")
+        access = device_access(request, node)
         yield DeviceRule(allow=True, type=node.type, major=node.major, minor=node.minor, access=access)
     for rule in request.security.device_rules:
         kind, numbers, access = rule.split(" ")
         major, minor = (None if word == "*" else int(word) for word in numbers.split(":"))
         yield DeviceRule(allow=True, type=kind, major=major, minor=minor, access=access)
+
+
+def device_access(request: LaunchRequest, node: DeviceNode) -> str:
+    """What may be done with a device that was asked for, by itself or with the folder it is in."""
+    permissions = {device.target: device.permissions for device in request.security.devices}
+    places = (target for target in permissions if node.path == target or node.path.startswith(f"{target}/"))
+    return permissions.get(next(places, ""), "rwm")
 
 
 def _mounts(operations: Sequence[Operation], generated: str) -> Iterator[Mount]:

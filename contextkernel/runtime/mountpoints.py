@@ -94,6 +94,10 @@ class MountPoints:
             f"mount target {path!r} leads to /{where} in this image", hint="choose one without links to there"
         )
 
+    def at(self, path: str, *, directory: bool = True) -> int:
+        """An ``O_PATH`` descriptor of the mount point ``path``: :meth:`own` or :meth:`wanted`."""
+        return self.own(path) if path in OWN else self.wanted(path, directory=directory)
+
     def directory(self, path: str) -> int:
         """An ``O_PATH`` descriptor of directory ``path``; it and its parents are created if missing.
 

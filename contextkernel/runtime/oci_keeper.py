@@ -18,7 +18,7 @@ from contextkernel.errors import LaunchFailed
 from contextkernel.linux import mount as mounts
 from contextkernel.linux.namespaces import set_child_subreaper
 from contextkernel.runtime.document import generated_directory, oci_name
-from contextkernel.runtime.execute import ExecProblem
+from contextkernel.runtime.execute import DEFAULT_PATH, ExecProblem
 from contextkernel.runtime.surroundings import Surrounding
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _KEPT = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD)
 _PIECE = 65536
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NOT_FOUND = ("executable file not found", "no such file or directory")
 _NOT_EXECUTABLE = ("permission denied", "is a directory", "exec format error")
 
@@ -76,7 +75,7 @@ def command_of(runtime: str, bundle: str) -> list[str]:
     Raises:
         LaunchFailed: it is not installed.
     """
-    program = shutil.which(runtime, path=_PATH)
+    program = shutil.which(runtime, path=DEFAULT_PATH)
     if program is None:
         raise LaunchFailed(
             f"the OCI runtime {runtime!r} is not installed",
@@ -109,7 +108,7 @@ class Leftovers(Surrounding):
         with suppress(LaunchFailed, OSError):
             command = [*command_of(self._runtime, self._bundle), "delete", "--force", self._name]
             null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
-            pid = os.posix_spawn(command[0], command, {"PATH": _PATH}, file_actions=null)
+            pid = os.posix_spawn(command[0], command, {"PATH": DEFAULT_PATH}, file_actions=null)
             os.waitpid(pid, 0)
         shutil.rmtree(self._bundle, ignore_errors=True)
 
@@ -149,7 +148,7 @@ def _run(command: list[str], errors: int) -> int:
     if pid == 0:
         try:
             os.dup2(errors, 2)
-            os.execve(command[0], command, {"PATH": _PATH})  # noqa: S606 - no shell is wanted
+            os.execve(command[0], command, {"PATH": DEFAULT_PATH})  # noqa: S606 - no shell is wanted
         finally:
             os._exit(127)
     # this one alone: the container's first process is a child as well, and may end meanwhile
