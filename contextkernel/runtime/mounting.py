@@ -137,7 +137,7 @@ def box_mounts(mounts: Mounts, store: Store) -> tuple[BoxMount, ...]:
                 options = store.volume(mount.source).volume.options
             except VolumeNotFound:
                 continue
-            source = bound_directory(options) or ("" if options else store.volume_dir(mount.source))
+            source = _directory_of(mount.source, options, store)
         if mount.type != "tmpfs" and source and os.path.exists(source):
             found.append(BoxMount(source=source, target=mount.target, read_only=mount.read_only, subpath=mount.subpath))
     return tuple(found)
@@ -154,7 +154,7 @@ def to_populate(mount: Mount, layers: Iterable[str], store: Store) -> Mount | No
         store: where the volume is.
     """
     options = store.volume(mount.source).volume.options
-    directory = bound_directory(options) or ("" if options else store.volume_dir(mount.source))
+    directory = _directory_of(mount.source, options, store)
     try:
         with os.scandir(directory) as listing:
             empty = next(listing, None) is None
@@ -163,6 +163,11 @@ def to_populate(mount: Mount, layers: Iterable[str], store: Store) -> Mount | No
     return (
         msgspec.structs.replace(mount, source=directory) if empty and _may_exist(mount.target, tuple(layers)) else None
     )
+
+
+def _directory_of(volume: str, options: dict[str, str], store: Store) -> str:
+    """Where a volume's files are; empty for one that is a file system of its own."""
+    return bound_directory(options) or ("" if options else store.volume_dir(volume))
 
 
 def _may_exist(target: str, lowers: tuple[str, ...]) -> bool:

@@ -78,7 +78,6 @@ class NetworkSurrounding(Surrounding):
 
     def __init__(self, request: LaunchRequest, launch: NetworkLaunch) -> None:
         super().__init__()
-        super().__init__()
         self._request = request
         self._launch = launch
         self._names = texts.own_names(request.hostname, request.networking.domainname)
@@ -170,13 +169,7 @@ class NetworkSurrounding(Surrounding):
         launch = self._launch
         facts = msgspec.structs.replace(
             place.facts,
-            resolv_conf=texts.resolv_file(
-                place.facts.resolv_conf,
-                resolver=resolver,
-                servers=launch.servers,
-                search=launch.search,
-                options=launch.options,
-            )
+            resolv_conf=self._resolv_file(place.facts.resolv_conf, resolver=resolver)
             if network == "none" or launch.servers or launch.search or launch.options
             else place.facts.resolv_conf,
             hosts_file=texts.hosts_file(self._hosts(), self._state.endpoints, self._names) if network == "none" else "",
@@ -202,7 +195,7 @@ class NetworkSurrounding(Surrounding):
         """Connect to the service and have the networks brought up, from the host's network namespace."""
         networks = tuple(wish.network for wish in self._launch.wishes)
         for attempt in (1, 2, 3):
-            service = connect(self._launch.root, shared=self._shared, membership=own_membership().descriptor)
+            service = self._connect()
             try:
                 service.ask(Prepare(networks))
             except ConnectionError as problem:  # it was just ending
@@ -216,6 +209,9 @@ class NetworkSurrounding(Surrounding):
                 self._service = service
                 return service
         raise AssertionError("unreachable")
+
+    def _connect(self) -> Service:
+        return connect(self._launch.root, shared=self._shared, membership=own_membership().descriptor)
 
     def _attach(self, service: Service, before: NetworkState | None) -> bool:
         """Get what was asked for; whether names are resolved."""
@@ -275,8 +271,12 @@ class NetworkSurrounding(Surrounding):
         """/etc/resolv.conf once names are resolved in the container; one that is so already stays as it is."""
         if texts.RESOLVER in text:
             return text
+        return self._resolv_file(text, resolver=True)
+
+    def _resolv_file(self, text: str, *, resolver: bool) -> str:
+        launch = self._launch
         return texts.resolv_file(
-            text, resolver=True, servers=self._launch.servers, search=self._launch.search, options=self._launch.options
+            text, resolver=resolver, servers=launch.servers, search=launch.search, options=launch.options
         )
 
     def _again(self) -> None:
@@ -284,7 +284,7 @@ class NetworkSurrounding(Surrounding):
         if self._namespace is None or self._loop is None or self._service is not None:
             return
         try:
-            self._service = connect(self._launch.root, shared=self._shared, membership=own_membership().descriptor)
+            self._service = self._connect()
             self._attach(self._service, self._state)
         except (OSError, ContextKernelError):
             self._hang_up()

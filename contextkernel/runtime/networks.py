@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -157,22 +157,22 @@ class Networks:
         """All networks, by name, with the containers that run and are connected."""
         self.find(DEFAULT)  # it has its subnet from the first look on
         connected: dict[str, list[str]] = {}
-        for spec in self._store.containers():
-            state = self._state(spec)
-            for one in state.network.endpoints if state.alive else ():
-                connected.setdefault(one.network_id, []).append(spec.id)
+        for spec, one in self._connections():
+            connected.setdefault(one.network_id, []).append(spec.id)
         return tuple(
             NetworkRow(network=record, containers=tuple(connected.get(record.id, ()))) for record in self.all()
         )
 
     def users(self, record: NetworkRecord) -> tuple[tuple[ContainerSpec, Endpoint], ...]:
         """Running containers that are connected to a network, with their connections."""
-        found = []
+        return tuple((spec, one) for spec, one in self._connections() if one.network_id == record.id)
+
+    def _connections(self) -> Iterator[tuple[ContainerSpec, Endpoint]]:
+        """What the containers that run are connected to."""
         for spec in self._store.containers():
             state = self._state(spec)
             if state.alive:
-                found += [(spec, one) for one in state.network.endpoints if one.network_id == record.id]
-        return tuple(found)
+                yield from ((spec, one) for one in state.network.endpoints)
 
     def tell(self, record: NetworkRecord, action: str, **attributes: str) -> None:
         """Note that something happened to a network, with docker's attributes."""
@@ -337,16 +337,16 @@ class Networks:
         """Lines of /etc/hosts for links on the default network."""
         found = []
         for link in links:
-            name, _, alias = link.partition(":")
+            alias, name = rules.split_link(link)
             other = self._store.container(name)
             state = self._state(other)
             address = next((one.ip or one.ip6 for one in state.network.endpoints if one.network == DEFAULT), "")
             if not address:
                 raise LaunchFailed(
-                    f"Cannot link to a non running container: /{other.name} AS {alias or name}",
+                    f"Cannot link to a non running container: /{other.name} AS {alias}",
                     hint=f"start it first: start {other.name}",
                 )
-            names = dict.fromkeys([alias or name, other.hostname, other.name])
+            names = dict.fromkeys([alias, other.hostname, other.name])
             found.append((" ".join(names), address))
         return found
 

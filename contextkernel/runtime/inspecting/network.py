@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from contextkernel.runtime.network_rules import split_link
+
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec, RunState
     from contextkernel.model.networking import PortBinding
@@ -159,5 +161,5 @@ def _host_port(one: PortBinding) -> str:
 
 
 def _link(spec: ContainerSpec, link: str) -> str:
-    name, _, alias = link.partition(":")
-    return f"/{name}:/{spec.name}/{alias or name}"
+    alias, name = split_link(link)
+    return f"/{name}:/{spec.name}/{alias}"
