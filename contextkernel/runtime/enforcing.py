@@ -13,7 +13,7 @@ import msgspec
 
 from contextkernel.model.resources import Discarded, Enforced, Resources, Way
 from contextkernel.model.step_mounts import Limit
-from contextkernel.runtime.cgroup_settings import list_cpus, parse_cpus, quota_and_period, settings
+from contextkernel.runtime.cgroup_settings import PERIOD, parse_cpus, quota_and_period, settings
 
 if TYPE_CHECKING:
     from contextkernel.runtime.cgroup_settings import Setting
@@ -112,7 +112,7 @@ def processors(resources: Resources, usable: frozenset[int], seed: int = 0) -> f
     """
     allowed = parse_cpus(resources.cpuset_cpus) & usable if resources.cpuset_cpus else usable
     quota, period = quota_and_period(resources)
-    wanted = math.ceil(quota / (period or 100_000)) if quota > 0 else len(allowed)
+    wanted = math.ceil(quota / (period or PERIOD)) if quota > 0 else len(allowed)
     if not allowed or (wanted >= len(allowed) and allowed == usable):
         return frozenset()
     ordered = sorted(allowed)
@@ -229,7 +229,7 @@ def _instead(option: str, resources: Resources, facts: GroupFacts) -> Enforced:
 def _why(option: str, facts: GroupFacts) -> tuple[str, str]:
     if facts.reason:
         return facts.reason, facts.remedy
-    if facts.version and option.startswith(("--blkio-weight",)):
+    if facts.version and option.startswith("--blkio-weight"):
         return "no block device here is scheduled by bfq, the only one that knows weights", ""
     return "the kernel has no control group for it", ""
 
@@ -258,14 +258,3 @@ def asked_value(resources: Resources, option: str) -> str:
     if isinstance(value, tuple):
         return ",".join(f"{one.path}:{one.rate}" for one in value)
     return "" if value is True else str(value)
-
-
-__all__ = [
-    "Enforcement",
-    "GroupFacts",
-    "enforcement",
-    "list_cpus",
-    "nice_of_shares",
-    "processors",
-    "warning_of",
-]

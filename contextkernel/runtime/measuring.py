@@ -9,20 +9,14 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from contextkernel.runtime.cgroups import Group, read
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NANO = 10**9
-#: a limit of version 1 that is none: the largest page-aligned number
-_NO_LIMIT = 1 << 62
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,14 +107,14 @@ def _version1(group: Group) -> Measured:
         or group.text("blkio", "blkio.throttle.io_service_bytes")
     )
     return Measured(
-        processor=_number(group.text("cpuacct", "cpuacct.usage")),
+        processor=number_of(group.text("cpuacct", "cpuacct.usage")),
         memory=_without(
-            _number(group.text("memory", "memory.usage_in_bytes")), statistics.get("total_inactive_file", 0)
+            number_of(group.text("memory", "memory.usage_in_bytes")), statistics.get("total_inactive_file", 0)
         ),
-        memory_limit=_limit(_number(group.text("memory", "memory.limit_in_bytes"))),
+        memory_limit=_limit(number_of(group.text("memory", "memory.limit_in_bytes"))),
         read=read_bytes,
         written=written,
-        processes=_number(group.text("pids", "pids.current")) or len(group.processes()),
+        processes=number_of(group.text("pids", "pids.current")) or len(group.processes()),
     )
 
 
@@ -135,11 +129,11 @@ def _version2(group: Group) -> Measured:
         written += int(fields.get("wbytes", 0))
     return Measured(
         processor=processor,
-        memory=_without(_number(group.text("memory", "memory.current")), statistics.get("inactive_file", 0)),
-        memory_limit=_limit(_number(group.text("memory", "memory.max"))),
+        memory=_without(number_of(group.text("memory", "memory.current")), statistics.get("inactive_file", 0)),
+        memory_limit=_limit(number_of(group.text("memory", "memory.max"))),
         read=read_bytes,
         written=written,
-        processes=_number(group.text("pids", "pids.current")) or len(group.processes()),
+        processes=number_of(group.text("pids", "pids.current")) or len(group.processes()),
     )
 
 
@@ -149,10 +143,11 @@ def _without(used: int, inactive: int) -> int:
 
 def _limit(number: int) -> int:
     there = host_memory()
-    return number if 0 < number < min(there, _NO_LIMIT) else there
+    return number if 0 < number < there else there  # no limit is the largest page-aligned number, or ``max``
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
+    """The number that a control group's file holds; 0 where it holds none (``max``)."""
     text = text.strip()
     return int(text) if text.isdecimal() else 0
 
@@ -228,8 +223,3 @@ def traffic_of(table: str) -> tuple[int, int]:
             received += int(words[0])
             sent += int(words[8])
     return received, sent
-
-
-def throttled(group: Group) -> Mapping[str, int]:
-    """How often, and how long, its processes had to wait for their next period (``nr_throttled``, ...)."""
-    return pairs(group.text("cpu", "cpu.stat"))

@@ -155,7 +155,6 @@ class Linux(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     gid_mappings: tuple[IdMapping, ...] = ()
     devices: tuple[DeviceNode, ...] = ()
     resources: LinuxResources
-    cgroups_path: str = ""
     sysctl: dict[str, str] = {}
     seccomp: Seccomp | None = None
     rootfs_propagation: str = ""

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from contextkernel.runtime.cgroups import read
-from contextkernel.runtime.measuring import host_memory, pairs
+from contextkernel.runtime.measuring import host_memory, number_of, pairs
 from contextkernel.runtime.proc_files import MEMINFO, MemoryView, ProcessorView
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ def memory_view(group: Group | None, resources: Resources) -> MemoryView | None:
         swap = min(swap, max(0, resources.memory_swap - resources.memory))
     statistics = pairs(group.text("memory", "memory.stat"))
     if group.version == 1:
-        used = _number(group.text("memory", "memory.usage_in_bytes"))
-        both = _number(group.text("memory", "memory.memsw.usage_in_bytes"))
+        used = number_of(group.text("memory", "memory.usage_in_bytes"))
+        both = number_of(group.text("memory", "memory.memsw.usage_in_bytes"))
         swapped = max(0, both - used) if both else 0
     else:
-        used = _number(group.text("memory", "memory.current"))
-        swapped = _number(group.text("memory", "memory.swap.current"))
+        used = number_of(group.text("memory", "memory.current"))
+        swapped = number_of(group.text("memory", "memory.swap.current"))
         statistics = {new: statistics.get(name, 0) for name, new in _NAMES.items()}
     return MemoryView(
         limit=min(resources.memory, host_memory()),
@@ -78,8 +78,3 @@ def processor_view(group: Group | None, numbers: tuple[int, ...]) -> ProcessorVi
 
 def _lines(text: str) -> list[tuple[str, str, str]]:
     return [line.partition(":") for line in text.splitlines()]
-
-
-def _number(text: str) -> int:
-    text = text.strip()
-    return int(text) if text.isdecimal() else 0

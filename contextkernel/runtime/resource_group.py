@@ -105,9 +105,10 @@ class ResourceGroup(Surrounding):
         if not limited:
             return _waiting(place, self._group)
         try:
-            facts = facts_of(there if self._group else Base(0, {}, there.reason, there.remedy))
-            self._kept = enforcement(self._resources, facts, seed=int(self._id[:4], 16) if self._id else 0)
+            self._kept = enforcement(self._resources, self._facts(), self._seed)
             self._apply(self._resources)
+            if self._kept.cpus:
+                os.sched_setaffinity(0, self._kept.cpus)  # the init, and what exec starts, get it from this process
             if self._group is not None and self._resources.memory:
                 self._watch = OomWatch(self._group, self._tell_oom)
                 loop.add(self._watch)
@@ -119,8 +120,15 @@ class ResourceGroup(Surrounding):
     def _apply(self, resources: Resources) -> None:
         if self._group is not None:
             self._group.apply(settings(resources, self._group.version, device_number))
-        if self._kept.cpus:
-            os.sched_setaffinity(0, self._kept.cpus)  # the init, and what exec starts, get it from this process
+
+    def _facts(self) -> GroupFacts:
+        """What this container's limits can be kept by."""
+        there = base()
+        return facts_of(there if self._group else Base(0, {}, there.reason, there.remedy))
+
+    @property
+    def _seed(self) -> int:
+        return int(self._id[:4], 16) if self._id else 0
 
     def _placed(self, place: Place) -> Place:
         """The plan's input, with what is kept for each process by itself, and the files over /proc."""
@@ -162,11 +170,9 @@ class ResourceGroup(Surrounding):
         Args:
             resources: all of them, as they are to be.
         """
-        there = base()
-        facts = facts_of(there if self._group else Base(0, {}, there.reason, there.remedy))
-        kept = enforcement(resources, facts, seed=int(self._id[:4], 16) if self._id else 0)
-        if self._group is not None:
-            self._group.apply(settings(resources, self._group.version, device_number))
+        facts = self._facts()
+        kept = enforcement(resources, facts, self._seed)
+        self._apply(resources)
         members = self._group.processes() if self._group is not None else descendants([os.getpid()])[1:]
         for limit in _process_limits(kept):
             for pid in members:
