@@ -19,11 +19,11 @@ from typing import Any
 from dnslib import QTYPE
 
 from contextkernel.network import dns_packets
+from contextkernel.network.accepting import Acceptor
 from contextkernel.network.datagrams import ANCILLARY, ask_for_source, source_of
 from contextkernel.network.dns_packets import BadQuery, Question, read_query
 from contextkernel.network.loop import Loop, Timer
 from contextkernel.network.names import Names, Server, View, reversed_address
-from contextkernel.network.stream import EXHAUSTED, PAUSE
 from contextkernel.network.upstream import HostServers, Upstream
 
 _LARGEST = 65535
@@ -142,6 +142,7 @@ class Resolver:
         self._view_of = view_of
         self._udp = udp
         self._tcp = tcp
+        self._acceptor: Acceptor | None = None
         self._clients: dict[_Client, None] = {}
         self._waiting = 0
         self._open = True
@@ -151,7 +152,7 @@ class Resolver:
             self._loop.add_reader(udp.fileno(), self._receive)
         if tcp is not None:
             tcp.settimeout(0)
-            self._loop.add_reader(tcp.fileno(), self._accept)
+            self._acceptor = Acceptor(self._loop, tcp, self._begin)
 
     @property
     def clients(self) -> int:
@@ -165,6 +166,9 @@ class Resolver:
     def close(self) -> None:
         """Close the sockets; questions under way are not answered. Idempotent."""
         self._open = False
+        if self._acceptor is not None:
+            self._acceptor.close()
+            self._acceptor = None
         for client in list(self._clients):
             client.close()
         for one in (self._udp, self._tcp):
@@ -225,29 +229,10 @@ class Resolver:
 
         return reply
 
-    def _accept(self) -> None:
-        if self._tcp is None:
-            return
-        try:
-            connection, asker = self._tcp.accept()
-        except OSError as problem:
-            if problem.errno in EXHAUSTED:
-                self._rest(self._tcp)
-            return
+    def _begin(self, connection: socket.socket, asker: tuple[Any, ...]) -> None:
         if len(self._clients) >= _CLIENTS:
             next(iter(self._clients)).close()
-        connection.settimeout(0)
         self._clients[_Client(self, self._loop, connection, asker[0])] = None
-
-    def _rest(self, listener: socket.socket) -> None:
-        """No descriptors left: try again when some may have been closed."""
-        self._loop.remove_reader(listener.fileno())
-
-        def again() -> None:
-            if self._open:
-                self._loop.add_reader(listener.fileno(), self._accept)
-
-        self._loop.call_later(PAUSE, again)
 
 
 class _Client:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from contextkernel.network.accepting import Acceptor
 from contextkernel.network.dial import Dialer
-from contextkernel.network.loop import Loop, Timer
-from contextkernel.network.stream import EXHAUSTED, PAUSE, Stream, abort
+from contextkernel.network.loop import Loop
+from contextkernel.network.stream import Stream, abort
 
 _ACCEPTS = 64  # connections taken at once before others have their turn
 
@@ -24,13 +25,11 @@ class StreamPort:
 
     def __init__(self, loop: Loop, listener: socket.socket) -> None:
         self._loop = loop
-        self._listener = listener
         self._dialer: Dialer | None = None
         self._where: Callable[[socket.socket], Address | None] | None = None
         self._streams: set[Stream] = set()
         self._dialling: set[socket.socket] = set()
-        self._pause: Timer | None = None
-        loop.add_reader(listener.fileno(), self._accept)
+        self._acceptor = Acceptor(loop, listener, lambda client, _: self._begin(client), turns=_ACCEPTS)
 
     @property
     def flows(self) -> int:
@@ -48,38 +47,13 @@ class StreamPort:
 
     def close(self) -> None:
         """Cut all connections; the listening socket stays open. Idempotent."""
-        if self._pause is not None:
-            self._pause.cancel()
-        self._loop.remove(self._listener.fileno())
+        self._acceptor.close()
         for client in self._dialling:
             abort(client)
             client.close()
         self._dialling.clear()
         for stream in list(self._streams):
             stream.close(reset=True)
-
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTS):
-            try:
-                client, _peer = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as problem:
-                if problem.errno in EXHAUSTED:
-                    self._rest()
-                    return
-                continue  # this one has gone already
-            client.settimeout(0)
-            self._begin(client)
-
-    def _rest(self) -> None:
-        """No descriptors left: try again when some may have been closed."""
-        self._loop.remove_reader(self._listener.fileno())
-
-        def again() -> None:
-            self._loop.add_reader(self._listener.fileno(), self._accept)
-
-        self._pause = self._loop.call_later(PAUSE, again)
 
     def _begin(self, client: socket.socket) -> None:
         address = None if self._where is None else self._where(client)

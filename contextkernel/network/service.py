@@ -16,6 +16,7 @@ import msgspec
 
 from contextkernel.errors import Conflict, ContextKernelError, InvalidInput, ProtocolViolation
 from contextkernel.model.networks import NetworkRecord, NetworkState, Wish
+from contextkernel.network.accepting import Acceptor
 from contextkernel.network.bench import Bench
 from contextkernel.network.holdings import Held, Holdings
 from contextkernel.network.journal import Journal
@@ -132,7 +133,7 @@ class Service:
         if not journal.bridges:  # the one before has ended as it should, or there was none
             self._grace.cancel()
         listener.settimeout(0)
-        loop.add_reader(listener.fileno(), self._accept)
+        self._acceptor = Acceptor(loop, listener, lambda connection, _: self._begin(connection))
         self._await_nobody()
 
     @property
@@ -142,12 +143,7 @@ class Service:
 
     # Clients
 
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return
-        connection.settimeout(0)
+    def _begin(self, connection: socket.socket) -> None:
         client = Client(connection)
         self._clients.add(client)
         self._loop.add_reader(connection.fileno(), lambda: self._read(client))
@@ -435,7 +431,7 @@ class Service:
         self._ending = None
         if self._clients:
             return
-        self._loop.remove(self._listener.fileno())
+        self._acceptor.close()
         self._journal.close_door()
         self._listener.close()
         for network_id in list(self._networks):

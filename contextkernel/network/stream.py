@@ -12,10 +12,6 @@ from contextlib import suppress
 
 from contextkernel.network.loop import Loop
 
-#: what accept(2) says when there are no descriptors or no memory left, and seconds to wait then
-EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-PAUSE = 0.1
-
 _CHUNK = 1 << 16
 _TURNS = 8  # chunks in one direction before others have their turn
 _BULK = 1 << 20  # bytes in one direction after which it is worth a pipe
