@@ -11,9 +11,8 @@ import os
 import select
 import signal
 import socket
-import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, NoReturn, assert_never
 
 from contextkernel.errors import ContextKernelError, LaunchFailed, SyscallFailed
@@ -45,10 +44,11 @@ from contextkernel.runtime import binds, devices, limits, privileges, sharing, s
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.child_terminal import open_terminal, own_streams
 from contextkernel.runtime.execute import ExecProblem, execute
+from contextkernel.runtime.image_users import identity_of
 from contextkernel.runtime.init import run_as_init
 from contextkernel.runtime.messages import Failed, Generated, SetUp, encode, send
 from contextkernel.runtime.mountpoints import OWN, MountPoints
-from contextkernel.runtime.users import Identity, resolve
+from contextkernel.runtime.users import Identity
 
 _STANDARD = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _STANDARD_ATTRIBUTES = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
@@ -66,7 +66,6 @@ GO = b"g"
 #: what it sends when it has seen which namespaces the child has; from there on the child may hide itself
 SEEN = b"s"
 _GENERATED = "/dev/.generated"
-_MAX_USER_FILE = 10 << 20
 
 
 class Streams(NamedTuple):
@@ -377,13 +376,8 @@ class _SetUp:
         if f"/{self._tree.inside(point).partition('/')[0]}" in OWN:
             os.close(point)
             return
-        self._write(_GENERATED, content)
-        try:
-            source = f"/proc/self/fd/{self._dev}/{_name_in_dev(_GENERATED)}"
+        with self._generated(content, point) as source:
             mounts.bind_at(source, point, (mounts.MOUNT_ATTR_RDONLY | _STANDARD_ATTRIBUTES) * read_only)
-        finally:
-            os.close(point)
-        os.unlink(_name_in_dev(_GENERATED), dir_fd=self._dev)
 
     def _proc_file(self, target: str, content: str) -> None:
         """Like :meth:`_hosts_file`, over a file of /proc or /sys; where there is none, nothing is shown either."""
@@ -391,14 +385,19 @@ class _SetUp:
             point = open_in_root(self._tree.root, target, os.O_PATH)
         except SyscallFailed:
             return
-        self._write(_GENERATED, content)
-        try:
-            source = f"/proc/self/fd/{self._dev}/{_name_in_dev(_GENERATED)}"
+        with self._generated(content, point) as source:
             file = os.open(source, os.O_WRONLY | os.O_CLOEXEC)
             mounts.bind_at(source, point, mounts.MOUNT_ATTR_RDONLY | _STANDARD_ATTRIBUTES)
             with socket.socket(fileno=os.dup(_REPORT)) as channel:
                 send(channel, Generated(target), [file])
             os.close(file)
+
+    @contextmanager
+    def _generated(self, content: str, point: int) -> Iterator[str]:
+        """A file with this content, by a name that it has until it is bound to ``point``, which is closed then."""
+        self._write(_GENERATED, content)
+        try:
+            yield f"/proc/self/fd/{self._dev}/{_name_in_dev(_GENERATED)}"
         finally:
             os.close(point)
         os.unlink(_name_in_dev(_GENERATED), dir_fd=self._dev)
@@ -414,7 +413,7 @@ class _SetUp:
         if not made or not owner:
             return
         root = self._tree.root
-        identity = resolve(owner, _read("/etc/passwd", root), _read("/etc/group", root))
+        identity = identity_of(owner, root=root)
         for name in made:
             here = open_in_root(root, name, os.O_PATH | os.O_DIRECTORY)
             try:
@@ -449,7 +448,7 @@ class _SetUp:
                 raise
 
     def _set_user(self, step: op.SetUser) -> None:
-        self._identity = resolve(step.user, _read("/etc/passwd"), _read("/etc/group"), step.more_groups)
+        self._identity = identity_of(step.user, step.more_groups)
         if not step.change:
             return
         uid, gid, groups, _ = self._identity
@@ -476,9 +475,7 @@ class _SetUp:
     def _run_oci(self, step: op.RunOci) -> None:
         from contextkernel.runtime.oci_keeper import keep  # nothing of the host's is gone here
 
-        root = self._tree.root
-        identity = resolve(step.user, _read("/etc/passwd", root), _read("/etc/group", root), step.groups)
-        keep(step, identity, started=self._announce)
+        keep(step, identity_of(step.user, step.groups, root=self._tree.root), started=self._announce)
 
     def _announce(self) -> None:
         """Tell the monitor that the container is there, wait until it has seen it, and let go of it."""
@@ -534,34 +531,6 @@ def _read_only(target: str) -> None:
     except SyscallFailed as failure:
         if failure.number not in (errno.ENOENT, errno.ENOTDIR):
             raise
-
-
-def _read(path: str, root: int = -1) -> str:
-    """Content of one of the image's small files, empty if there is none; nothing but a plain file is read.
-
-    Args:
-        path: absolute.
-        root: descriptor of what counts as ``/`` for it; -1 for the process's own.
-    """
-    flags = os.O_RDONLY | os.O_NONBLOCK
-    try:
-        if root >= 0:
-            descriptor = open_in_root(root, path, flags)
-        else:
-            descriptor = openat2(AT_FDCWD, path, flags, resolve=RESOLVE_NO_MAGICLINKS)
-    except SyscallFailed:
-        return ""
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return ""
-        data = b""
-        with suppress(OSError):  # a link to something in /proc that cannot be read at once
-            while len(data) < _MAX_USER_FILE and (piece := os.read(descriptor, _MAX_USER_FILE - len(data))):
-                data += piece
-        return data.decode("utf-8", "surrogateescape")
-    finally:
-        os.close(descriptor)
 
 
 def _change_directory(target: str) -> None:
