@@ -7,18 +7,18 @@ changes links, routes and filters.
 
 from __future__ import annotations
 
-import array
 import os
 import socket
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from contextkernel.errors import Conflict, ContextKernelError, InvalidInput, LaunchFailed, ProtocolViolation
+from contextkernel.linux.passing import receive_with, send_with
 from contextkernel.model.networking import PortBinding
 from contextkernel.model.networks import NetworkRecord, NetworkState, Wish
+from contextkernel.model.union import UnionDecoder, decoder_of
 from contextkernel.network.plan import Operation
 
 _MAX_PACKET = 1 << 20
@@ -199,15 +199,10 @@ T = TypeVar("T")
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-@cache
-def _decoder_of(union: Any) -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(union)
-
-
 def rehearse(*unions: Any) -> None:
     """Make the decoders of unions now, which takes a moment."""
     for union in unions:
-        _decoder_of(union)
+        decoder_of(union)
 
 
 class Link(Generic[T]):
@@ -221,10 +216,7 @@ class Link(Generic[T]):
 
     def __init__(self, connection: socket.socket, union: Any, receiver: str, sender: str) -> None:
         self._connection = connection
-        self._decoder: msgspec.msgpack.Decoder[T] = _decoder_of(union)
-        self._expected = " or ".join(kind.__name__ for kind in getattr(union, "__args__", (union,)))
-        self._receiver = receiver
-        self._sender = sender
+        self._decoder: UnionDecoder[T] = UnionDecoder(union, receiver, sender)
 
     def fileno(self) -> int:
         """Its descriptor, -1 once it is closed."""
@@ -241,8 +233,7 @@ class Link(Generic[T]):
         Raises:
             OSError: the connection is broken, or (not blocking) full.
         """
-        notes = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        self._connection.sendmsg([_ENCODER.encode(message)], notes, socket.MSG_NOSIGNAL)
+        send_with(self._connection, _ENCODER.encode(message), descriptors)
 
     def receive(self) -> tuple[T | None, list[int]]:
         """The next message and its descriptors, which are the caller's; ``None`` when the other side has gone.
@@ -251,32 +242,16 @@ class Link(Generic[T]):
             ProtocolViolation: it is none of the union; its descriptors are closed.
             BlockingIOError: there is none yet. OSError: the connection is broken.
         """
-        numbers = array.array("i")
-        space = socket.CMSG_LEN(_MAX_DESCRIPTORS * numbers.itemsize)
-        data, notes, _, _ = self._connection.recvmsg(_MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC)
-        for level, kind, note in notes:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                numbers.frombytes(note[: len(note) - len(note) % numbers.itemsize])
+        data, descriptors = receive_with(self._connection, _MAX_PACKET, _MAX_DESCRIPTORS)
         if not data:
-            return None, list(numbers)
+            return None, descriptors
         try:
-            return self._decoder.decode(data), list(numbers)
-        except msgspec.MsgspecError as problem:
-            for number in numbers:
-                os.close(number)
-            raise ProtocolViolation(
-                f"the {self._receiver} expected {self._expected} from the {self._sender}, "
-                f"got {_name(data)!r}: {problem}"
-            ) from problem
+            return self._decoder.decode(data), descriptors
+        except ProtocolViolation:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
 
     def close(self) -> None:
         """End the connection. Idempotent."""
         self._connection.close()
-
-
-def _name(data: bytes) -> str:
-    """The tag of a message that could not be decoded."""
-    try:
-        return str(msgspec.msgpack.decode(data)["type"])
-    except (msgspec.MsgspecError, KeyError, TypeError):
-        return repr(data[:20])

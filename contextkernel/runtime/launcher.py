@@ -22,6 +22,7 @@ from contextkernel.linux.seccomp import default_filter, fake_ids_filter
 from contextkernel.linux.signals import reset_signals
 from contextkernel.linux.userns_shared import Membership, enter_shared
 from contextkernel.model.container import LaunchRequest
+from contextkernel.model.union import decoder_of
 from contextkernel.runtime import messages
 from contextkernel.runtime.facts import HostFacts
 from contextkernel.runtime.messages import Decoder, Hello, Launch, Refused, ToLauncher, Welcome
@@ -99,7 +100,7 @@ def _rehearse() -> None:
     default_filter(frozenset(CAPABILITIES))
     fake_ids_filter()
     for union in (messages.ToMonitor, messages.FromChild):
-        messages.decoder_of(union)
+        decoder_of(union)
     for name in ("mount", "umount2", "prctl", "sethostname"):
         getattr(libc, name)
     os.strerror(errno.ENOENT)

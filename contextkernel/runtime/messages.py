@@ -5,20 +5,20 @@ A frame is four bytes of length, big-endian, and that much MessagePack; descript
 
 from __future__ import annotations
 
-import array
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 import msgspec
 
 from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFailed, ProtocolViolation
+from contextkernel.linux.passing import receive_with, send_with
 from contextkernel.model.container import ExecRequest, LaunchRequest, Usage
 from contextkernel.model.ids import IdMap
 from contextkernel.model.life import RestartPolicy
 from contextkernel.model.resources import Resources
+from contextkernel.model.union import UnionDecoder
 from contextkernel.runtime.facts import HostFacts
 
 _LENGTH = struct.Struct(">I")
@@ -276,12 +276,6 @@ def encode(message: msgspec.Struct) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-@cache
-def decoder_of(union: Any) -> msgspec.msgpack.Decoder[Any]:
-    """A decoder for a union; kept, because making one is slow, and it holds no state."""
-    return msgspec.msgpack.Decoder(union)
-
-
 class Decoder(Generic[T]):
     """Turns frames into the messages of one union.
 
@@ -291,8 +285,7 @@ class Decoder(Generic[T]):
     """
 
     def __init__(self, union: Any, receiver: str, sender: str) -> None:
-        self._decoder: msgspec.msgpack.Decoder[T] = decoder_of(union)
-        self._expected = " or ".join(kind.__name__ for kind in getattr(union, "__args__", (union,)))
+        self._decoder: UnionDecoder[T] = UnionDecoder(union, receiver, sender)
         self._receiver = receiver
         self._sender = sender
         self._pending = bytearray()
@@ -303,13 +296,7 @@ class Decoder(Generic[T]):
         Raises:
             ProtocolViolation: it is none of the expected.
         """
-        try:
-            return self._decoder.decode(data)
-        except msgspec.MsgspecError as problem:
-            raise ProtocolViolation(
-                f"the {self._receiver} expected {self._expected} from the {self._sender}, "
-                f"got {_name(data)!r}: {problem}"
-            ) from problem
+        return self._decoder.decode(data)
 
     def feed(self, data: bytes) -> Iterator[T]:
         """Take bytes as they come, yield the messages that are complete.
@@ -333,7 +320,7 @@ class Decoder(Generic[T]):
             ProtocolViolation: as :meth:`decode`, or the stream ends inside a frame.
             OSError: the connection is broken.
         """
-        head, descriptors = _received(link, _LENGTH.size)
+        head, descriptors = receive_with(link, _LENGTH.size, _MAX_DESCRIPTORS)
         if not head:
             return None, descriptors
         head += self._exactly(link, _LENGTH.size - len(head))
@@ -356,14 +343,6 @@ class Decoder(Generic[T]):
         return data
 
 
-def _name(data: bytes) -> str:
-    """The tag of a message that could not be decoded."""
-    try:
-        return str(msgspec.msgpack.decode(data)["type"])
-    except (msgspec.MsgspecError, KeyError, TypeError):
-        return repr(data[:20])
-
-
 def send(link: socket.socket, message: msgspec.Struct, descriptors: Sequence[int] = ()) -> None:
     """Send one message; descriptors are duplicated into the receiver.
 
@@ -371,8 +350,7 @@ def send(link: socket.socket, message: msgspec.Struct, descriptors: Sequence[int
         OSError: the connection is broken.
     """
     frame = encode(message)
-    notes = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-    sent = link.sendmsg([frame], notes, socket.MSG_NOSIGNAL)
+    sent = send_with(link, frame, descriptors)
     if sent < len(frame):
         link.sendall(frame[sent:], socket.MSG_NOSIGNAL)
 
@@ -383,18 +361,7 @@ def receive_some(link: socket.socket) -> tuple[bytes, list[int]]:
     Raises:
         OSError: the connection is broken, or nothing is there and it does not block.
     """
-    return _received(link, 65536)
-
-
-def _received(link: socket.socket, most: int) -> tuple[bytes, list[int]]:
-    """At most so many bytes, with the descriptors that came with them."""
-    descriptors = array.array("i")
-    space = socket.CMSG_LEN(_MAX_DESCRIPTORS * descriptors.itemsize)
-    data, notes, _, _ = link.recvmsg(most, space, socket.MSG_CMSG_CLOEXEC)
-    for level, kind, content in notes:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
-    return data, list(descriptors)
+    return receive_with(link, 65536, _MAX_DESCRIPTORS)
 
 
 def unexpected(receiver: str, sender: str, message: object, expected: str) -> NoReturn:

@@ -6,7 +6,6 @@ frame that speaks of it (SCM_RIGHTS, unix(7)).
 
 from __future__ import annotations
 
-import array
 import contextlib
 import errno
 import os
@@ -20,10 +19,13 @@ import msgspec
 from contextkernel import errors
 from contextkernel.errors import ContextKernelError, ProtocolViolation, StoreProblem, SyscallFailed
 from contextkernel.layer.index import decode_name, encode_name
+from contextkernel.linux.passing import receive_with, send_with
 from contextkernel.model.box import BoxView, Change, PathFacts, PathKind, PlaceRequest
 from contextkernel.model.codec import from_msgpack, to_msgpack
 from contextkernel.model.ids import IdMap
 from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
+
+_MAX_DESCRIPTORS = 8  # in one piece of what is received
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -312,8 +314,7 @@ class Channel:
         with self._sending:
             sent = 0
             if descriptors:
-                rights = array.array("i", descriptors)
-                sent = self._end.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+                sent = send_with(self._end, frame, descriptors)
             self._end.sendall(frame[sent:])
 
     def receive(self, kind: Any) -> Any:
@@ -329,13 +330,11 @@ class Channel:
                     del self._buffer[:end]
                     return decode(data, kind)
             try:
-                data, ancillary, _, _ = self._end.recvmsg(1 << 16, socket.CMSG_SPACE(8 * 4), socket.MSG_CMSG_CLOEXEC)
+                data, descriptors = receive_with(self._end, 1 << 16, _MAX_DESCRIPTORS)
             except ConnectionError:
                 return None
             self._buffer += data
-            for level, which, rights in ancillary:
-                if level == socket.SOL_SOCKET and which == socket.SCM_RIGHTS:
-                    self.descriptors.extend(array.array("i", rights[: len(rights) - len(rights) % 4]))
+            self.descriptors.extend(descriptors)
             if not data:
                 return None
 
