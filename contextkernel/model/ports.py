@@ -11,7 +11,6 @@ from typing import Protocol
 
 from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
 from contextkernel.model.container import ExecRequest, LaunchRequest, RunState, Usage
-from contextkernel.model.digest import Digest
 from contextkernel.model.layers import (
     CopyRequest,
     Entry,
@@ -391,6 +390,3 @@ IndexReader = Callable[[str], Iterable[Entry]]
 
 Reporter = Callable[[object], None]
 """Receives events (see model.events) in order; must not block for long."""
-
-ImageResolver = Callable[[str], Digest]
-"""Turns a FROM reference into an image id, pulling if necessary."""

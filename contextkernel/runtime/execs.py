@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -259,6 +260,6 @@ def _sorted(failure: Failed) -> Failed:
     """A working directory that cannot be entered counts for docker as a program that cannot be found or executed."""
     if failure.operation != "Chdir":
         return failure
-    kind: messages.FailureKind = "not_found" if failure.number == 2 else "not_executable"
+    kind: messages.FailureKind = "not_found" if failure.number == errno.ENOENT else "not_executable"
     why = failure.problem.partition(f"{failure.operation}: ")[2]
     return msgspec.structs.replace(failure, kind=kind, problem=f"the working directory cannot be entered: {why}")

@@ -180,7 +180,8 @@ class MountPoints:
 
     def _in_upper(self, path: str) -> bool:
         try:
-            os.lstat(path or ".", dir_fd=self._upper) if path else None
+            if path:
+                os.lstat(path, dir_fd=self._upper)
         except OSError:
             return False
         return True
