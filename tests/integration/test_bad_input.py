@@ -5,7 +5,6 @@ Every case is a command as it is typed. The store is shared, and checked after e
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import sqlite3
@@ -17,14 +16,12 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
+from judge.base import BASE, write_base
 
 import contextkernel.registry
 from contextkernel.cli import main
 from contextkernel.engine import Engine
 from contextkernel.errors import RegistryUnreachable
-
-COMPARE = Path(__file__).parents[1] / "conformance" / "judge"
-BASE = "ck-base"
 
 
 class SharedEngine(Engine):
@@ -60,12 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> Iterator[SharedEngine]:
-    spec = importlib.util.spec_from_file_location("base", COMPARE / "base.py")
-    assert spec is not None
-    assert spec.loader is not None
-    base = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(base)
-    base.write_base(folder / "base.tar")
+    write_base(folder / "base.tar")
     shared = SharedEngine(folder / "store")
     try:
         shared.import_image(str(folder / "base.tar"), BASE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import signal
@@ -13,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from judge.base import BASE, write_base
 
 from contextkernel import Engine
 
-COMPARE = Path(__file__).parents[1] / "conformance" / "judge"
 KILLS = 50
 DOCKERFILE = """\
 FROM ck-base
@@ -32,14 +31,9 @@ BUILD = "import sys; from contextkernel import Engine; Engine(sys.argv[1]).build
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
-    spec = importlib.util.spec_from_file_location("base", COMPARE / "base.py")
-    assert spec is not None
-    assert spec.loader is not None
-    base = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(base)
-    base.write_base(tmp_path / "base.tar")
+    write_base(tmp_path / "base.tar")
     with Engine(tmp_path / "store") as engine:
-        engine.import_image(str(tmp_path / "base.tar"), base.BASE)
+        engine.import_image(str(tmp_path / "base.tar"), BASE)
     yield tmp_path
     with Engine(tmp_path / "store") as engine:
         engine.check_store(repair=True)

@@ -5,7 +5,6 @@ What a container says tells when to interrupt it; where the moment does not matt
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import signal
@@ -17,11 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from judge.base import BASE, write_base
 
 from contextkernel import Engine
 
-COMPARE = Path(__file__).parents[1] / "conformance" / "judge"
-BASE = "ck-base"
 PROGRAM = "import sys; from contextkernel.cli import main; sys.exit(main())"
 MOMENTS = 8
 PATIENCE = 60.0  # seconds until a hang is called one
@@ -86,12 +84,7 @@ class Terminal:
 @pytest.fixture(scope="module")
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     folder = tmp_path_factory.mktemp("interrupt")
-    spec = importlib.util.spec_from_file_location("base", COMPARE / "base.py")
-    assert spec is not None
-    assert spec.loader is not None
-    base = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(base)
-    base.write_base(folder / "base.tar")
+    write_base(folder / "base.tar")
     made = Terminal(folder)
     with Engine(made.store) as engine:
         engine.import_image(str(folder / "base.tar"), BASE)

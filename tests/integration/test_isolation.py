@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from judge.base import write_base
 
 from contextkernel.engine import Engine
 from contextkernel.errors import Conflict, ContainerNotFound, InvalidInput
 from contextkernel.model.results import RunResult
 
-COMPARE = Path(__file__).parents[1] / "conformance" / "judge"
-
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    spec = importlib.util.spec_from_file_location("base", COMPARE / "base.py")
-    assert spec is not None
-    assert spec.loader is not None
-    base = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(base)
     folder = tmp_path_factory.mktemp("isolation")
-    base.write_base(folder / "base.tar")
+    write_base(folder / "base.tar")
     with Engine(folder / "store") as made:
         if made.host_report().tier in ("ptrace", "analysis"):
             pytest.skip("this host allows no namespaces")

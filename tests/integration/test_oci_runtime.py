@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from judge.base import write_base
 
 from contextkernel.engine import Engine
 from contextkernel.errors import CommandNotExecutable, CommandNotFound, InvalidInput, LaunchFailed
 from contextkernel.model.results import RunResult
 
 HERE = Path(__file__).parent
-BASE = HERE.parent / "conformance" / "judge" / "base.py"
 FACTS = (HERE / "docker_facts" / "facts.sh").read_bytes()
 STANDARD = ("null", "zero", "full", "random", "urandom", "tty")
 
@@ -24,13 +23,8 @@ pytestmark = pytest.mark.skipif(shutil.which("runc") is None, reason="runc is no
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    spec = importlib.util.spec_from_file_location("base", BASE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("oci")
-    module.write_base(folder / "base.tar")
+    write_base(folder / "base.tar")
     with Engine(folder / "store") as made:
         if made.host_report().tier not in ("rootful", "rootless"):
             pytest.skip("this host has no namespaces, or a single id")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -12,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from judge.base import BASE, write_base
 
 from contextkernel import Engine
 from contextkernel.errors import HostUnsupported, StepFailed
 
-JUDGE = Path(__file__).parents[2] / "conformance" / "judge"
 PATIENCE = 60.0  # seconds until a hang is called one
 PROGRAM = "import sys; from contextkernel.cli import main; sys.exit(main())"
 #: each stage waits until the others run as well: one after the other they would never end
@@ -34,14 +33,9 @@ COPY --from=two /etc/passwd /two
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    spec = importlib.util.spec_from_file_location("base", JUDGE / "base.py")
-    assert spec is not None
-    assert spec.loader is not None
-    base = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(base)
-    base.write_base(tmp_path / "base.tar")
+    write_base(tmp_path / "base.tar")
     with Engine(tmp_path / "store") as engine:
-        engine.import_image(str(tmp_path / "base.tar"), base.BASE)
+        engine.import_image(str(tmp_path / "base.tar"), BASE)
     yield tmp_path
     with Engine(tmp_path / "store") as engine:
         engine.check_store(repair=True)

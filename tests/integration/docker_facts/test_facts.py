@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import resource
 import shlex
@@ -15,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from judge.base import write_base
 
 from contextkernel.engine import Engine
 from contextkernel.model.results import RunResult
 from contextkernel.runtime.plan_security import MASKED_PATHS
 
 HERE = Path(__file__).parent
-BASE = HERE.parents[1] / "conformance" / "judge" / "base.py"
 STANDARD = ("null", "zero", "full", "random", "urandom", "tty")
 
 #: fact: what ours is instead (None: there is none), and why
@@ -52,13 +51,8 @@ def parsed(text: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = importlib.util.spec_from_file_location("base", BASE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     path = tmp_path_factory.mktemp("facts") / "base.tar"
-    module.write_base(path)
+    write_base(path)
     return path
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import sqlite3
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from judge.base import write_base
 
 from contextkernel import Engine
 
 BUSYBOX = "/bin/busybox"
-APPLETS = "cat dd echo false kill ls mount ps seq sh sleep stty touch tr true tty wc yes"
 PATIENCE = 60.0  # seconds until what takes its time is called a hang
 IMAGE = "faulty"
 
@@ -27,16 +25,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not os.path.exists(BUSYBOX):
         pytest.skip("needs a static busybox")
     path = tmp_path_factory.mktemp("image") / "base.tar"
-    with tarfile.open(path, "w") as tar:
-        tar.add(BUSYBOX, "bin/busybox")
-        for applet in APPLETS.split():
-            link = tarfile.TarInfo(f"bin/{applet}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-        for name, text in (("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("etc/group", "root:x:0:root\n")):
-            file = tarfile.TarInfo(name)
-            file.size = len(text)
-            tar.addfile(file, io.BytesIO(text.encode()))
+    write_base(path)
     return path
 
 

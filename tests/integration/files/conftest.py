@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from judge.base import write_base
 
 from contextkernel.cli import main
 from contextkernel.engine import Engine
 
-COMPARE = Path(__file__).parents[2] / "conformance" / "judge"
 IMAGE = """FROM ck-base
 RUN mkdir -p /data/sub && echo hi > /data/f && chown 2:3 /data /data/f && chmod 2750 /data && ln -s f /data/l \
  && ln /data/f /data/hard && chmod 640 /data/f && echo x > /afile && mkdir /lnk && ln -s /data /lnk/d
@@ -47,12 +46,7 @@ Command = Callable[..., Told]
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEngine]:
     """With images ``ck-base``, ``plain`` (files in /data) and ``vol`` (the same, and VOLUME /data)."""
     folder = tmp_path_factory.mktemp("files")
-    spec = importlib.util.spec_from_file_location("base", COMPARE / "base.py")
-    assert spec is not None
-    assert spec.loader is not None
-    base = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(base)
-    base.write_base(folder / "base.tar")
+    write_base(folder / "base.tar")
     shared = SharedEngine(folder / "store")
     try:
         shared.import_image(str(folder / "base.tar"), "ck-base")

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
-import subprocess
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from judge.base import write_base
 
 from contextkernel import Engine
 from contextkernel.model.results import RunResult
 from contextkernel.runtime.cgroup_base import Base, find_base
 
 IMAGE = "limited"
-BUSYBOX = "/bin/busybox"
-
-
-def _archive(path: Path) -> None:
-    applets = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True).stdout.split()
-    with tarfile.open(path, "w") as tar:
-        for directory in ("bin", "tmp", "etc", "proc", "sys", "dev"):
-            entry = tarfile.TarInfo(directory)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if directory == "tmp" else 0o755
-            tar.addfile(entry)
-        for name, text in (("etc/passwd", "root:x:0:0:root:/:/bin/sh\n"), ("etc/group", "root:x:0:\n")):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text)
-            tar.addfile(entry, io.BytesIO(text.encode()))
-        tar.add(BUSYBOX, "bin/busybox")
-        for applet in applets:
-            if applet != "busybox":
-                entry = tarfile.TarInfo(f"bin/{applet}")
-                entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
-                tar.addfile(entry)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +25,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     if not shutil.which("busybox"):
         pytest.skip("busybox is not installed")
     folder = tmp_path_factory.mktemp("limits")
-    _archive(folder / "image.tar")
+    write_base(folder / "image.tar")
     with Engine(folder / "store") as made:
         made.import_image(str(folder / "image.tar"), IMAGE)
         yield made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import socket
 import subprocess
@@ -11,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from judge.base import BASE, write_base
 
 from contextkernel import Engine
 from contextkernel.errors import DigestMismatch, ImageNotFound, RegistryUnreachable, SizeMismatch
 
-COMPARE = Path(__file__).parents[2] / "conformance" / "judge"
 CONFIG = """\
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
@@ -58,15 +57,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
 
 
 def fill(folder: Path, address: str) -> None:
-    spec = importlib.util.spec_from_file_location("base", COMPARE / "base.py")
-    assert spec is not None
-    assert spec.loader is not None
-    base = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(base)
-    base.write_base(folder / "base.tar")
+    write_base(folder / "base.tar")
     with Engine(folder / "source") as engine:
-        engine.import_image(str(folder / "base.tar"), base.BASE)
-        engine.build(None, text=f"FROM {base.BASE}\nRUN echo layer > /layer\nCMD cat /layer\n", tags=["demo:v1"])
+        engine.import_image(str(folder / "base.tar"), BASE)
+        engine.build(None, text=f"FROM {BASE}\nRUN echo layer > /layer\nCMD cat /layer\n", tags=["demo:v1"])
         engine.save(["demo:v1"], str(folder / "demo.tar"))
     subprocess.run(
         [
