@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from contextkernel.testing.fake_calls import FakeCalls
 
 if TYPE_CHECKING:
     from contextkernel.engine.contexts import BuildContext
     from contextkernel.model.checks import CheckReport, Outline, Targets
 
 
-class FakeChecks:
+class FakeChecks(FakeCalls):
     """Checks, outlines and targets need no container; only base images are never known here."""
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
 
     def check(
         self,

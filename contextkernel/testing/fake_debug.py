@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from contextkernel.errors import NotFound
 from contextkernel.model.failed import FailedStep
 from contextkernel.model.results import RunResult
+from contextkernel.testing.fake_calls import FakeCalls
 
 
 def failed_step_kept() -> FailedStep:
@@ -27,7 +27,7 @@ def failed_step_kept() -> FailedStep:
     )
 
 
-class FakeDebugging:
+class FakeDebugging(FakeCalls):
     """Has the methods of :class:`contextkernel.engine.debug.Debugging`.
 
     Attributes:
@@ -35,12 +35,6 @@ class FakeDebugging:
     """
 
     kept: tuple[FailedStep, ...] = (failed_step_kept(),)
-    stdout: bytes
-    stderr: bytes
-    exit_code: int
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
 
     def failed_steps(self) -> tuple[FailedStep, ...]:
         """What is kept."""

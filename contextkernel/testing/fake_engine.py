@@ -56,12 +56,9 @@ from contextkernel.testing.samples import (
     UBUNTU,
     WEB,
     build_events,
-    cache_rows,
     container_document,
-    container_rows,
     history_rows,
     image_document,
-    image_rows,
 )
 
 if TYPE_CHECKING:
@@ -71,13 +68,6 @@ if TYPE_CHECKING:
     from contextkernel.engine.contexts import BuildContext
     from contextkernel.engine.moments import Moment
     from contextkernel.model.outputs import Annotation, Attest, Output
-
-_DEFAULTS: tuple[Any, ...] = (None, False, (), {}, "")
-
-
-def _same(left: object, right: object) -> bool:
-    """Equal and of one type: descriptor 0 is not ``False``."""
-    return type(left) is type(right) and left == right
 
 
 class FakeEngine(
@@ -104,41 +94,11 @@ class FakeEngine(
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
+        super().__init__()
         self.root = str(root or "/var/lib/contextkernel")
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.image_rows = image_rows()
-        self.container_rows = container_rows()
-        self.cache_rows = cache_rows()
         self.findings: tuple[CheckFinding, ...] = ()
-        self.stdout = b"from the container!\n"
-        self.stderr = b""
-        self.exit_code = 0
-        self.failure: BaseException | None = None
         self.closed = False
         self.on_warning: Callable[[str], None] | None = None
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        given = {key: value for key, value in arguments.items() if not any(_same(value, other) for other in _DEFAULTS)}
-        self.calls.append((method, given))
-
-    def _fail(self) -> None:
-        if self.failure is not None:
-            failure, self.failure = self.failure, None
-            raise failure
-
-    def _image(self, name: str) -> ImageRow:
-        wanted = name.removeprefix("sha256:")
-        for row in self.image_rows:
-            names = {f"{row.repository}:{row.tag}"} | ({row.repository} if row.tag == "latest" else set())
-            if name in names or (len(wanted) > 3 and row.id.hex.startswith(wanted)):
-                return row
-        raise ImageNotFound(f"no such image: {name}")
-
-    def _container(self, name: str) -> ContainerRow:
-        for row in self.container_rows:
-            if row.name == name or (len(name) > 1 and row.id.startswith(name)):
-                return row
-        raise ContainerNotFound(f"no such container: {name}")
 
     def close(self) -> None:
         """Remember that it was called."""
@@ -399,21 +359,6 @@ class FakeEngine(
         if on_created is not None:
             on_created(WEB)
         return WEB if detach else self._output(WEB, name or "vigilant_curie", stdout, stderr, on_output)
-
-    def _output(
-        self,
-        container: str,
-        name: str,
-        stdout: int | None,
-        stderr: int | None,
-        on_output: Callable[[str, bytes], None] | None,
-    ) -> RunResult:
-        out = self.stdout if stdout is None else b""
-        err = self.stderr if stderr is None else b""
-        for stream, data in (("stdout", out), ("stderr", err)):
-            if data and on_output is not None:
-                on_output(stream, data)
-        return RunResult(id=container, name=name, exit_code=self.exit_code, stdout=out, stderr=err)
 
     def start(
         self,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from contextkernel.model.box import Change, PathFacts
+from contextkernel.testing.fake_calls import FakeCalls
 
 _IMAGE = "sha256:" + "c0" * 32
 
 
-class FakeFiles:
+class FakeFiles(FakeCalls):
     """Has the methods of :class:`contextkernel.engine.commits.Commits`.
 
     Attributes:
@@ -21,12 +21,6 @@ class FakeFiles:
 
     changes_known: tuple[Change, ...] = (Change("C", "/etc"), Change("A", "/etc/new"), Change("D", "/old"))
     archive = b"an archive"
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
-
-    def _fail(self) -> None:
-        raise NotImplementedError
 
     def copy(
         self,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contextkernel.errors import CommandNotFound, Conflict
+from contextkernel.testing.fake_calls import FakeCalls
 
 if TYPE_CHECKING:
     from contextkernel.model.ports import Screen
-    from contextkernel.model.results import ContainerRow, RunResult
+    from contextkernel.model.results import RunResult
 
 
-class FakeInteraction:
+class FakeInteraction(FakeCalls):
     """Implements :class:`contextkernel.engine.interaction.Interaction` with canned output.
 
     Attributes:
@@ -20,9 +21,6 @@ class FakeInteraction:
     """
 
     leaves: bool = False
-    _note: Callable[..., None]
-    _container: Callable[[str], ContainerRow]
-    _output: Callable[..., Any]
 
     def attach(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from contextkernel.errors import NameInUse
 from contextkernel.model.engine_events import EngineEvent, includes
 from contextkernel.model.results import ProcessTable, Pruned
+from contextkernel.testing.fake_calls import FakeCalls
 from contextkernel.testing.samples import GREET, WEB
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from contextkernel.engine.asked.updating import UpdateKeywords
     from contextkernel.engine.moments import Moment
     from contextkernel.model.ports import Reporter
-    from contextkernel.model.results import ContainerRow, ImageRow
 
 _NOON = 1_795_608_000 * 10**9
 
@@ -46,7 +46,7 @@ def plain(wanted: CreateKeywords) -> dict[str, Any]:
     return found
 
 
-class FakeLife:
+class FakeLife(FakeCalls):
     """Has the methods of ``Happenings``, ``Lifecycle`` and ``Creation`` in ``contextkernel.engine``.
 
     Attributes:
@@ -54,19 +54,6 @@ class FakeLife:
     """
 
     events_known: tuple[EngineEvent, ...] = engine_events()
-    container_rows: tuple[ContainerRow, ...]
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
-
-    def _fail(self) -> None:
-        raise NotImplementedError
-
-    def _image(self, name: str) -> ImageRow:
-        raise NotImplementedError
-
-    def _container(self, name: str) -> ContainerRow:
-        raise NotImplementedError
 
     def create(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 
 from contextkernel.errors import NetworkNotFound
 from contextkernel.model.networks import NetworkRecord, NetworkRow, Pool
+from contextkernel.testing.fake_calls import FakeCalls
 
 _NOON = 1_700_000_000_000_000_000
 
@@ -32,7 +33,7 @@ def network_rows() -> tuple[NetworkRow, ...]:
     )
 
 
-class FakeNetworks:
+class FakeNetworks(FakeCalls):
     """Has the methods of :class:`contextkernel.engine.networks.Networks`.
 
     Attributes:
@@ -40,9 +41,6 @@ class FakeNetworks:
     """
 
     networks_known: tuple[NetworkRow, ...] = network_rows()
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
 
     def create_network(self, name: str, **wanted: Any) -> str:
         """Always succeeds."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from contextkernel.model.planned import Planned, PlannedStep
+from contextkernel.testing.fake_calls import FakeCalls
 
 if TYPE_CHECKING:
     from contextkernel.engine.asked import CreateKeywords
@@ -34,14 +35,8 @@ def planned(argv: Sequence[str] = ("prog",)) -> Planned:
     )
 
 
-class FakePlanning:
+class FakePlanning(FakeCalls):
     """Has the method :meth:`contextkernel.engine.Engine.plan`."""
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
-
-    def _fail(self) -> None:
-        raise NotImplementedError
 
     def plan(
         self,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from contextkernel.errors import NotFound
 from contextkernel.model.builds import BuildLog, BuildRow, BuildStepRow
 from contextkernel.model.digest import Digest
+from contextkernel.testing.fake_calls import FakeCalls
 from contextkernel.testing.samples import GREET
 
 
@@ -76,7 +76,7 @@ def build_step_rows() -> tuple[BuildStepRow, ...]:
     )
 
 
-class FakeRecords:
+class FakeRecords(FakeCalls):
     """Recorded builds that never change.
 
     Attributes:
@@ -84,9 +84,6 @@ class FakeRecords:
     """
 
     build_rows = build_rows()
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
 
     def _build(self, text: str) -> BuildRow:
         for row in self.build_rows:

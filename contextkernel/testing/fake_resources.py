@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from contextkernel.model.measurements import NamespaceRow, StatsRow
+from contextkernel.testing.fake_calls import FakeCalls
 
 WEB_ID = "3cca44ea2680ba89759b74ad4f89d6601033973fcbbbb722a7739d3ac829eb0e"
 DB_ID = "0690b69cf74e6e76d95d2ca6a0ca597ff592b7328b629de68dc0893487024eb7"
@@ -44,7 +44,7 @@ def namespace_rows() -> tuple[NamespaceRow, ...]:
     )
 
 
-class FakeMeasurements:
+class FakeMeasurements(FakeCalls):
     """See :class:`contextkernel.engine.measurements.Measurements`.
 
     Attributes:
@@ -52,9 +52,6 @@ class FakeMeasurements:
     """
 
     frames = 2
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
 
     def stats(self, containers: Sequence[str] = (), *, all: bool = False) -> tuple[StatsRow, ...]:
         """Canned rows."""

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from contextkernel.model.cache import CacheRow, UsageRow
-from contextkernel.model.results import ContainerRow, ImageRow
+from contextkernel.model.cache import UsageRow
 from contextkernel.model.usage import Cleaned, DiskUsage, ImageUsage
 from contextkernel.model.volumes import Volume, VolumeRow
+from contextkernel.testing.fake_calls import FakeCalls
 
 _MOMENT = 1_785_000_000 * 10**9
 
 
-class FakeUsage:
+class FakeUsage(FakeCalls):
     """Canned figures."""
-
-    image_rows: tuple[ImageRow, ...]
-    container_rows: tuple[ContainerRow, ...]
-    cache_rows: tuple[CacheRow, ...]
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
 
     def disk_usage(self) -> tuple[UsageRow, ...]:
         """Two lines."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from contextkernel.errors import VolumeNotFound
 from contextkernel.model.volumes import ANONYMOUS_LABEL, Volume, VolumeRow
+from contextkernel.testing.fake_calls import FakeCalls
 
 _NOON = 1_795_608_000 * 10**9
 _ANONYMOUS = "9a5b62f31fcceceb97e4bec955c837706ffc07a808c8698779540f4d85fc8601"
@@ -22,7 +23,7 @@ def volume_rows() -> tuple[VolumeRow, ...]:
     )
 
 
-class FakeVolumes:
+class FakeVolumes(FakeCalls):
     """Has the methods of :class:`contextkernel.engine.volumes.Volumes`.
 
     Attributes:
@@ -30,12 +31,6 @@ class FakeVolumes:
     """
 
     volumes_known: tuple[VolumeRow, ...] = volume_rows()
-
-    def _note(self, method: str, **arguments: Any) -> None:
-        raise NotImplementedError
-
-    def _fail(self) -> None:
-        raise NotImplementedError
 
     def create_volume(
         self,
