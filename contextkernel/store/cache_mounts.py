@@ -22,6 +22,7 @@ from contextkernel.errors import StoreProblem
 from contextkernel.store.database import Database
 from contextkernel.store.paths import Paths, random_name, refused
 from contextkernel.store.sessions import Session
+from contextkernel.store.usage import tree_size
 
 Sharing = Literal["shared", "private", "locked"]
 _POLL = 0.1  # seconds between two looks at a lock, as in BuildKit
@@ -212,14 +213,4 @@ class CacheMounts:
 
     def size(self, name: str) -> int:
         """See ``Store.cache_mount_size``."""
-        total, links = 0, set[tuple[int, int]]()
-        for directory, _, files in os.walk(self._data(name)):
-            for file in files:
-                try:
-                    facts = os.lstat(f"{directory}/{file}")
-                except OSError:
-                    continue
-                if facts.st_nlink == 1 or (facts.st_dev, facts.st_ino) not in links:
-                    links.add((facts.st_dev, facts.st_ino))
-                    total += facts.st_size
-        return total
+        return tree_size(self._data(name))

@@ -9,15 +9,16 @@ from contextkernel.model.cache import UsageRow
 from contextkernel.store.database import Database
 from contextkernel.store.paths import Paths
 
+#: bytes of all layers that images have, each once
+_LAYERS_SIZE = "SELECT coalesce(sum(size), 0) FROM layers WHERE diff_id IN (SELECT diff_id FROM image_layers)"
+
 
 def image_usage(database: Database) -> UsageRow:
     """Images: layers once; what only unused images have can be reclaimed."""
     with database.snapshot() as sql:
         total = sql.execute("SELECT count(*) FROM images").fetchone()[0]
         active = sql.execute("SELECT count(*) FROM images WHERE id IN (SELECT image FROM containers)").fetchone()[0]
-        size = sql.execute(
-            "SELECT coalesce(sum(size), 0) FROM layers WHERE diff_id IN (SELECT diff_id FROM image_layers)"
-        ).fetchone()[0]
+        size = sql.execute(_LAYERS_SIZE).fetchone()[0]
         needed = sql.execute(
             "SELECT coalesce(sum(size), 0) FROM layers WHERE diff_id IN (SELECT diff_id FROM image_layers"
             " WHERE image IN (SELECT image FROM containers))"
@@ -69,5 +70,4 @@ def image_shares(database: Database) -> dict[str, tuple[int, int]]:
 
 def layers_size(database: Database) -> int:
     """Bytes of all layers that images have, each once."""
-    rows = database.all("SELECT coalesce(sum(size), 0) FROM layers WHERE diff_id IN (SELECT diff_id FROM image_layers)")
-    return int(rows[0][0])
+    return int(database.all(_LAYERS_SIZE)[0][0])
