@@ -13,6 +13,7 @@ from contextkernel.build.ports import BuildStore
 from contextkernel.errors import DigestMismatch, StoreProblem
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
+from contextkernel.model.layers import Entry
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker
@@ -56,6 +57,17 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
             epoch=epoch,
         )
         return to_json(msgspec.structs.replace(config, inline_cache=self.inline_cache))
+
+    def files(self) -> dict[str, Entry]:
+        """What the result looks like, by path, from the indexes of its layers."""
+        from contextkernel.layer.index import unpack_index
+        from contextkernel.layer.merge import merge
+
+        indexes = []
+        for layer in self.layers:
+            with open(f"{layer.directory}/index", "rb") as stream:
+                indexes.append(unpack_index(stream.read()))
+        return merge(indexes)
 
 
 def rewritten(

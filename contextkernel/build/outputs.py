@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from contextkernel.build.request import BuildRequest
 from contextkernel.errors import InvalidInput
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
-from contextkernel.model.layers import Entry, ExportRequest, ExtraFile
+from contextkernel.model.layers import ExportRequest, ExtraFile
 from contextkernel.model.oci import Descriptor
 from contextkernel.model.outputs import ArchiveOutput, CacheOutput, ImageOutput, LocalOutput, Statement, TarOutput
 from contextkernel.model.platform import Platform
@@ -270,7 +270,7 @@ def _check_apart(finished: Sequence[Finished]) -> None:
     """Refuse platforms whose files would replace each other's, before any is written (``exporter/local/export.go``)."""
     owners: dict[str, Platform] = {}
     for one in finished:
-        for path, entry in _merged(one).items():
+        for path, entry in one.files().items():
             if entry.kind == "dir":
                 continue
             first = owners.setdefault(path, one.platform)
@@ -281,21 +281,9 @@ def _check_apart(finished: Sequence[Finished]) -> None:
                 )
 
 
-def _merged(finished: Finished) -> Mapping[str, Entry]:
-    """What the result looks like, by path."""
-    from contextkernel.layer.index import unpack_index
-    from contextkernel.layer.merge import merge
-
-    indexes = []
-    for layer in finished.layers:
-        with open(f"{layer.directory}/index", "rb") as stream:
-            indexes.append(unpack_index(stream.read()))
-    return merge(indexes)
-
-
 def _files(finished: Finished) -> list[tuple[str, Digest]]:
     """Regular files of the result with their digests: what statements about files are about."""
-    merged = _merged(finished)
+    merged = finished.files()
     found = []
     for path, entry in merged.items():
         file = merged[entry.link] if entry.kind == "hardlink" else entry

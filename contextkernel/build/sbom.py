@@ -13,8 +13,6 @@ import msgspec
 
 from contextkernel.build.finished import Finished
 from contextkernel.build.ports import BuildStore
-from contextkernel.layer.index import unpack_index
-from contextkernel.layer.merge import merge
 from contextkernel.layer.packages import Package, find_packages, is_database, is_unread
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import ExportRequest
@@ -56,13 +54,8 @@ def sbom(
 def _databases(
     finished: Finished, store: BuildStore, worker: LayerWorker, warn: Callable[[str], None]
 ) -> dict[str, bytes]:
-    indexes = []
-    for layer in finished.layers:
-        with open(f"{layer.directory}/index", "rb") as stream:
-            indexes.append(unpack_index(stream.read()))
-    merged = merge(indexes)
     wanted = []
-    for path, entry in merged.items():
+    for path, entry in finished.files().items():
         if is_unread(path):
             warn(f"the SBOM lacks the packages of the rpm database /{path}, which is not read by this version")
         elif entry.kind == "file" and is_database(path):
