@@ -101,7 +101,6 @@ class Commits(BoxFiles):
             stop_signal=spec.stop_signal if spec.stop_signal != _DEFAULT_SIGNAL else base.stop_signal,
             volumes={target: {} for target in sorted(targets)} or None,
             labels=dict(sorted(spec.labels.items())) or None,
-            on_build=base.on_build,
         )
 
     def _base_config(self, spec: ContainerSpec) -> ImageConfig:
