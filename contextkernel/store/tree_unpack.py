@@ -25,10 +25,10 @@ from contextkernel.linux.openat2 import (
     openat2,
 )
 from contextkernel.model.layers import Entry
+from contextkernel.store.worker_files import new_file
 
 _PLACE = os.O_PATH | os.O_DIRECTORY
 _STRICT = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICES = {"char": stat.S_IFCHR, "block": stat.S_IFBLK}
 
@@ -164,7 +164,7 @@ class Unpacker:
         self._times[entry.path] = entry.mtime
 
     def _file(self, entry: Entry, member: Member, parent: int, name: str) -> None:
-        output = os.open(name, _NEW, 0o600, dir_fd=parent)
+        output = new_file(parent, name)
         try:
             end = 0
             for offset, part in member.content():
