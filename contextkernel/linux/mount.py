@@ -168,7 +168,7 @@ def bind_at(source: str, point: int, attributes: int = 0, clear: int = 0) -> Non
     try:
         if attributes or clear:
             mount_setattr("", directory=tree, set_attributes=attributes, clear=clear, recursive=True)
-        syscall("move_mount", tree, b"", point, b"", _MOVE_MOUNT_EMPTY_PATHS, path=source)
+        attach(tree, point, source)
     finally:
         os.close(tree)
 
@@ -189,13 +189,18 @@ def copy_mount(path: str) -> int:
         os.close(point)
 
 
-def attach(tree: int, point: int) -> None:
-    """Mount what :func:`copy_mount` gave at an open mount point (move_mount(2)).
+def attach(tree: int, point: int, source: str | None = None) -> None:
+    """Mount what :func:`clone_tree` or :func:`copy_mount` gave at an open mount point (move_mount(2)).
+
+    Args:
+        tree: the copy.
+        point: descriptor (``O_PATH``) of what it is mounted on.
+        source: what it is a copy of, for the error.
 
     Raises:
         SyscallFailed: the kernel refused.
     """
-    syscall("move_mount", tree, b"", point, b"", _MOVE_MOUNT_EMPTY_PATHS)
+    syscall("move_mount", tree, b"", point, b"", _MOVE_MOUNT_EMPTY_PATHS, path=source)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

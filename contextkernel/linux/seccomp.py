@@ -30,7 +30,7 @@ from contextkernel.linux.seccomp_policy import (
     Rule,
     fail_with,
 )
-from contextkernel.linux.seccomp_profile import parse_profile, resolve
+from contextkernel.linux.seccomp_profile import DOCKER_NAMES, parse_profile, resolve
 from contextkernel.linux.syscall_table import syscall_numbers
 
 
@@ -55,7 +55,6 @@ _ABIS: dict[str, tuple[_Abi, ...]] = {
         _Abi("arm", 0x4000_0028, 0),
     ),
 }
-_DOCKER_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 _ARM_PRIVATE = 0xF_0000
 
 _SET_MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
@@ -83,7 +82,7 @@ def _decisions(
     """The rules that count here, by system call."""
     found: dict[str, tuple[Rule, ...]] = {}
     for rule in policy.rules:
-        if rule.applies(capabilities, _DOCKER_NAMES[architecture], kernel):
+        if rule.applies(capabilities, DOCKER_NAMES[architecture], kernel):
             for name in rule.names:
                 found[name] = (*found.get(name, ()), rule)
     return found

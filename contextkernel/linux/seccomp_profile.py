@@ -80,7 +80,8 @@ _ARCHITECTURES = {
     ),
 }
 _NATIVE = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
-_DOCKER_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
+#: what docker calls the machines that we have tables of
+DOCKER_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 _FLAGS = (
     "SECCOMP_FILTER_FLAG_TSYNC",
     "SECCOMP_FILTER_FLAG_LOG",
@@ -273,7 +274,7 @@ def resolve(
     plain: list[Rule] = []
     conditional: list[Rule] = []
     for call in profile.syscalls or ():
-        if not call.applies(capabilities, _DOCKER_NAMES.get(architecture, architecture), kernel):
+        if not call.applies(capabilities, DOCKER_NAMES.get(architecture, architecture), kernel):
             continue
         action = _verdict(call.action, call.errno_ret)
         if action == default or not call.calls():

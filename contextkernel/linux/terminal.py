@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -27,8 +28,9 @@ def open_peer(ptmx: int) -> int:
     Raises:
         SyscallFailed: it is no new terminal.
     """
-    if os.fstat(ptmx).st_rdev != _PTMX or not stat.S_ISCHR(os.fstat(ptmx).st_mode):
-        raise SyscallFailed("open a terminal", 25, "/dev/pts/ptmx", "something else has been put there")
+    facts = os.fstat(ptmx)
+    if facts.st_rdev != _PTMX or not stat.S_ISCHR(facts.st_mode):
+        raise SyscallFailed("open a terminal", errno.ENOTTY, "/dev/pts/ptmx", "something else has been put there")
     try:
         fcntl.ioctl(ptmx, _TIOCSPTLCK, _INT.pack(0))
         return fcntl.ioctl(ptmx, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)

@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 
-from contextkernel.errors import LaunchFailed
 from contextkernel.network import messages
 from contextkernel.network.loop import Loop
 from contextkernel.network.messages import Applied, Apply, Failed, FromInner, Link, Made, MakeSockets, Ready
@@ -34,11 +33,6 @@ class Bench:
         self._waiting: dict[int, Callable[[Failed | list[socket.socket] | None], None]] = {}
         self.trouble: Ready | None = None
         loop.add_reader(connection.fileno(), self._read)
-
-    @property
-    def busy(self) -> bool:
-        """Whether an answer is still to come."""
-        return bool(self._waiting)
 
     def adopt(self, place: str, descriptor: int) -> None:
         """Make a network namespace known as ``place``; the descriptor stays the caller's."""
@@ -128,9 +122,3 @@ class Bench:
         done = self._waiting.pop(number, None)
         if done is not None:
             done(answer)
-
-    def fail_all(self, problem: LaunchFailed) -> None:
-        """Answer everybody who waits: there will be no more answers."""
-        waiting, self._waiting = self._waiting, {}
-        for number, done in waiting.items():
-            done(Failed(number, problem.problem, 0, problem.hint))

@@ -25,7 +25,7 @@ from contextkernel.network import messages
 from contextkernel.network.messages import FromService, Link, Refused
 
 DIRECTORY = "network"
-_SOCKET = "socket"
+SOCKET = "socket"
 _LOCK = "lock"
 _PATIENCE = 15.0  # seconds for a service that is ending to have gone, and for an answer to begin with
 _PAUSE = 0.005
@@ -195,7 +195,7 @@ def _directory(root: str) -> Iterator[int]:
 
 def _address(directory: int) -> str:
     """The socket's name, short enough for sockaddr_un whatever the directory's is."""
-    return f"/proc/self/fd/{directory}/{_SOCKET}"
+    return f"/proc/self/fd/{directory}/{SOCKET}"
 
 
 def _connect(directory: int) -> socket.socket | None:
@@ -221,7 +221,7 @@ def _start(directory: int, shared: bool, membership: int | None) -> bool:
         return False
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(_SOCKET, dir_fd=directory)
+            os.unlink(SOCKET, dir_fd=directory)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as listener:
             listener.bind(_address(directory))
             listener.listen(_BACKLOG)

@@ -19,6 +19,9 @@ from contextkernel.network.loop import Loop, Timer
 Dialled = Callable[["socket.socket | OSError"], None]
 _UNDER_WAY = {errno.EINPROGRESS, errno.EAGAIN}
 
+#: what a socket that takes what comes to any address is bound to
+ANY = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}  # noqa: S104
+
 
 class Dialer(Protocol):
     """Makes connected sockets that do not block."""

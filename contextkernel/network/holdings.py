@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from contextkernel.errors import Conflict
 from contextkernel.model.networks import Endpoint, NetworkRecord, NetworkState, Wish
@@ -76,7 +76,7 @@ class Holdings:
         connections = self._held.setdefault(container, {})
         if network.id in connections:
             raise Conflict(f"endpoint with name {container[:12]} already exists in network {network.name}")
-        known = _known(before, network.id)
+        known = known_endpoint(before, network.id)
         self._ipam.open(network)
         try:
             ip, ip6 = self._ipam.take(network.id, known.ip if known else wish.ip, known.ip6 if known else wish.ip6)
@@ -125,13 +125,9 @@ class Holdings:
         """A network has gone."""
         self._ipam.close(network_id)
 
-    @property
-    def containers(self) -> Iterable[str]:
-        """Containers that have connections."""
-        return tuple(self._held)
 
-
-def _known(before: NetworkState | None, network_id: str) -> Endpoint | None:
+def known_endpoint(before: NetworkState | None, network_id: str) -> Endpoint | None:
+    """What a container had of a network already."""
     for endpoint in before.endpoints if before else ():
         if endpoint.network_id == network_id:
             return endpoint

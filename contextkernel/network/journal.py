@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import msgspec
 
+from contextkernel.network.client import SOCKET
+
 _FILE = "made.json"
-_SOCKET = "socket"
 
 
 class Journal:
@@ -49,7 +50,7 @@ class Journal:
     def close_door(self) -> None:
         """Remove the name that clients connect to."""
         with suppress(OSError):
-            os.unlink(os.path.join(self._directory, _SOCKET))
+            os.unlink(os.path.join(self._directory, SOCKET))
 
     def _read(self) -> list[str]:
         try:

@@ -222,11 +222,6 @@ class Link(Generic[T]):
         """Its descriptor, -1 once it is closed."""
         return self._connection.fileno()
 
-    @property
-    def connection(self) -> socket.socket:
-        """The socket."""
-        return self._connection
-
     def send(self, message: msgspec.Struct, descriptors: Sequence[int] = ()) -> None:
         """Send one message; descriptors are duplicated into the receiver.
 

@@ -24,7 +24,7 @@ import msgspec
 from contextkernel.errors import ContextKernelError
 from contextkernel.linux.namespaces import CLONE_NEWNET, set_parent_death_signal, setns
 from contextkernel.network.bench import Bench
-from contextkernel.network.dial import DirectDialer
+from contextkernel.network.dial import ANY, DirectDialer
 from contextkernel.network.listening import StreamPort
 from contextkernel.network.loop import Loop
 from contextkernel.network.messages import Failed
@@ -182,7 +182,7 @@ class Outside:
         trial = AddRules(_TRIAL, _TRIAL, (), closed=False, apart=False, redirect=1, own=("10.0.0.0/8",))
         self._bench.apply([trial], tried)
 
-    def _listen(self, family: int, done: Callable[[int, str], None]) -> None:
+    def _listen(self, family: socket.AddressFamily, done: Callable[[int, str], None]) -> None:
         """A relay for one family; ``done`` gets its port, or 0 and what is wrong."""
 
         def made(answer: list[socket.socket] | Failed) -> None:
@@ -196,8 +196,7 @@ class Outside:
             self._ports.append(port)
             done(listener.getsockname()[1], "")
 
-        anywhere = ("::" if family == socket.AF_INET6 else "0.0.0.0", 0)  # noqa: S104 - inside, where only containers are
-        self._bench.make_sockets("", family, socket.SOCK_STREAM, made, bind=anywhere, listen=True)
+        self._bench.make_sockets("", family, socket.SOCK_STREAM, made, bind=(ANY[family], 0), listen=True)
 
     def _destination(self, client: socket.socket) -> tuple[str, int] | None:
         """Where a redirected connection was to go, if that is outside."""

@@ -16,13 +16,12 @@ import msgspec
 from contextkernel.errors import Conflict, ContextKernelError, HostUnsupported, InvalidInput
 from contextkernel.model.networking import PortBinding
 from contextkernel.network.datagrams import DatagramRelay
-from contextkernel.network.dial import Dialer
+from contextkernel.network.dial import ANY, Dialer, family_of
 from contextkernel.network.listening import StreamPort
 from contextkernel.network.loop import Loop
 
 _BACKLOG = 4096
 _TRIES = 64  # for a free port that is free for both families
-_ANY4, _ANY6 = "0.0.0.0", "::"  # noqa: S104 # docker's default: all addresses
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +97,7 @@ class PortTable:
                 f"port {binding.container_port}/{binding.protocol} cannot be published",
                 hint="tcp and udp are relayed; the network of the host (--network host) carries all protocols",
             )
-        addresses = [binding.host_ip.strip("[]")] if binding.host_ip else [_ANY4, _ANY6]
+        addresses = [binding.host_ip.strip("[]")] if binding.host_ip else list(ANY.values())
         problem: ContextKernelError | None = None
         for port in _candidates(binding):
             try:
@@ -166,7 +165,7 @@ class PortTable:
 
     def _holder(self, protocol: str, address: str, port: int) -> str | None:
         """Who of our containers has a port, or the same port on an address that covers this one."""
-        anywhere = (_ANY4, _ANY6)
+        anywhere = ANY.values()
         for (kind, where, number), holder in self._holders.items():
             same = where == address or (
                 (":" in where) == (":" in address) and (where in anywhere or address in anywhere)
@@ -253,7 +252,7 @@ def _candidates(binding: PortBinding) -> Iterator[int]:
 
 def _listen(protocol: str, address: str, port: int) -> socket.socket:
     """A socket that takes what comes for a port."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    family = family_of(address)
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
     one = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:

@@ -18,7 +18,7 @@ from contextkernel.errors import Conflict, ContextKernelError, InvalidInput, Pro
 from contextkernel.model.networks import NetworkRecord, NetworkState, Wish
 from contextkernel.network.accepting import Acceptor
 from contextkernel.network.bench import Bench
-from contextkernel.network.holdings import Held, Holdings
+from contextkernel.network.holdings import Held, Holdings, known_endpoint
 from contextkernel.network.journal import Journal
 from contextkernel.network.loop import Loop, Timer
 from contextkernel.network.messages import (
@@ -457,10 +457,7 @@ class Service:
 
 def _as_before(record: NetworkRecord, before: NetworkState | None) -> NetworkRecord:
     """A network with the subnets that a container has of it already."""
-    for endpoint in before.endpoints if before else ():
-        if endpoint.network_id == record.id:
-            return msgspec.structs.replace(record, pools=actual_pools(record, endpoint))
-    return record
+    return msgspec.structs.replace(record, pools=actual_pools(record, known_endpoint(before, record.id)))
 
 
 def removals(bridges: Iterable[str]) -> tuple[Operation, ...]:

@@ -19,6 +19,7 @@ from contextkernel.network.names import Names, Server, View
 from contextkernel.network.plan import LeadNames, Outbound
 from contextkernel.network.ports import Allocation, PortTable, Target
 from contextkernel.network.subnets import parse_subnet
+from contextkernel.network.upstream import Upstream
 
 _DNS = 53
 _LOOPBACK = "127.0.0.1"  # where the packet filter leads what a namespace sends to itself
@@ -35,8 +36,6 @@ class Servers:
     """
 
     def __init__(self, loop: Loop, bench: Bench, *, shared: bool, outbound: Outbound) -> None:
-        from contextkernel.network.upstream import Upstream
-
         self.loop = loop
         self.bench = bench
         self.outbound = outbound

@@ -76,11 +76,6 @@ def resolv_file(
     return "".join(f"{line}\n" for line in lines)
 
 
-def upstream(host: str, servers: Sequence[str]) -> list[str]:
-    """Where the resolver asks for what is not a container's name; it is in the host's network, so loopback counts."""
-    return list(servers) or _read(host)[0] or list(_FALLBACK)
-
-
 def outside(servers: Iterable[str]) -> list[str]:
     """Those that can be reached from another network namespace; docker's choice if there are none."""
     return [server for server in servers if not _is_loopback(server)] or list(_FALLBACK)

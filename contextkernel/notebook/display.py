@@ -154,9 +154,7 @@ def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
     kind = frame.dtypes[name].kind
     if name in _IDS or (name == "image" and "created_by" in frame.columns):
         return short_id
-    if name in _SIZES and kind in "iu":
-        return lambda value: human_size(int(value))
-    if name in _TRAFFIC and kind in "iu":
+    if name in _SIZES | _TRAFFIC and kind in "iu":
         return lambda value: human_size(int(value))
     if name in _MEMORY and kind in "iu":
         return lambda value: memory_size(int(value))
