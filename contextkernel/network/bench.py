@@ -26,7 +26,6 @@ class Bench:
 
     def __init__(self, loop: Loop, connection: socket.socket, lost: Callable[[], None]) -> None:
         connection.settimeout(None)
-        self._loop = loop
         self._link: Link[FromInner] = Link(connection, FromInner, "network service", "inner network process")
         self._lost = lost
         self._number = 0
@@ -79,11 +78,6 @@ class Bench:
 
         number = self._next(answered)
         self._send(MakeSockets(number, place, family, kind, count, bind, listen))
-
-    def close(self) -> None:
-        """Let the inner process go."""
-        self._loop.remove(self._link.fileno())
-        self._link.close()
 
     def _next(self, done: Callable[[Failed | list[socket.socket] | None], None]) -> int:
         self._number += 1
