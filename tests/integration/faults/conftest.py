@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -131,20 +131,6 @@ def census(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Census:
     made = Census(str(tmp_path / "store"), mark)
     assert not any(made.count().values())
     return made
-
-
-@pytest.fixture
-def eventually() -> Callable[..., object]:
-    """Waits until something is true; gives it."""
-
-    def wait(look: Callable[[], object], what: str = "it") -> object:
-        deadline = time.monotonic() + PATIENCE
-        while not (found := look()):
-            assert time.monotonic() < deadline, f"{what} did not happen"
-            time.sleep(0.05)
-        return found
-
-    return wait
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,10 +14,6 @@ import pytest
 from contextkernel.linux.cgroup import own_groups
 from contextkernel.runtime.cgroup_base import VERSION1
 from contextkernel.runtime.cgroups import Group
-
-USER = "cktest"
-HERE = Path(__file__).parent
-PROJECT = HERE.parents[2]
 
 pytestmark = pytest.mark.root
 
@@ -35,15 +29,6 @@ def own(*, version: int) -> dict[str, str]:
             if controller in VERSION1 and version == 1:
                 found[controller] = group.directory
     return found
-
-
-@pytest.fixture
-def user() -> str:
-    try:
-        pwd.getpwnam(USER)
-    except KeyError:
-        subprocess.run(["useradd", "--create-home", USER], check=True)
-    return USER
 
 
 @pytest.fixture
@@ -67,27 +52,11 @@ def given(user: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.timeout(600)
-def test_the_same_limits_for_a_user_with_groups(user: str, given: list[str]) -> None:
+def test_the_same_limits_for_a_user_with_groups(run_as_user: Callable[..., str], given: list[str]) -> None:
     if not given:
         return  # version 2 alone: there systemd delegates, and the tests of a user find it
-    scratch = Path("/tmp") / f"{USER}-{os.getpid()}-limits"
-    scratch.mkdir(mode=0o755)
-    shutil.chown(scratch, user)
     enter = "; ".join(f"echo 0 > {directory}/cgroup.procs" for directory in given)
-    run = [
-        *("runuser", "-u", user, "--", "env", "PYTHONDONTWRITEBYTECODE=1", f"HOME={scratch}"),
-        "CONTEXTKERNEL_TEST_GROUPS=1",
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={scratch}/pytest"),
-        *(str(HERE / f"test_{name}.py") for name in ("limits", "measurements")),
-    ]
-    try:
-        done = subprocess.run(
-            ["sh", "-c", f'{enter}; exec "$@"', "sh", *run], cwd=PROJECT, capture_output=True, text=True, check=False
-        )
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
-    assert " passed" in done.stdout
+    run_as_user("limits/limits", "limits/measurements", settings=("CONTEXTKERNEL_TEST_GROUPS=1",), before=enter)
 
 
 @pytest.fixture

@@ -140,17 +140,8 @@ def nothing_left() -> Callable[[str], None]:
 
 
 @pytest.fixture
-def eventually() -> Callable[..., object]:
-    """Waits until something is true; gives it."""
-
-    def wait(look: Callable[[], object], what: str = "it") -> object:
-        deadline = time.monotonic() + PATIENCE
-        while not (found := look()):
-            assert time.monotonic() < deadline, f"{what} did not happen"
-            time.sleep(0.05)
-        return found
-
-    return wait
+def patience() -> float:
+    return PATIENCE
 
 
 @pytest.fixture
