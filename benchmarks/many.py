@@ -30,10 +30,6 @@ PROGRAM = ["sh", "-c", 'trap "exit 0" TERM; sleep 3600 & wait']
 DOCKERS = ("dockerd", "containerd", "containerd-shim", "docker-proxy")
 
 
-def words(tool: list[str], *rest: str) -> list[str]:
-    return [*tool, *rest]
-
-
 def run(command: list[str]) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
