@@ -67,17 +67,19 @@ def dockers(_pid: int, comm: str) -> bool:
     return comm.startswith(DOCKERS)
 
 
+def timed(figures: dict[str, float], part: str, call: Callable[[], object]) -> None:
+    """Note the milliseconds of ``call``."""
+    began = time.perf_counter()
+    call()
+    figures[part] = (time.perf_counter() - began) * 1000
+
+
 def scenario(tool: list[str], count: int, network: str) -> dict[str, float]:
     """Milliseconds of each part for all containers, and bytes while they run."""
     belongs = dockers if tool == [DOCKER] else ours
-    # started without the path of the base directory: docker's own memory before the first container counts as well
+    # docker's own memory before the first container counts as well: it has to be there
     figures: dict[str, float] = {}
     names = [f"many-{number}" for number in range(count)]
-
-    def timed(part: str, call: Callable[[], object]) -> None:
-        began = time.perf_counter()
-        call()
-        figures[part] = (time.perf_counter() - began) * 1000
 
     def start() -> None:
         for name in names:
@@ -92,13 +94,13 @@ def scenario(tool: list[str], count: int, network: str) -> dict[str, float]:
             assert run([*tool, "exec", name, "echo", "in"]) == "in\n"
 
     try:
-        timed("start, one command line each", start)
-        timed("list", listed)
+        timed(figures, "start, one command line each", start)
+        timed(figures, "list", listed)
         figures["memory"] = sum(pss(pid) for pid in processes(belongs))
         figures["processes"] = len(processes(belongs))
-        timed("exec, one command line each", entered)
-        timed("stop, one command line", lambda: run([*tool, "stop", *names]))
-        timed("remove, one command line", lambda: run([*tool, "rm", *names]))
+        timed(figures, "exec, one command line each", entered)
+        timed(figures, "stop, one command line", lambda: run([*tool, "stop", *names]))
+        timed(figures, "remove, one command line", lambda: run([*tool, "rm", *names]))
     finally:
         subprocess.run([*tool, "rm", "-f", *names], check=False, capture_output=True)
     return figures
@@ -112,11 +114,6 @@ def from_python(count: int, network: str) -> dict[str, float]:
     names = [f"many-{number}" for number in range(count)]
     with Engine() as engine:
 
-        def timed(part: str, call: Callable[[], object]) -> None:
-            began = time.perf_counter()
-            call()
-            figures[part] = (time.perf_counter() - began) * 1000
-
         def start() -> None:
             for name in names:
                 engine.run(BASE, PROGRAM, name=name, detach=True, network=network)
@@ -128,11 +125,11 @@ def from_python(count: int, network: str) -> dict[str, float]:
         def each(act: Callable[[str], object]) -> Callable[[], None]:
             return lambda: [act(name) for name in names] and None
 
-        timed("start, one command line each", start)
-        timed("list", engine.containers)
-        timed("exec, one command line each", entered)
-        timed("stop, one command line", each(engine.stop))
-        timed("remove, one command line", each(engine.remove_container))
+        timed(figures, "start, one command line each", start)
+        timed(figures, "list", engine.containers)
+        timed(figures, "exec, one command line each", entered)
+        timed(figures, "stop, one command line", each(engine.stop))
+        timed(figures, "remove, one command line", each(engine.remove_container))
     return figures
 
 
