@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from contextkernel.model.usage import DiskUsage
     from contextkernel.model.volumes import VolumeRow
 
+#: docker's (docker/cli, cli/command/formatter/disk_usage.go, ``isActive``)
+_ACTIVE = ("running", "paused", "restarting")
+
 
 class Usage(ContainerVerbs, Caches, Images, Volumes):
     """What takes how much room."""
@@ -40,7 +43,21 @@ class Usage(ContainerVerbs, Caches, Images, Volumes):
             size=sum(row.size for row in found),
             reclaimable=sum(row.size for row in found if not row.containers),
         )
-        return (*self._store.usage(), volumes, cache)
+        return (self._store.image_usage(), self._container_usage(), volumes, cache)
+
+    def _container_usage(self) -> UsageRow:
+        """What containers have written; all of it of those that do not run can be reclaimed."""
+        from contextkernel.model.cache import UsageRow
+
+        rows = self.containers(all=True, size=True)
+        idle = [row for row in rows if row.state not in _ACTIVE]
+        return UsageRow(
+            type="Containers",
+            total=len(rows),
+            active=len(rows) - len(idle),
+            size=sum(row.size for row in rows),
+            reclaimable=sum(row.size for row in idle),
+        )
 
     def disk_usage_details(self) -> DiskUsage:
         """The same, one by one; docker's ``system df -v``."""

@@ -443,12 +443,11 @@ class Store(ContainerRecords):
         """The entries of the build cache, least recently used first."""
         return self._pruning.rows()
 
-    def usage(self) -> tuple[UsageRow, UsageRow]:
-        """What images and containers take."""
-        from contextkernel.store.removal import recorded_running
-        from contextkernel.store.usage import container_usage, image_usage
+    def image_usage(self) -> UsageRow:
+        """What images take."""
+        from contextkernel.store.usage import image_usage
 
-        return image_usage(self._database), container_usage(self._paths, self._database, recorded_running)
+        return image_usage(self._database)
 
     def layers_size(self) -> int:
         """Bytes of all layers that images have, each once."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from contextkernel.model.cache import UsageRow
 from contextkernel.store.database import Database
-from contextkernel.store.paths import Paths
 
 #: bytes of all layers that images have, each once
 _LAYERS_SIZE = "SELECT coalesce(sum(size), 0) FROM layers WHERE diff_id IN (SELECT diff_id FROM image_layers)"
@@ -24,21 +22,6 @@ def image_usage(database: Database) -> UsageRow:
             " WHERE image IN (SELECT image FROM containers))"
         ).fetchone()[0]
     return UsageRow(type="Images", total=total, active=active, size=size, reclaimable=size - needed)
-
-
-def container_usage(paths: Paths, database: Database, running: Callable[[str], bool]) -> UsageRow:
-    """Containers: what they have written; all of it of those that do not run can be reclaimed."""
-    size = reclaimable = active = 0
-    ids = [row[0] for row in database.all("SELECT id FROM containers")]
-    for name in ids:
-        directory = paths.container(name)
-        written = tree_size(f"{directory}/upper")
-        size += written
-        if running(directory):
-            active += 1
-        else:
-            reclaimable += written
-    return UsageRow(type="Containers", total=len(ids), active=active, size=size, reclaimable=reclaimable)
 
 
 def tree_size(path: str) -> int:

@@ -51,3 +51,13 @@ def test_filters_keep_what_does_not_fit(engine):
             engine.system_prune(filters=wrong)
     with pytest.raises(InvalidInput, match="until"):
         engine.system_prune(volumes=True, filters={"until": ["1h"]})
+
+
+def test_the_sum_of_containers_is_that_of_each(engine):
+    """Also where a container's user keeps the caller out of a directory."""
+    script = "mkdir /x && head -c 5000 /dev/zero >/x/file && chown -R 2:3 /x && chmod 700 /x"
+    engine.run("base", ["sh", "-c", script], network="none", name="closed")
+    [containers] = [row for row in engine.disk_usage() if row.type == "Containers"]
+    [row] = engine.disk_usage_details().containers
+    assert row.size >= 5000
+    assert (containers.total, containers.active, containers.size, containers.reclaimable) == (1, 0, row.size, row.size)
