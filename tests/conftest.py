@@ -10,8 +10,10 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """Interrupts must arrive: a runner in the background of a shell may have been started with SIGINT ignored."""
+    """Signals must arrive: a runner in the background of a shell, or below nohup, was started with some ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
