@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from contextkernel.engine.announcing import ImageTeller
     from contextkernel.host import Inspection
+    from contextkernel.model.backing import Backing
     from contextkernel.model.ids import IdMap
     from contextkernel.model.ports import ContainerRuntime, LayerWorker
     from contextkernel.runtime.containers import Containers
@@ -103,6 +104,12 @@ class Composition:
         return self._host.idmap
 
     @property
+    def _backing(self) -> Backing:
+        from contextkernel import host
+
+        return host.backing(self._host.report)
+
+    @property
     def _runtime(self) -> ContainerRuntime:
         with self._lock:
             if self._runtime_made is None:
@@ -132,7 +139,9 @@ class Composition:
                 from contextkernel.linux.userns_shared import registry_of
                 from contextkernel.store.worker_client import LayerWorkerClient
 
-                self._worker_made = LayerWorkerClient(self._idmap, registry=registry_of(self._store.root))
+                self._worker_made = LayerWorkerClient(
+                    self._idmap, registry=registry_of(self._store.root), backing=self._backing
+                )
             return self._worker_made
 
     @property

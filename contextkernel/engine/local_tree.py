@@ -104,7 +104,9 @@ def pack_local(source: Source, name: str, descriptor: int, idmap: IdMap) -> None
     try:
         packer = Packer(
             writer(descriptor),
-            owner=lambda _, info: (_inside(info.st_uid, idmap.uids), _inside(info.st_gid, idmap.gids)),
+            owner=lambda _, info: (
+                (0, 0) if idmap.own else (_inside(info.st_uid, idmap.uids), _inside(info.st_gid, idmap.gids))
+            ),
         )
         packer.add(directory, source.base, name)
         packer.end()

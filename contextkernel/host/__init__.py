@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 
-from contextkernel.errors import HostUnsupported
+from contextkernel.errors import HostUnsupported, InvalidInput
 from contextkernel.host.findings import Inspection
+from contextkernel.model.backing import BACKINGS, VARIABLE, Backing
 from contextkernel.model.ids import IdMap
 from contextkernel.model.results import HostReport
 
-__all__ = ["Inspection", "idmap", "inspect", "inspect_host", "require_linux", "tier"]
+__all__ = ["Inspection", "backing", "idmap", "inspect", "inspect_host", "require_linux", "tier"]
 
 
 def require_linux() -> None:
@@ -59,7 +60,9 @@ def inspect(root: str | os.PathLike[str] | None = None, *, refresh: bool = False
     from contextkernel.host.explain import explain
 
     findings = attempt(place)
-    found = Inspection(report=explain(findings), idmap=findings.idmap)
+    # an ordinary user without namespaces is no root: that there is no map says it of root alone
+    own = not findings.entered and findings.surroundings.uid != 0
+    found = Inspection(report=explain(findings), idmap=IdMap(own=True) if own else findings.idmap)
     if findings.complete:
         # the probe made the root if it was missing: that changes the key
         cache.write(place, cache.key(place), found)
@@ -84,8 +87,8 @@ def idmap(root: str | os.PathLike[str] | None = None) -> IdMap:
 
     Returns:
         Empty for ``rootful``, one id for ``rootless-single``, one's own id and the subordinate range for ``rootless``.
-        Empty also for ``ptrace`` and ``analysis``, where no user namespace can be made: no container starts there, and
-        whatever the engine writes belongs to the user.
+        Empty also for ``ptrace`` and ``analysis``, where no user namespace can be made; if the user is not root, it
+        says that whatever the engine writes belongs to the user (``own``).
 
     Raises:
         HostUnsupported: not Linux.
@@ -100,3 +103,30 @@ def tier(root: str | os.PathLike[str] | None = None) -> str:
         HostUnsupported: not Linux.
     """
     return inspect(root).report.tier
+
+
+def backing(report: HostReport) -> Backing:
+    """What file systems of containers and build steps are made with.
+
+    ``$CONTEXTKERNEL_BACKING`` asks for less than the host allows, to try it or to get around a kernel's bug.
+
+    Args:
+        report: of the host; a fact ``overlay`` that was not tried is taken to work.
+
+    Raises:
+        InvalidInput: the variable names nothing that exists, or what this host does not have.
+    """
+    refused = any(fact.name == "overlay" and fact.verdict == "refused" for fact in report.facts)
+    # what needs no user namespace to be refused: these tiers mount nothing at all
+    best: Backing = "copy" if refused or report.tier in ("ptrace", "analysis") else "overlay"
+    wanted = os.environ.get(VARIABLE)
+    if not wanted:
+        return best
+    if wanted not in BACKINGS:
+        raise InvalidInput(f"{VARIABLE} is {wanted!r}", hint=f"set it to one of: {', '.join(BACKINGS)}; or unset it")
+    if wanted == "overlay" and best != "overlay":
+        raise InvalidInput(
+            f"{VARIABLE} is 'overlay', which does not work here for {report.tier}",
+            hint="unset it: files are copied then; contextkernel doctor has the reason",
+        )
+    return "copy" if wanted == "copy" else "overlay"

@@ -215,14 +215,16 @@ def _enter(start: messages.Start) -> Ids:
     enter_shared(start.idmap, start.registry)
     os.umask(0)
     _raise_limits()
+    mounts = not start.idmap.own
     try:
-        namespaces.unshare(namespaces.CLONE_NEWNS)
-        mount.make_private()
+        if mounts:
+            namespaces.unshare(namespaces.CLONE_NEWNS)
+            mount.make_private()
     except SyscallFailed:
         if not start.idmap.identity:
             raise
-        # an ordinary user without namespaces: everything but copying onto layers works
-    return Ids(start.idmap)
+        mounts = False  # root in a container, without the capability for it
+    return Ids(start.idmap, backing=start.backing, mounts=mounts)
 
 
 def main(descriptor: int) -> None:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from contextkernel.errors import ContextKernelError, HostUnsupported, ProtocolViolation, StoreProblem
+from contextkernel.model.backing import Backing
 from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
 from contextkernel.model.ids import IdMap
 from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
@@ -30,11 +31,13 @@ class LayerWorkerClient:
 
     Args:
         idmap: the ids the helper works with; the identity map means no user namespace.
+        backing: what it makes file systems of.
         registry: directory by which its user namespace is shared (``linux.userns_shared``); ``None``: it is not.
     """
 
-    def __init__(self, idmap: IdMap, *, registry: str | None = None) -> None:
+    def __init__(self, idmap: IdMap, *, registry: str | None = None, backing: Backing = "overlay") -> None:
         self._idmap = idmap
+        self._backing = backing
         self._registry = registry
         self._guard = threading.Lock()
         self._helper: _Helper | None = None
@@ -148,7 +151,7 @@ class LayerWorkerClient:
             if self._helper is None or self._helper.gone:
                 if self._helper is not None:
                     self._helper.end()
-                self._helper = _Helper(messages.Start(self._idmap, self._registry))
+                self._helper = _Helper(messages.Start(self._idmap, self._registry, self._backing))
             helper = self._helper
         return helper.run(make(number), tuple(one for one in descriptors if one >= 0))
 

@@ -246,7 +246,7 @@ class _TreeWriter:
     def _attributes(self, output: int, entry: Entry) -> None:
         """Extended attributes, as far as the file system and the caller's rights go; docker does not insist either."""
         for key, value in entry.xattrs.items():
-            if key.startswith("user.") or not self._ids.userns:
+            if key.startswith("user.") or not (self._ids.userns or self._ids.own):
                 with suppress(OSError):
                     os.setxattr(output, key, value)
 

@@ -88,7 +88,7 @@ class Extractor:
         owner: an owner for everything instead of the archive's.
 
     Attributes:
-        unmade: paths of device nodes that this host does not let be made.
+        unmade: paths of device nodes that this host does not let be made, and of further names of them.
     """
 
     def __init__(self, tree: Tree, ids: Ids, owner: tuple[int, int] | None = None) -> None:
@@ -172,6 +172,7 @@ class Extractor:
             except FileNotFoundError:
                 if not self._skipped(entry):
                     raise
+                self.unmade.append(entry.path)  # for links to the link
             return
         if entry.kind == "symlink":
             os.symlink(entry.link, name, dir_fd=directory)
@@ -203,7 +204,7 @@ class Extractor:
 
     def _skipped(self, entry: Entry) -> bool:
         """Whether a hard link's target may be missing: it is a device node that could not be made."""
-        return self._ids.userns and self._tree.lstat(entry.link) is None
+        return entry.link in self.unmade and self._tree.lstat(entry.link) is None
 
     def finish(self, directories: Iterator[Entry]) -> None:
         """Give directories their owner, mode, attributes and time; ``directories`` innermost first."""

@@ -20,6 +20,7 @@ from contextkernel import errors
 from contextkernel.errors import ContextKernelError, ProtocolViolation, StoreProblem, SyscallFailed
 from contextkernel.layer.index import decode_name, encode_name
 from contextkernel.linux.passing import receive_with, send_with
+from contextkernel.model.backing import Backing
 from contextkernel.model.box import BoxView, Change, PathFacts, PathKind, PlaceRequest
 from contextkernel.model.codec import from_msgpack, to_msgpack
 from contextkernel.model.ids import IdMap
@@ -29,10 +30,11 @@ _MAX_DESCRIPTORS = 8  # in one piece of what is received
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
-    """The first message: what ids to work with, and where others with the same ids are found."""
+    """The first message: what ids to work with, where others with the same ids are found, and how trees are made."""
 
     idmap: IdMap
     registry: str | None = None
+    backing: Backing = "overlay"
 
 
 class Commit(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -17,6 +17,7 @@ from types import TracebackType
 from contextkernel.errors import HostUnsupported, StoreProblem, SyscallFailed
 from contextkernel.layer import names
 from contextkernel.linux.fsops import DIRECTORY, open_strictly
+from contextkernel.model.backing import Backing
 from contextkernel.model.ids import IdMap
 
 _KEPT = 16  # parents that stay open
@@ -28,16 +29,26 @@ _PAUSE = 0.01  # seconds between them
 class Ids:
     """What the worker's ids allow.
 
+    Args:
+        idmap: what its ids are outside.
+        backing: what file systems are made with.
+        mounts: it has a mount namespace of its own.
+
     Attributes:
         userns: it works in a user namespace.
         single: the host can store one owner only.
+        own: it works as an ordinary user, without a user namespace: nothing that a file's mode forbids its owner can be
+            done, and there are no mounts.
         xattr: prefix of overlay's attributes.
     """
 
-    def __init__(self, idmap: IdMap) -> None:
+    def __init__(self, idmap: IdMap, *, backing: Backing = "overlay", mounts: bool = True) -> None:
         self.userns = not idmap.identity
         self.single = idmap.single
-        self.xattr = "user.overlay." if self.userns else "trusted.overlay."
+        self.own = idmap.own
+        self.backing: Backing = backing
+        self.mounts = mounts and not idmap.own
+        self.xattr = "trusted.overlay." if idmap.root else "user.overlay."
 
     def chown(self, target: int | str, uid: int, gid: int, path: str, *, dir_fd: int | None = None) -> None:
         """Set an owner, unless it is what a new file has anyway; never follows.
@@ -60,8 +71,6 @@ class Ids:
             else:
                 os.chown(target, uid, gid, dir_fd=dir_fd, follow_symlinks=False)
         except OSError as problem:
-            if problem.errno == errno.EPERM and not self.userns and os.geteuid() != 0:
-                return  # analysis only: an ordinary user without any namespace
             if problem.errno == errno.EINVAL and self.userns:
                 raise HostUnsupported(
                     f"{path!r} belongs to {uid}:{gid}, which is outside of the ids that are mapped here",

@@ -141,6 +141,7 @@ found = host.inspect({str(root)!r})
 print(found.report.tier)
 print(next(fact for fact in found.report.facts if fact.name == "user_namespace").verdict)
 print(len(found.idmap.uids))
+print(found.idmap.own)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -156,10 +157,11 @@ if os.geteuid() == 0:
 caps.set_no_new_privs()
 seccomp.install_filter(seccomp.default_filter(caps.DEFAULT_CAPABILITIES))
 """
-    tier, verdict, ranges = inspect_behind(filtered, tmp_path)
+    tier, verdict, ranges, own = inspect_behind(filtered, tmp_path)
     assert tier in {"analysis", "ptrace"}
     assert verdict == "refused"
     assert ranges == "0"
+    assert own == str(os.geteuid() != 0)  # an ordinary user is not taken for root
 
 
 @pytest.mark.root
@@ -172,23 +174,23 @@ def test_root_is_rootful(tmp_path: Path) -> None:
 
 @pytest.mark.root
 def test_root_without_admin_uses_a_user_namespace_with_its_own_ids(tmp_path: Path) -> None:
-    tier, verdict, ranges = inspect_behind(
+    tier, verdict, ranges, own = inspect_behind(
         "caps.limit_bounding(caps.DEFAULT_CAPABILITIES)\n"
         "caps.apply_capabilities(caps.for_user(caps.DEFAULT_CAPABILITIES, 0))",
         tmp_path,
     )
-    assert [tier, verdict, ranges] == ["rootless", "works", "1"]
+    assert [tier, verdict, ranges, own] == ["rootless", "works", "1", "False"]
 
 
 @pytest.mark.root
 def test_root_in_a_user_namespace_is_not_root_of_the_machine(tmp_path: Path) -> None:
-    tier, verdict, ranges = inspect_behind(
+    tier, verdict, ranges, own = inspect_behind(
         "from contextkernel.linux import userns\n"
         "from contextkernel.model.ids import IdMap, IdRange\n"
         "userns.enter(IdMap((IdRange(0, 0, 1),), (IdRange(0, 0, 1),)))",
         tmp_path,
     )
-    assert [tier, verdict, ranges] == ["rootless-single", "works", "1"]
+    assert [tier, verdict, ranges, own] == ["rootless-single", "works", "1", "False"]
 
 
 @pytest.mark.rootless
@@ -202,5 +204,5 @@ def test_a_user_gets_a_user_namespace(tmp_path: Path) -> None:
 
 @pytest.mark.rootless
 def test_no_new_privs_leaves_a_single_id(tmp_path: Path) -> None:
-    tier, verdict, ranges = inspect_behind("caps.set_no_new_privs()", tmp_path)
-    assert [tier, verdict, ranges] == ["rootless-single", "works", "1"]
+    tier, verdict, ranges, own = inspect_behind("caps.set_no_new_privs()", tmp_path)
+    assert [tier, verdict, ranges, own] == ["rootless-single", "works", "1", "False"]
