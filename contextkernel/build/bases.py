@@ -1,4 +1,4 @@
-"""Base images where no registry is reachable: pull, else bootstrap, else assemble from the host (DESIGN section 8).
+"""Base images where no registry is reachable: the pack, pull, else bootstrap, else assemble from the host.
 
 Whatever is not the distribution's own image is a stand-in: it carries the label ``org.contextkernel.stand-in``,
 the images table shows its origin, and the row that :func:`ensure` returns says what was done and why.
@@ -18,8 +18,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.build import hostfiles
+from contextkernel.build.pack import packed
 from contextkernel.build.recipes import Recipe, recipe_for
-from contextkernel.errors import HostUnsupported, ImageNotFound, NotFound, RegistryProblem
+from contextkernel.errors import (
+    HostUnsupported,
+    ImageNotFound,
+    InvalidInput,
+    NotFound,
+    RegistryProblem,
+    StoreFull,
+    StoreProblem,
+)
 from contextkernel.model.events import StepDone, StepNote, StepOutput, StepStarted
 from contextkernel.model.labels import STAND_IN
 from contextkernel.model.oci import History, ImageConfig, RunConfig
@@ -36,7 +45,7 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class _NotPossible(Exception):
-    """This way of making a base does not work here; the text says why."""
+    """This way of making a base does not work here; the text says why, none: there is nothing to say."""
 
 
 def ensure(
@@ -67,14 +76,15 @@ def ensure(
 
 def _ensure_one(store: Store, worker: LayerWorker, ref: ImageRef, idmap: IdMap, report: Reporter, step: int) -> BaseRow:
     try:
-        present = store.resolve(str(ref))
+        store.resolve(str(ref))
     except ImageNotFound:
         pass
     else:
-        origin = next((row.origin for row in store.image_rows() if row.id == present), "")
+        origin = _origin(store, ref)
         return _row(store, ref, "present", f"already in the store ({origin})", stand_in=origin.startswith("stand-in"))
     reasons = []
     ways: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("loaded", lambda: _load(store, worker, ref)),
         ("pulled", lambda: _pull(store, worker, ref, report)),
         ("bootstrapped", lambda: _bootstrap(store, worker, ref, idmap, report, step)),
         ("assembled", lambda: _assemble(store, worker, ref)),
@@ -83,11 +93,13 @@ def _ensure_one(store: Store, worker: LayerWorker, ref: ImageRef, idmap: IdMap, 
         try:
             detail = way()
         except _NotPossible as problem:
+            if not str(problem):
+                continue
             reasons.append(str(problem))
             report(StepNote(step, f"not {action}: {problem}"))
         else:
             because = f" ({'; '.join(reasons)})" if reasons else ""
-            return _row(store, ref, action, detail + because, stand_in=action != "pulled")
+            return _row(store, ref, action, detail + because, stand_in=_origin(store, ref).startswith("stand-in"))
     raise HostUnsupported(
         f"cannot provide {ref.familiar}: {'; '.join(reasons)}",
         hint="load an image file with `load -i FILE`, or install mmdebstrap and uidmap",
@@ -97,6 +109,28 @@ def _ensure_one(store: Store, worker: LayerWorker, ref: ImageRef, idmap: IdMap, 
 def _row(store: Store, ref: ImageRef, action: str, detail: str, *, stand_in: bool) -> BaseRow:
     size = sum(layer.size for layer in store.layers_of(store.resolve(str(ref))))
     return BaseRow(image=ref.familiar, action=action, stand_in=stand_in, size=size, detail=detail)
+
+
+def _origin(store: Store, ref: ImageRef) -> str:
+    image = store.resolve(str(ref))
+    return next((row.origin for row in store.image_rows() if row.id == image), "")
+
+
+def _load(store: Store, worker: LayerWorker, ref: ImageRef) -> str:
+    """From the pack of this installation; an archive that is damaged, or of another image, is no reason to stop."""
+    from contextkernel.store.archive import load
+
+    archive = packed(ref)
+    if archive is None:
+        raise _NotPossible
+    try:
+        load(store, worker, archive)
+        store.resolve(str(ref))
+    except StoreFull:
+        raise  # a pull would not fit either
+    except (InvalidInput, StoreProblem, NotFound) as problem:
+        raise _NotPossible(f"not in the pack: {problem.problem}") from None
+    return f"loaded from the pack, {archive}"
 
 
 def _pull(store: Store, worker: LayerWorker, ref: ImageRef, report: Reporter) -> str:

@@ -234,7 +234,7 @@ class Builds(Caches):
         return image
 
     def ensure_bases(self, names: Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
-        """Make base images available: present, else pulled, else bootstrapped, else assembled from the host.
+        """Make base images available: present, else from the pack, pulled, bootstrapped, or assembled from the host.
 
         Returns:
             One row per name that says what was done; stand-ins are marked.

@@ -117,8 +117,8 @@ class CompareRow(msgspec.Struct, frozen=True, kw_only=True):
 class BaseRow(msgspec.Struct, frozen=True, kw_only=True):
     """What ``base ensure`` did for one reference.
 
-    ``action``: ``present``, ``pulled``, ``bootstrapped`` or ``assembled``; ``detail`` says it in a sentence, with the
-    reason why an earlier way was not possible.
+    ``action``: ``present``, ``loaded``, ``pulled``, ``bootstrapped`` or ``assembled``; ``detail`` says it in a
+    sentence, with the reason why an earlier way was not possible.
     """
 
     image: str

@@ -1,0 +1,38 @@
+"""Base images that came with the installation: archives in a directory, so that nothing has to be fetched.
+
+A host that is made once and used by many (a Binder image, a hub's image) fetches base images while it is made, and
+``base ensure`` loads them from there: no network, no registry's limits, and the same images for a whole course.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextkernel.model.reference import ImageRef
+
+PACK_VARIABLE = "CONTEXTKERNEL_PACK"
+"""Environment variable: the directory with the archives."""
+
+
+def pack_directory() -> str:
+    """``$CONTEXTKERNEL_PACK``, else ``share/contextkernel/pack`` of the Python environment."""
+    chosen = os.environ.get(PACK_VARIABLE)
+    return os.path.expanduser(chosen) if chosen else os.path.join(sys.prefix, "share", "contextkernel", "pack")
+
+
+def packed(ref: ImageRef) -> str | None:
+    """The archive of an image in the pack.
+
+    Args:
+        ref: e.g. ``ubuntu:20.04``, whose archive is ``ubuntu_20.04.tar``: what ``save`` wrote, under the image's
+            short name with ``_`` for ``/``, ``:`` and ``@``.
+
+    Returns:
+        Its path, or ``None`` if there is none.
+    """
+    path = os.path.join(pack_directory(), re.sub(r"[/:@]", "_", ref.familiar) + ".tar")
+    return path if os.path.isfile(path) else None
