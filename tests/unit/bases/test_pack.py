@@ -11,7 +11,6 @@ from contextkernel.build.pack import packed
 from contextkernel.errors import RegistryUnreachable, StoreFull
 from contextkernel.model.events import StepNote
 from contextkernel.model.ids import IdMap
-from contextkernel.model.labels import STAND_IN
 from contextkernel.model.reference import ImageRef
 from contextkernel.store.archive import import_tar, save
 from contextkernel.testing.stores import InProcessLayerWorker, temporary_store
