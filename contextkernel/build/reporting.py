@@ -106,6 +106,13 @@ class BuildReport:
         self.warnings.append(text)
         self._report(BuildWarning(text, span.line if span else 0))
 
+    def warn_once(self, text: str, span: Span | None = None) -> None:
+        """Say it unless it was said in this build."""
+        with self._numbering:
+            if text in self.warnings:
+                return
+            self.warn(text, span)
+
     def find(self, finding: RuleFinding, source: str) -> None:
         """Report a finding of a build check in the Dockerfile ``source``."""
         lines = source.split("\n")[finding.span.line - 1 :]

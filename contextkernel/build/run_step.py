@@ -25,6 +25,11 @@ from contextkernel.plan.steps import RunStep
 
 HOSTNAME = "buildkitsandbox"
 _GRACE = 10.0
+#: said once in a build, at the first RUN that it is true of
+STAYS_ROOT = (
+    "this host maps a single id: after USER the program still runs as root of the container; what it makes belongs to "
+    "that user in the image. A range in /etc/subuid and /etc/subgid changes that"
+)
 
 
 class RunExecution:
@@ -51,6 +56,8 @@ class RunExecution:
             tail.add(stream, text)
             report.output(stream, text)
 
+        if tools.fake_ids and step.user.partition(":")[0] not in ("", "0", "root"):
+            tools.report.warn_once(STAYS_ROOT, step.span)
         with self._script(step) as binds, ExitStack() as taken:
             mounts, tmpfs, variables = tools.mounts.prepare(step, directory, tools, report, taken)
             request = LaunchRequest(

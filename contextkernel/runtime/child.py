@@ -246,6 +246,8 @@ class _SetUp:
                 step_mounts.bind_socket(step, self._tree)
             case op.MakeDirectory(target, owner):
                 self._make_directory(target, owner)
+            case op.NoteUser(user):
+                privileges.note_user(self._tree.root, user)
             case op.SetHostname(name):
                 set_hostname(name)
             case op.LoopbackUp():

@@ -291,6 +291,12 @@ class MakeDirectory(_Operation, frozen=True):
     owner: str = ""
 
 
+class NoteUser(_Operation, frozen=True):
+    """Note on the container's own files whom it was to run as, because it stays root: what it makes is that user's."""
+
+    user: str
+
+
 class SetHostname(_Operation, frozen=True):
     """Name of this UTS namespace."""
 
@@ -508,6 +514,7 @@ Operation = (
     | BindCache
     | BindSecret
     | BindSocket
+    | NoteUser
     | MakeDirectory
     | SetHostname
     | LoopbackUp

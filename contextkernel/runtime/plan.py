@@ -74,6 +74,7 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         *_network(request, facts),
         *sysctls(request),
         *([op.AwaitGroup(facts.private_group)] if facts.join_group else ()),
+        *([op.NoteUser(request.user)] if request.fake_ids else ()),
         op.PivotRoot(),
         *(op.MaskPath(path) for path in masked_paths(request, facts)),
         *(op.ReadonlyPath(path) for path in readonly_paths(request)),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 
 from contextkernel.errors import LaunchFailed, SyscallFailed
+from contextkernel.linux import xattr
 from contextkernel.linux.caps import limit_bounding
 from contextkernel.linux.openat2 import open_in_root
 from contextkernel.linux.seccomp import default_filter, install_filter, profile_filter
+from contextkernel.runtime.image_users import identity_of
 
 _NOT_HERE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -44,6 +47,25 @@ def install_policy(capabilities: frozenset[str], profile: str) -> None:
     if found is not None:
         program, log = found
         install_filter(program, log=log)
+
+
+def note_user(root: int, user: str) -> None:
+    """Note whom a program that stays root was to run as, for whoever reads the container's files later.
+
+    Args:
+        root: descriptor of the container's root.
+        user: ``user[:group]``, names of the image or ids; empty is root.
+
+    Raises:
+        InvalidInput: no such user or group.
+    """
+    identity = identity_of(user, root=root)
+    path = f"/proc/self/fd/{root}"
+    with suppress(OSError):  # a file system without such attributes: all that is new is root's there
+        if identity.uid or identity.gid:
+            os.setxattr(path, xattr.USER, b"%d:%d" % (identity.uid, identity.gid))
+        else:
+            os.removexattr(path, xattr.USER)
 
 
 def set_sysctl(root: int, name: str, value: str, *, required: bool) -> None:

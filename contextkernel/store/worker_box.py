@@ -11,7 +11,7 @@ import os
 import posixpath
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
@@ -26,7 +26,8 @@ from contextkernel.store.tree_pack import Packer, writer
 from contextkernel.store.tree_unpack import Peekable, Unpacker
 from contextkernel.store.worker_extract import open_source
 from contextkernel.store.worker_messages import Pack
-from contextkernel.store.worker_owners import Notes, Owner, owner_for, resolve_owner, true_owners
+from contextkernel.store.worker_new_owners import noted_user
+from contextkernel.store.worker_owners import Notes, Owner, owners_below, resolve_owner
 from contextkernel.store.worker_stage import MOUNTING, destination_in_root
 from contextkernel.store.worker_tree import Ids
 
@@ -212,8 +213,14 @@ def _owners(view: BoxView, ids: Ids) -> Callable[[str, os.stat_result], Owner]:
     """With a single id the indexes of the layers know the owners of what the image has."""
     if not ids.single:
         return lambda _path, info: (info.st_uid, info.st_gid)
-    known: tuple[Mapping[str, Owner], ...] = (true_owners(view.lowers) if view.lowers else {},)
-    return lambda path, _info: owner_for(path or ".", known)
+    known, user = owners_below(view.lowers), noted_user(view.upper)
+    elsewhere = tuple(f"{one.target.strip('/')}/" for one in view.mounts)
+
+    def owner(path: str, _info: os.stat_result) -> Owner:
+        """What is in a volume may be anybody's; what is new is the program's user's."""
+        return known.get(path or ".") or ((0, 0) if f"{path}/".startswith(elsewhere) else user)
+
+    return owner
 
 
 def place(request: PlaceRequest, root: int, descriptor: int, ids: Ids, check: Check) -> tuple[str, ...]:

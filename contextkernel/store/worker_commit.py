@@ -16,7 +16,8 @@ from contextkernel.model.box import BoxView
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Entry, EntryKind, LayerFacts
 from contextkernel.store.worker_changes import without_points
-from contextkernel.store.worker_owners import Owner, OwnerTable, index_of, owner_for, true_owners
+from contextkernel.store.worker_new_owners import noted_user, with_new_owners
+from contextkernel.store.worker_owners import Owner, OwnerTable, index_of, owner_for, owners_below
 from contextkernel.store.worker_tree import Ids, Tree, write_file
 from contextkernel.store.worker_unchanged import without_unchanged
 
@@ -89,9 +90,9 @@ def commit(directory: str, ids: Ids, check: Check, lowers: tuple[str, ...] = ())
     sink = Sink()
     owners: tuple[Mapping[str, Owner], ...] | None = None
     if ids.single:
-        owners = (OwnerTable(directory).owners, _indexed(directory), true_owners(lowers) if lowers else {})
+        owners = (OwnerTable(directory).owners, _indexed(directory), owners_below(lowers))
     with Tree(f"{directory}/diff") as tree:
-        scanned = _scan(tree, check, owners)
+        scanned = _owned(tree, f"{directory}/diff", check, owners)
         scanned = without_unchanged(scanned, tree, lowers, _xattrs, _CARRIED)
         entries = list(_emit(tree, scanned, sink, check, known=False))
     sink.add(tar.END)
@@ -105,9 +106,9 @@ def write_changes(view: BoxView, descriptor: int, ids: Ids, check: Check) -> Non
     sink = Sink(descriptor)
     owners: tuple[Mapping[str, Owner], ...] | None = None
     if ids.single:
-        owners = (true_owners(view.lowers) if view.lowers else {},)
+        owners = (owners_below(view.lowers),)
     with Tree(view.upper) as tree:
-        scanned = _scan(tree, check, owners)
+        scanned = _owned(tree, view.upper, check, owners)
         scanned = without_unchanged(scanned, tree, view.lowers, _xattrs, _CARRIED)
         for _ in _emit(tree, without_points(scanned, view.lowers), sink, check, known=False):
             pass
@@ -136,6 +137,12 @@ def _indexed(directory: str) -> dict[str, Owner]:
     except FileNotFoundError:
         return {}
     return {entry.path: (entry.uid, entry.gid) for entry in entries if entry.kind not in {"whiteout", "opaque"}}
+
+
+def _owned(tree: Tree, diff: str, check: Check, owners: tuple[Mapping[str, Owner], ...] | None) -> list[Entry]:
+    """The rows of an upper directory with the owners that they have, or, with a single id, that they should have."""
+    rows = _scan(tree, check, owners)
+    return rows if owners is None else with_new_owners(rows, owners, noted_user(diff))
 
 
 def _scan(tree: Tree, check: Check, owners: tuple[Mapping[str, Owner], ...] | None) -> list[Entry]:

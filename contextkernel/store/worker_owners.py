@@ -67,8 +67,13 @@ def true_owners(lowers: Sequence[str]) -> dict[str, Owner]:
 
     A layer whose commit is still under way has no index yet; then its side table speaks for it.
     """
+    return {path: owner for path, owner in owners_below(lowers).items() if owner != (0, 0)}
+
+
+def owners_below(lowers: Sequence[str]) -> dict[str, Owner]:
+    """Like :func:`true_owners`, of every path."""
     merged = merge(_rows_or_owners(lower) for lower in lowers)
-    return {path: (entry.uid, entry.gid) for path, entry in merged.items() if entry.uid or entry.gid}
+    return {path: (entry.uid, entry.gid) for path, entry in merged.items()}
 
 
 def _rows_or_owners(diff: str) -> list[Entry]:

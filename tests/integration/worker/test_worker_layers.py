@@ -265,6 +265,38 @@ def test_a_copied_up_file_keeps_the_owner_that_the_layers_below_say(bench: Bench
         assert (index(upper)[0].uid, index(upper)[0].gid) == (1000, 2000)
 
 
+def test_what_is_new_belongs_to_the_user_of_the_program_and_to_the_directorys_group(bench: Bench) -> None:
+    base, _ = bench.unpack(
+        Archive()
+        .add("tmp", type=tarfile.DIRTYPE, mode=0o1777)
+        .add("mail", type=tarfile.DIRTYPE, gid=8, mode=0o2775)
+        .add("f", uid=5)
+        .bytes()
+    )
+    upper = bench.layer()
+    diff = upper / "diff"
+    if bench.ids != "single":
+        return  # there the host keeps them
+    os.setxattr(diff, "user.contextkernel.user", b"1000:2000")
+    for name, mode in (("tmp", 0o1777), ("mail", 0o2775), ("mail/deep", 0o2755)):
+        (diff / name).mkdir()
+        (diff / name).chmod(mode)
+        (diff / name / "new").touch()
+    (diff / "f").touch()  # it was there before
+    os.link(diff / "f", diff / "a-further-name")
+    bench.worker.commit(str(upper), lowers=diffs((base,)))
+    assert {entry.path: (entry.uid, entry.gid) for entry in index(upper)} == {
+        "a-further-name": (5, 0),
+        "f": (5, 0),
+        "mail": (0, 8),
+        "mail/deep": (1000, 8),
+        "mail/deep/new": (1000, 8),
+        "mail/new": (1000, 8),
+        "tmp": (0, 0),
+        "tmp/new": (1000, 2000),
+    }
+
+
 def test_names_of_any_bytes_survive_the_whole_way(bench: Bench) -> None:
     name = os.fsdecode(b"\xff\xfe-\xc3\xa4")
     layer = bench.layer()

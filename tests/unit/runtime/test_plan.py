@@ -129,6 +129,9 @@ def test_single_id_on_a_host_that_masks_proc():
     assert op.WriteFile("/dev/.apt.conf", 'APT::Sandbox::User "root";\n') in steps
     overlay = next(step for step in steps if isinstance(step, op.MountOverlay))
     assert overlay.userxattr
+    order = [type(step).__name__ for step in steps]
+    assert op.NoteUser("bob") in steps
+    assert order.index("MountOverlay") < order.index("NoteUser") < order.index("PivotRoot")
     assert steps[-6:] == (
         op.Chdir("/work"),
         op.LimitCapabilities(CAPABILITIES),

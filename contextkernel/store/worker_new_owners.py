@@ -1,0 +1,74 @@
+"""With a single id: whose the new files of a program are, which the host cannot say and no chown has said.
+
+What a program makes belongs to the user it runs as, and to the group of a set-group-ID directory that it is in
+(mkdir(2), open(2)). On the host all of it is 0:0. Whom the program was to run as, its launch has noted on the root of
+its files (:class:`contextkernel.runtime.operations.NoteUser`).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Container, Sequence
+from contextlib import suppress
+
+from msgspec.structs import replace
+
+from contextkernel.layer import names
+from contextkernel.linux import xattr
+from contextkernel.model.layers import Entry
+from contextkernel.store.worker_owners import Owner
+
+_MARKS = ("whiteout", "opaque")
+
+
+def noted_user(diff: str) -> Owner:
+    """Whom programs that write to a directory tree run as; root if nothing else was noted.
+
+    Args:
+        diff: path of its root.
+    """
+    value = xattr.get(diff, xattr.USER)
+    with suppress(ValueError):
+        uid, gid = (value or b"0:0").split(b":")
+        return int(uid), int(gid)
+    return 0, 0  # not what was noted: a program of the container's wrote it
+
+
+def with_new_owners(rows: list[Entry], known: Sequence[Container[str]], user: Owner) -> list[Entry]:
+    """Rows of a directory with the owners of what is new in it.
+
+    Args:
+        rows: all of it, in index order, with the owners that are known.
+        known: paths of which somebody knows the owner: it was given, or they were there before.
+        user: uid and gid of whoever made the others.
+
+    Returns:
+        The same rows; names of one file have one owner.
+    """
+
+    def is_new(path: str) -> bool:
+        return not any(path in paths for paths in known)
+
+    given: dict[str, Owner] = {}  # by a further name of a file
+    for row in rows:
+        if row.kind == "hardlink" and is_new(row.link) and not is_new(row.path):
+            given.setdefault(row.link, (row.uid, row.gid))
+    groups: dict[str, int] = {}  # of set-group-ID directories
+    owners: dict[str, Owner] = {}
+    found: list[Entry] = []
+    for row in rows:
+        if row.kind in _MARKS:
+            found.append(row)
+            continue
+        uid, gid = row.uid, row.gid
+        if row.kind == "hardlink" and row.link in owners:
+            uid, gid = owners[row.link]
+        elif row.path in given:
+            uid, gid = given[row.path]
+        elif is_new(row.path):
+            uid, gid = user[0], groups.get(names.split(row.path)[0], user[1])
+        if row.kind == "dir" and row.mode & stat.S_ISGID:
+            groups[row.path] = gid
+        owners[row.path] = uid, gid
+        found.append(row if (uid, gid) == (row.uid, row.gid) else replace(row, uid=uid, gid=gid))
+    return found
