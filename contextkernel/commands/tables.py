@@ -238,7 +238,7 @@ def host_text(report: HostReport) -> str:
     lines += [f"{fact.name}\t{fact.verdict}\t{fact.reason}\t{fact.remedy}" for fact in report.facts]
     out = [f"tier: {report.tier}", "", *(line.rstrip() for line in align(lines))]
     if report.remedies:
-        out += ["", "to allow more:", *(f"  - {remedy}" for remedy in report.remedies)]
+        out += ["", "to allow more:", *(f"  - {remedy.text}" for remedy in report.remedies)]
     return "\n".join(out) + "\n"
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from contextkernel.errors import HostUnsupported, InvalidInput
 from contextkernel.host.findings import Inspection
+from contextkernel.host.meaning import notices
+from contextkernel.host.remedies import hint
 from contextkernel.model.backing import BACKINGS, VARIABLE, Backing
 from contextkernel.model.ids import IdMap
 from contextkernel.model.results import HostReport
 
-__all__ = ["Inspection", "backing", "idmap", "inspect", "inspect_host", "require_linux", "tier"]
+__all__ = ["Inspection", "backing", "hint", "idmap", "inspect", "inspect_host", "notices", "require_linux", "tier"]
 
 
 def require_linux() -> None:
@@ -59,10 +62,15 @@ def inspect(root: str | os.PathLike[str] | None = None, *, refresh: bool = False
     from contextkernel.host.attempt import attempt
     from contextkernel.host.explain import explain
 
+    start = time.perf_counter()
     findings = attempt(place)
-    # an ordinary user without namespaces is no root: that there is no map says it of root alone
-    own = not findings.entered and findings.surroundings.uid != 0
-    found = Inspection(report=explain(findings), idmap=IdMap(own=True) if own else findings.idmap)
+    spent = (time.perf_counter() - start) * 1000
+    report = explain(findings, spent)
+    idmap = findings.idmap
+    if report.tier in ("ptrace", "analysis"):
+        # a user namespace in which nothing can be mounted is of no use; and who may not set owners is no root
+        idmap = IdMap(own=not findings.surroundings.chown)
+    found = Inspection(report=report, idmap=idmap)
     if findings.complete:
         # the probe made the root if it was missing: that changes the key
         cache.write(place, cache.key(place), found)

@@ -9,8 +9,9 @@ import stat
 import msgspec
 
 import contextkernel
-from contextkernel.host.explain import NAMES
-from contextkernel.host.findings import SETTINGS, Inspection
+from contextkernel.host.catalogue import NAMES
+from contextkernel.host.findings import NOTED_SETTINGS, SETTINGS, Inspection
+from contextkernel.host.trying import without
 from contextkernel.model.codec import from_json, to_json
 
 FILE = "host.json"
@@ -40,14 +41,15 @@ def key(root: str) -> str:
 
     It covers the boot, this package's version, the process's ids, capabilities, seccomp mode and namespaces, the file
     system of the root, and what an administrator changes after reading a remedy: programs in PATH, subordinate ids,
-    kernel settings, device nodes.
+    kernel settings, device nodes, security profiles. How much memory and disk is free changes all the time and is not
+    in it: whoever wants to know has it found out again.
     """
     parts = [contextkernel.__version__, " ".join(NAMES), str(os.geteuid()), str(os.getegid()), root]
-    parts += [_read("/proc/sys/kernel/random/boot_id"), *_status()]
-    parts += [_read("/proc/sys/" + name.replace(".", "/")) for name in SETTINGS]
+    parts += [_read("/proc/sys/kernel/random/boot_id"), *_status(), *without(), _read("/proc/self/attr/current")]
+    parts += [_read("/proc/sys/" + name.replace(".", "/")) for name in (*SETTINGS, *NOTED_SETTINGS)]
     parts += [_link(f"/proc/self/ns/{kind}") for kind in ("user", "mnt")]
     directories = os.get_exec_path()
-    parts += [_stamp(path) for path in ("/etc/subuid", "/etc/subgid", "/dev/net/tun", *directories)]
+    parts += [_stamp(path) for path in ("/etc/subuid", "/etc/subgid", "/dev/net/tun", "/dev/fuse", *directories)]
     try:
         parts.append(str(os.stat(root).st_dev))
     except OSError as problem:

@@ -43,12 +43,14 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         root: the store's directory.
         kernel, machine: as ``uname`` says them.
         admin: whether CAP_SYS_ADMIN is effective.
+        chown: whether owners can be set: CAP_CHOWN is effective, and there is more than one id.
         no_new_privs: set-user-ID programs such as newuidmap have no effect.
         filtered: a seccomp filter is installed already.
         container: inside a container, as far as one can tell.
         kubernetes: inside a pod.
         subordinate: the files promise the user a range of ids.
-        settings: those of :data:`SETTINGS` that exist here.
+        settings: those of :data:`SETTINGS` and :data:`NOTED_SETTINGS` that exist here.
+        apparmor: the AppArmor profile that confines the caller; empty if none.
         tools: programs found in PATH, by name.
     """
 
@@ -59,12 +61,14 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     kernel: str
     machine: str
     admin: bool = False
+    chown: bool = False
     no_new_privs: bool = False
     filtered: bool = False
     container: bool = False
     kubernetes: bool = False
     subordinate: bool = False
     settings: dict[str, str] = {}
+    apparmor: str = ""
     tools: dict[str, str] = {}
 
 
@@ -77,6 +81,8 @@ SETTINGS = {
     "kernel.apparmor_restrict_unprivileged_userns": "0",
     "user.max_user_namespaces": "15000",
 }
+#: others that explain something
+NOTED_SETTINGS = ("kernel.yama.ptrace_scope",)
 TOOLS = ("newuidmap", "newgidmap", "pasta", "slirp4netns", "proot", "mmdebstrap")
 
 

@@ -9,27 +9,29 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
-import stat
 import struct
 import tempfile
 import time
+from collections.abc import Callable
 
-from contextkernel.errors import ContextKernelError, SyscallFailed
-from contextkernel.host import subids
+from contextkernel.host import probe_confinement as confinement
+from contextkernel.host import probe_files as files
+from contextkernel.host import resources, subids
 from contextkernel.host.cgroups import try_cgroup_v1, try_cgroup_v2
-from contextkernel.host.findings import SETTINGS, TOOLS, Entered, Outcome, Surroundings
+from contextkernel.host.findings import NOTED_SETTINGS, SETTINGS, TOOLS, Entered, Outcome, Surroundings
 from contextkernel.host.trying import Limited, Refused, attempt, in_child, say, start_child
 from contextkernel.linux import mount as mounts
 from contextkernel.linux import namespaces, userns
-from contextkernel.linux.caps import DEFAULT_CAPABILITIES, read_capabilities, read_status, set_no_new_privs
-from contextkernel.linux.ptrace import trace_me
+from contextkernel.linux.caps import read_capabilities, read_status
 from contextkernel.model.ids import IdMap, IdRange
 
 _PREFIX = "probe-"
 _STALE_SECONDS = 3600
 #: where else an overlay's upper directory is tried when the store's root does not carry one
 _ELSEWHERE = ("/var/tmp", "/tmp", "/dev/shm")  # noqa: S108 - only asked whether an overlay works there
+
+#: bytes that must be free there: the 64 MB of a container's /dev/shm would not do
+_ROOM = 1000**3
 
 _TUNSETIFF = 0x4004_54CA  # <linux/if_tun.h>
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
@@ -39,8 +41,9 @@ def survey(root: str) -> Surroundings:
     """Look at the circumstances, without trying anything."""
     status = read_status()
     uid, gid = os.geteuid(), os.getegid()
+    capabilities = read_capabilities().effective
     settings = {}
-    for name in SETTINGS:
+    for name in (*SETTINGS, *NOTED_SETTINGS):
         try:
             with open("/proc/sys/" + name.replace(".", "/"), encoding="ascii") as file:
                 settings[name] = file.read().strip()
@@ -55,19 +58,34 @@ def survey(root: str) -> Surroundings:
         root=root,
         kernel=system.release,
         machine=system.machine,
-        admin="CAP_SYS_ADMIN" in read_capabilities().effective,
+        admin="CAP_SYS_ADMIN" in capabilities,
+        chown="CAP_CHOWN" in capabilities and _own_ids() is not None,
         no_new_privs=status.get("NoNewPrivs") == "1",
         filtered=status.get("Seccomp") == "2",
         container=os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv") or _in_pod(),
         kubernetes=_in_pod(),
         subordinate=subids.read_idmap(uid, gid, user) is not None,
         settings=settings,
-        tools={name: path for name in TOOLS if (path := shutil.which(name))},
+        apparmor=_apparmor(),
+        tools={name: path for name in (*TOOLS, "fuse-overlayfs") if (path := shutil.which(name))},
     )
 
 
 def _in_pod() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ
+
+
+def _apparmor() -> str:
+    """The AppArmor profile that this process is confined by; empty if none."""
+    for path in ("/proc/self/attr/apparmor/current", "/proc/self/attr/current"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                label = file.read().strip(" \n\0")
+        except OSError:
+            continue
+        # another security module's label, such as SELinux's, has colons
+        return "" if label == "unconfined" or ":" in label else label
+    return ""
 
 
 def _login(uid: int) -> str:
@@ -96,8 +114,18 @@ def main(root: str) -> None:
     try:
         # namespaces wait for the kernel a lot: the rest is tried meanwhile
         pid = start_child(lambda: try_all_namespaces(around, place, unusable))
-        in_child(lambda: attempt("seccomp", try_seccomp))
-        attempt("ptrace", try_ptrace)
+        # imported once, for the forks that need it: it takes longer than they do
+        import contextkernel.linux.seccomp  # noqa: F401
+
+        in_child(lambda: attempt("seccomp", confinement.try_seccomp))
+        in_child(lambda: attempt("seccomp_notify", confinement.try_seccomp_notify))
+        in_child(lambda: attempt("landlock", confinement.try_landlock))
+        attempt("ptrace", confinement.try_ptrace)
+        attempt("user_xattrs", lambda: _in_root(unusable, lambda: files.try_user_xattrs(place)))
+        attempt("reflink", lambda: _in_root(unusable, lambda: files.try_reflink(place)))
+        attempt("disk", lambda: _in_root(unusable, lambda: resources.try_disk(place)))
+        attempt("memory", resources.try_memory)
+        attempt("cpus", resources.try_cpus)
         attempt("cgroup_v1", try_cgroup_v1)
         attempt("cgroup_v2", try_cgroup_v2)
         for name in TOOLS:
@@ -105,6 +133,13 @@ def main(root: str) -> None:
         os.waitpid(pid, 0)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _in_root(unusable: OSError | None, action: Callable[[], str | None]) -> str | None:
+    """What ``action`` says of the store's root; the reason why nothing can be made there, if that is so."""
+    if unusable is not None:
+        raise unusable
+    return action()
 
 
 def _sweep(root: str) -> None:
@@ -118,6 +153,7 @@ def _sweep(root: str) -> None:
 def try_all_namespaces(around: Surroundings, place: str, unusable: OSError | None) -> bool:
     """Enter namespaces in the best way that works: as root, with a range of ids, with a single one."""
     single = IdMap((IdRange(0, around.uid, 1),), (IdRange(0, around.gid, 1),))
+    attempt("whiteout_marks", lambda: _in_root(unusable, lambda: files.try_whiteout_node(place)))
     if around.uid == 0 and around.admin:
         in_child(lambda: attempt("user_namespace", lambda: _enter(single)))
         if _may_mark(place) and in_child(lambda: try_namespaces(IdMap(), place, unusable)):
@@ -131,7 +167,9 @@ def try_all_namespaces(around: Surroundings, place: str, unusable: OSError | Non
         attempt("id_range", lambda: _refuse("newuidmap and newgidmap are not installed"))
     elif in_child(lambda: try_namespaces(candidate, place, unusable)):
         return True
-    return in_child(lambda: try_namespaces(single, place, unusable))
+    if in_child(lambda: try_namespaces(single, place, unusable)):
+        return True
+    return in_child(lambda: attempt("chroot", lambda: _chroot(place)))
 
 
 def _refuse(why: str) -> str:
@@ -200,8 +238,13 @@ def try_namespaces(idmap: IdMap, place: str, unusable: OSError | None) -> bool:
     attempt("ipc_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWIPC))
     attempt("cgroup_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWCGROUP))
     userxattr = not idmap.identity
-    if not attempt("overlay", lambda: _overlay_in_root(place, unusable, userxattr=userxattr)):
+    if not attempt("overlay", lambda: _in_root(unusable, lambda: files.try_overlay(place, userxattr=userxattr))):
         _overlay_elsewhere(userxattr=userxattr)
+    fuse = shutil.which("fuse-overlayfs")
+    attempt("fuse_overlayfs", lambda: _in_root(unusable, lambda: files.try_fuse_overlayfs(place, fuse)))
+    if not _marks(place):
+        attempt("whiteout_marks", lambda: _in_root(unusable, lambda: files.try_whiteout_xattr(place)))
+    in_child(lambda: attempt("chroot", lambda: _chroot(place)))
     if attempt("network_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWNET)):
         attempt("tun_device", try_tun)
         attempt("packet_filter", try_packet_filter)
@@ -211,6 +254,24 @@ def try_namespaces(idmap: IdMap, place: str, unusable: OSError | None) -> bool:
         in_child(lambda: attempt("fresh_proc", lambda: _fresh_proc(place)))
     attempt("pivot_root", lambda: _pivot_root(place))
     return True
+
+
+def _marks(place: str) -> bool:
+    """Whether a device node can mark a removed file in ``place``; said already, by whoever began."""
+    try:
+        files.try_whiteout_node(place)
+    except OSError:
+        return False
+    return True
+
+
+def _chroot(place: str) -> None:
+    inside = os.path.join(place, "root")
+    os.makedirs(inside, exist_ok=True)
+    os.chroot(inside)
+    os.chdir("/")
+    if os.listdir("/"):
+        raise Refused("the old root is still there after chroot")
 
 
 def _private_mounts(place: str) -> None:
@@ -242,12 +303,6 @@ def _pivot_root(place: str) -> None:
         raise Refused("the old root is still there after pivot_root")
 
 
-def _overlay_in_root(place: str, unusable: OSError | None, *, userxattr: bool) -> str:
-    if unusable is not None:
-        raise unusable
-    return try_overlay(place, userxattr=userxattr)
-
-
 def _overlay_elsewhere(*, userxattr: bool) -> None:
     """Where the store could be instead; said as the detail of an outcome of its own."""
     for directory in _ELSEWHERE:
@@ -256,50 +311,11 @@ def _overlay_elsewhere(*, userxattr: bool) -> None:
         except OSError:
             continue
         try:
-            try_overlay(place, userxattr=userxattr)
-        except (ContextKernelError, OSError, Refused):
-            continue
-        else:
-            say(Outcome(name="overlay_elsewhere", verdict="works", detail=directory))
-            return
+            if resources.room(place) >= _ROOM and files.overlay_works(place, userxattr=userxattr):
+                say(Outcome(name="overlay_elsewhere", verdict="works", detail=directory))
+                return
         finally:
             shutil.rmtree(place, ignore_errors=True)
-
-
-def try_overlay(place: str, *, userxattr: bool) -> str:
-    """Mount an overlay in ``place`` and change it as a build step does.
-
-    Some hosts mount it and fail later, so a file and a directory of the lower layer are removed, and the marks that
-    the kernel leaves for them are looked at: they are what makes the upper directory a layer.
-    """
-    lower, upper, work, merged = (os.path.join(place, name) for name in ("lower", "upper", "work", "merged"))
-    for path in (lower, upper, work, merged, os.path.join(lower, "directory")):
-        os.mkdir(path)
-    for name in ("file", "directory/file"):
-        with open(os.path.join(lower, name), "w", encoding="ascii") as file:
-            file.write("below")
-    try:
-        # volatile: unmounting would otherwise wait until the whole file system is synced
-        mounts.overlay(merged, lowers=(lower,), upper=upper, work=work, userxattr=userxattr, volatile=True)
-        try:
-            os.unlink(os.path.join(merged, "file"))
-            shutil.rmtree(os.path.join(merged, "directory"))
-            os.mkdir(os.path.join(merged, "directory"))
-            if os.listdir(merged) != ["directory"] or os.listdir(os.path.join(merged, "directory")):
-                raise Refused("what was removed is still there")
-        finally:
-            mounts.umount(merged)
-        mark = os.lstat(os.path.join(upper, "file"))
-        if not stat.S_ISCHR(mark.st_mode) or mark.st_rdev:
-            raise Refused(f"the mark of a removed file has mode {mark.st_mode:o}")
-        attribute = "user.overlay.opaque" if userxattr else "trusted.overlay.opaque"
-        if os.getxattr(os.path.join(upper, "directory"), attribute) != b"y":
-            raise Refused(f"a replaced directory has no {attribute}")
-    finally:
-        # here, where the owner of overlay's work directory has power over it
-        for path in (lower, upper, work, merged):
-            shutil.rmtree(path, ignore_errors=True)
-    return f"native, marks in {attribute.partition('.')[0]}.overlay"
 
 
 def try_tun() -> None:
@@ -317,43 +333,6 @@ def try_packet_filter() -> str:
 
     try_redirect()
     return "nf_tables, with redirection"
-
-
-def try_seccomp() -> None:
-    """Install the default filter and have it refuse something harmless."""
-    from contextkernel.linux import seccomp
-
-    set_no_new_privs()
-    seccomp.install_filter(seccomp.default_filter(DEFAULT_CAPABILITIES))
-    try:
-        namespaces.unshare(0)
-    except SyscallFailed:
-        return
-    raise Refused("an installed filter refuses nothing")
-
-
-def try_ptrace() -> None:
-    """Trace a child, as proot does."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            trace_me()
-            os.kill(os.getpid(), signal.SIGSTOP)
-        except SyscallFailed as failure:
-            os.write(write, bytes([failure.number]))
-        finally:
-            os._exit(0)
-    os.close(write)
-    _, status = os.waitpid(pid, os.WUNTRACED)
-    if os.WIFSTOPPED(status):
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(read)
-        return
-    number = os.read(read, 1)
-    os.close(read)
-    raise SyscallFailed("ptrace", number[0] if number else 0)
 
 
 def try_tool(name: str, path: str | None) -> str:

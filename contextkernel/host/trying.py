@@ -11,6 +11,9 @@ from contextkernel.errors import ContextKernelError, SyscallFailed
 from contextkernel.host.findings import Line, Outcome
 from contextkernel.model.codec import to_json
 
+#: environment variable: names of facts that count as refused, to see how it goes on a host that allows less
+WITHOUT_VARIABLE = "CONTEXTKERNEL_WITHOUT"
+
 
 class Limited(Exception):
     """It works in part; the text says which."""
@@ -18,6 +21,13 @@ class Limited(Exception):
 
 class Refused(Exception):
     """It does not work, for a reason that is no errno."""
+
+
+def without() -> tuple[str, ...]:
+    """Names of the facts that the user asks to do without."""
+    named = os.environ.get(WITHOUT_VARIABLE, "").replace(",", " ").split()
+    # a range of ids is mapped in a user namespace
+    return (*named, "id_range") if "user_namespace" in named else tuple(named)
 
 
 def say(line: Line) -> None:
@@ -38,6 +48,8 @@ def attempt(name: str, action: Callable[[], str | None]) -> bool:
     start = time.perf_counter()
     verdict, problem, number, detail = "works", "", 0, ""
     try:
+        if name in without():
+            raise Refused(f"not wanted: {WITHOUT_VARIABLE} has it")
         detail = action() or ""
     except Limited as limit:
         verdict, detail = "limited", str(limit)

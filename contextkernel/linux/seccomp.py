@@ -60,6 +60,7 @@ _ARM_PRIVATE = 0xF_0000
 _SET_MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
 _LOG = 2  # SECCOMP_FILTER_FLAG_LOG
 _SPECULATION_ALLOWED = 4  # SECCOMP_FILTER_FLAG_SPEC_ALLOW
+_NEW_LISTENER = 8  # SECCOMP_FILTER_FLAG_NEW_LISTENER
 
 
 def architectures() -> tuple[str, ...]:
@@ -278,3 +279,21 @@ def install_filter(program: bytes, *, log: bool = False) -> None:
                 raise
         else:
             return
+
+
+def install_listener(program: bytes) -> int:
+    """Install a filter some of whose verdicts are left to a supervisor (seccomp_unotify(2)), and get its descriptor.
+
+    The caller is as for :func:`install_filter`. The descriptor is close-on-exec; whoever reads from it must not make
+    the calls that it decides on.
+
+    Args:
+        program: from :func:`compile_policy`, with rules whose action is ``NOTIFY``.
+
+    Raises:
+        SyscallFailed: EBUSY: this process has a listener already; EINVAL: the kernel is older than 5.0; else as for
+            :func:`install_filter`.
+    """
+    fprog = _FilterProgram(len(program) // 8, program)
+    hint = "supervised calls need Linux 5.0 or newer, and no other supervisor"
+    return syscall("seccomp", _SET_MODE_FILTER, _NEW_LISTENER, ctypes.byref(fprog), hint=hint)

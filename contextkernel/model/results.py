@@ -203,10 +203,21 @@ class CheckFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing found out about the host by trying it.
+    """One thing found out about the host by trying it, or a conclusion from several.
 
-    ``verdict``: ``works``, ``limited`` or ``refused``; ``reason`` names errno and cause,
-    ``remedy`` what would change it.
+    Attributes:
+        name: e.g. ``user_namespace``; a name's meaning never changes.
+        verdict: ``works``, ``limited`` (it works with a limit) or ``refused``.
+        reason: what was found, or what failed and why; for a reader.
+        remedy: the first thing to do that would change it; empty if there is none.
+        milliseconds: the time it took to try; 0 for conclusions.
+        errno: symbol of the error that the kernel gave, e.g. ``EPERM``; empty if there was none.
+        cause: why it was refused or is limited, in plain words, as far as the circumstances tell.
+        who: who could change it: ``you`` (also as the one who writes the image), ``operator`` (whoever starts the
+            container or the hub), ``administrator`` (of the machine and its kernel); empty if nobody has to.
+        group: what it belongs to: ``conclusions``, ``namespaces``, ``files``, ``confinement``, ``resources``,
+            ``network`` or ``programs``.
+        about: what was tried, and what it is for.
     """
 
     name: str
@@ -214,15 +225,55 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     remedy: str = ""
     milliseconds: float = 0.0
+    errno: str = ""
+    cause: str = ""
+    who: str = ""
+    group: str = ""
+    about: str = ""
+
+
+class Remedy(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that would make a host allow more.
+
+    Attributes:
+        fact: name of the fact that it changes.
+        who: can do it: ``you``, ``operator`` or ``administrator`` (see :class:`Fact`).
+        where: what the text is for: ``shell`` (a terminal here), ``dockerfile`` (of the image that this runs in),
+            ``apt.txt`` (of a Binder repository), ``docker`` (the command that starts the container), ``kubernetes``
+            (the pod's manifest), ``kubespawner`` (``jupyterhub_config.py``), ``node`` (a terminal of the machine).
+        text: to be copied.
+        gives: what is better afterwards.
+    """
+
+    fact: str
+    who: str
+    where: str
+    text: str
+    gives: str = ""
 
 
 class HostReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What this host allows: the facts, and the tier that summarises them (DESIGN: host/)."""
+    """What this host allows: the facts, and the tier that summarises them (DESIGN: host/).
+
+    Attributes:
+        tier: ``rootful``, ``rootless``, ``rootless-single``, ``ptrace`` or ``analysis``.
+        facts: all of them, in a fixed order.
+        remedies: what would allow more, the most useful first.
+        build, run: what the facts mean for builds and for containers; sentences.
+        milliseconds: what finding out took, the start of the process that tried included.
+    """
 
     tier: str
     facts: tuple[Fact, ...]
-    remedies: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    build: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+    milliseconds: float = 0.0
 
     def works(self, name: str) -> bool:
         """Whether the fact ``name`` was found to work (fully or limited)."""
         return any(fact.name == name and fact.verdict != "refused" for fact in self.facts)
+
+    def fact(self, name: str) -> Fact | None:
+        """The fact ``name``, if the report has it."""
+        return next((fact for fact in self.facts if fact.name == name), None)

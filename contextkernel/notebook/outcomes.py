@@ -126,6 +126,6 @@ def _host(report: HostReport) -> Any:
     """Tier and remedies as text, facts as a frame."""
     from contextkernel.notebook.frames import fact_record, make_frame
 
-    lines = [f"tier: {report.tier}", *(f"remedy: {remedy}" for remedy in report.remedies)]
+    lines = [f"tier: {report.tier}", *(f"remedy: {remedy.text}" for remedy in report.remedies)]
     sys.stdout.write("\n".join(lines) + "\n")
     return make_frame("facts", [fact_record(fact) for fact in report.facts])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from contextkernel import host
 from contextkernel.errors import HostUnsupported
 from contextkernel.model.results import HostReport
 from contextkernel.runtime import state
@@ -46,7 +47,7 @@ class RefusingRuntime:
         missing = [f"{fact.name} ({fact.reason})" for fact in self._report.facts if _missing(fact.name, fact.verdict)]
         raise HostUnsupported(
             f"this host cannot run {request.argv[0]!r} in a container: {'; '.join(missing) or self._report.tier}",
-            hint="; ".join(self._report.remedies) or "see contextkernel doctor",
+            hint=host.hint(self._report.remedies) or "see contextkernel doctor",
         )
 
     def connect(self, state_dir: str) -> RunningContainer | None:

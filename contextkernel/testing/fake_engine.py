@@ -36,6 +36,7 @@ from contextkernel.model.results import (
     HostReport,
     ImageRow,
     Pruned,
+    Remedy,
     RunResult,
 )
 from contextkernel.testing.fake_checks import FakeChecks
@@ -486,5 +487,10 @@ class FakeEngine(
                     remedy="run as root",
                 ),
             ),
-            remedies=("run as root for bridged networks",),
+            remedies=(
+                Remedy(fact="bridged network", who="operator", where="docker", text="run as root", gives="bridges"),
+            ),
+            build=("RUN is isolated",),
+            run=("programs are isolated",),
+            milliseconds=31.5,
         )

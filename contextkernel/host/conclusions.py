@@ -1,0 +1,137 @@
+"""What the facts come to: the tier, isolation, what file systems are made of, limits, the way out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from contextkernel.host.findings import Findings
+from contextkernel.model.backing import BACKINGS
+from contextkernel.model.results import Fact
+
+#: without one of these no container starts in namespaces
+_ESSENTIAL = ("mount_namespace", "pivot_root", "seccomp")
+_KINDS = ("pid", "network", "uts", "ipc", "cgroup")
+
+
+class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """One conclusion; ``like`` names the fact that decides it, whose cause and remedies are its own."""
+
+    verdict: str
+    reason: str
+    like: str = ""
+
+
+def decide_tier(findings: Findings) -> str:
+    """``rootful``, ``rootless``, ``rootless-single``, ``ptrace`` or ``analysis`` (DESIGN: hosts)."""
+
+    def works(name: str) -> bool:
+        outcome = findings.outcomes.get(name)
+        return outcome is not None and outcome.verdict != "refused"
+
+    if findings.entered and all(works(name) for name in _ESSENTIAL):
+        if findings.idmap.identity:
+            return "rootful"
+        return "rootless-single" if findings.idmap.single else "rootless"
+    return "ptrace" if works("ptrace") and works("proot") else "analysis"
+
+
+def _works(facts: Mapping[str, Fact], name: str) -> bool:
+    return facts[name].verdict != "refused"
+
+
+def _isolation(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Conclusion:
+    if tier == "analysis":
+        missing = "ptrace" if _works(facts, "proot") or not _works(facts, "ptrace") else "proot"
+        like = "user_namespace" if not _works(facts, "user_namespace") else missing
+        return Conclusion(verdict="refused", reason="nothing can be run here", like=like)
+    if tier == "ptrace":
+        like = "user_namespace" if not _works(facts, "user_namespace") else "mount_namespace"
+        return Conclusion(
+            verdict="refused", reason="none: programs run through proot, with all that this user may do", like=like
+        )
+    ids = {"rootful": "the host's ids", "rootless": "a user namespace with a range of ids"}
+    missing_kinds = [kind for kind in _KINDS if not _works(facts, f"{kind}_namespace")]
+    like = f"{missing_kinds[0]}_namespace" if missing_kinds else ""
+    if "pid" not in missing_kinds and not _works(facts, "fresh_proc"):
+        missing_kinds.insert(0, "pid")
+        like = "fresh_proc"
+    reason = ids.get(tier, "a user namespace with one id")
+    kinds = [kind for kind in ("mount", *_KINDS) if kind not in missing_kinds]
+    reason += f"; namespaces: {', '.join(kinds)}"
+    if missing_kinds:
+        reason += f"; not: {', '.join(missing_kinds)}"
+    del findings
+    return Conclusion(verdict="limited" if missing_kinds else "works", reason=reason, like=like)
+
+
+def _backing(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Conclusion:
+    del findings
+    spaces = tier not in ("ptrace", "analysis")
+    if spaces and _works(facts, "overlay"):
+        return Conclusion(verdict="works", reason="overlay: layers lie over each other, nothing is copied")
+    if spaces and "fuse" in BACKINGS and _works(facts, "fuse_overlayfs"):
+        return Conclusion(verdict="limited", reason="fuse: layers are laid over each other by fuse-overlayfs")
+    saved = ", sharing blocks with them" if _works(facts, "reflink") else ""
+    return Conclusion(
+        verdict="limited",
+        reason=f"copy: each container and each stage starts with a copy of its layers{saved}",
+        like="overlay" if spaces else "user_namespace",
+    )
+
+
+def _limits(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Conclusion:
+    del tier
+    tried = [facts["cgroup_v1"], facts["cgroup_v2"]]
+    for version, fact in enumerate(tried, 1):
+        if fact.verdict != "refused":
+            parts = (f"control groups of version {version}", fact.reason)
+            return Conclusion(verdict=fact.verdict, reason=": ".join(part for part in parts if part))
+    like = next((fact.name for fact in tried if fact.errno == "EROFS"), "")
+    if not like:
+        like = next((fact.name for fact in reversed(tried) if fact.remedy), "cgroup_v2")
+    del findings
+    reason = "no control group can be made: each process is limited by itself"
+    return Conclusion(verdict="limited", reason=reason, like=like)
+
+
+def _outbound(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Conclusion:
+    """How containers with a network of their own reach the outside."""
+    if tier in ("ptrace", "analysis") or not _works(facts, "network_namespace"):
+        like = "network_namespace" if _works(facts, "user_namespace") else "user_namespace"
+        return Conclusion(verdict="refused", reason="containers have the host's network", like=like)
+    if findings.idmap.identity:
+        if _works(facts, "packet_filter"):
+            return Conclusion(verdict="works", reason="routed, under the host's address")
+        reason = "needs a packet filter; --network host has the host's network"
+        return Conclusion(verdict="refused", reason=reason, like="packet_filter")
+    program = next((name for name in ("pasta", "slirp4netns") if _works(facts, name)), None)
+    if _works(facts, "tun_device") and program is not None:
+        return Conclusion(verdict="works", reason=f"by {program}")
+    like = "pasta" if _works(facts, "tun_device") else "tun_device"
+    if _works(facts, "packet_filter"):
+        return Conclusion(verdict="limited", reason="TCP and names by relay; no UDP, no ICMP", like=like)
+    reason = "names only, and between containers; --network host has the host's network"
+    return Conclusion(verdict="refused", reason=reason, like=like)
+
+
+def _apparmor(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Conclusion:
+    del tier, facts
+    around = findings.surroundings
+    restricted = around.settings.get("kernel.apparmor_restrict_unprivileged_userns") == "1" and around.uid != 0
+    parts = [f"profile {around.apparmor}"] if around.apparmor else []
+    if restricted:
+        parts.append("user namespaces of unconfined programs have no capabilities")
+    if not parts:
+        return Conclusion(verdict="works", reason="nothing is confined by it")
+    return Conclusion(verdict="limited", reason="; ".join(parts), like="mount_namespace" if restricted else "")
+
+
+MAKERS: dict[str, Callable[[str, Mapping[str, Fact], Findings], Conclusion]] = {
+    "isolation": _isolation,
+    "backing": _backing,
+    "limits": _limits,
+    "outbound": _outbound,
+    "apparmor": _apparmor,
+}

@@ -1,0 +1,93 @@
+"""What a report means for builds and for containers, in sentences; what of it is said where it matters. Pure."""
+
+from __future__ import annotations
+
+from contextkernel.model.results import HostReport
+
+_PROOT = "through proot: several times slower, and without isolation: its programs may do all that you may"
+_STAYS_ROOT = "a program that gives up root goes on as root"
+_ONE_ID_RECORDED = f"one id: owners that programs set are recorded, and right in the image; {_STAYS_ROOT}"
+_ONE_ID = f"one id: what programs set as owner stays root's; {_STAYS_ROOT}"
+_COPYING = "no overlay: every stage and container starts with a copy of its files"
+
+
+def _refused(report: HostReport, name: str) -> bool:
+    fact = report.fact(name)
+    return fact is not None and fact.verdict == "refused"
+
+
+def _reason(report: HostReport, name: str) -> str:
+    fact = report.fact(name)
+    return fact.reason if fact is not None else ""
+
+
+def meaning(report: HostReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the facts mean for builds, and for containers.
+
+    Args:
+        report: with the tier and all facts, conclusions included.
+
+    Returns:
+        Two or three sentences each.
+    """
+    backing = _backing(report)
+    match report.tier:
+        case "analysis":
+            everything = "FROM, COPY, ADD, ENV, WORKDIR and several stages work, with the right owners"
+            return (
+                (everything, "RUN works from the cache only: a step that has to run is refused, and says why", backing),
+                (
+                    "run, exec and start are refused; create, cp, export, inspect, history, layers, files work",
+                    backing,
+                ),
+            )
+        case "ptrace":
+            network = "the network, the processes and /proc are this machine's; -p and limits of memory do not work"
+            return ((f"RUN goes {_PROOT}", network, backing), (f"programs go {_PROOT}", network, backing))
+        case _:
+            return _with_namespaces(report, backing)
+
+
+def _with_namespaces(report: HostReport, backing: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    ids = {"rootful": "ids are the host's", "rootless": "ids are those of a range; root inside is you outside"}.get(
+        report.tier, _ONE_ID if _refused(report, "seccomp_notify") else _ONE_ID_RECORDED
+    )
+    proc = ""
+    if _refused(report, "pid_namespace") or _refused(report, "fresh_proc"):
+        proc = "; /proc and the processes in it are the outer ones"
+    outbound = _reason(report, "outbound")
+    limits = _reason(report, "limits")
+    return (
+        (f"RUN is isolated{proc}", ids, f"{backing}; RUN has the host's network"),
+        (f"programs are isolated{proc}; {ids}", f"{backing}; network: {outbound}", f"limits: {limits}"),
+    )
+
+
+def _backing(report: HostReport) -> str:
+    reason = _reason(report, "backing")
+    return f"layers: {reason}" if reason else "layers lie over each other"
+
+
+def notices(report: HostReport) -> tuple[str, ...]:
+    """What has to be said once where something is run: at the start of a build that has RUN to do, of a container.
+
+    Nothing on a host whose containers are as docker's; what ``doctor`` says in full is not repeated.
+
+    Args:
+        report: of the host.
+
+    Returns:
+        Lines without a full stop, the most important first.
+    """
+    if report.tier == "analysis":
+        return ("this host runs no programs: RUN works from the cache only",)
+    if report.tier == "ptrace":
+        return (f"RUN goes {_PROOT}",)
+    lines = []
+    if report.tier == "rootless-single":
+        lines.append(_ONE_ID if _refused(report, "seccomp_notify") else _ONE_ID_RECORDED)
+    if _refused(report, "fresh_proc") or _refused(report, "pid_namespace"):
+        lines.append("no pid namespace: RUN sees the processes of this machine")
+    if _refused(report, "overlay"):
+        lines.append(_COPYING)
+    return tuple(lines)

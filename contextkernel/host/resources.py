@@ -1,0 +1,163 @@
+"""What may be used of memory, processors and disk: what the machine has, and what a control group leaves of it.
+
+A pod's limits are those of its control group (cgroups(7)); /proc/meminfo and /proc/cpuinfo tell of the whole machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from contextkernel.host.trying import Limited
+from contextkernel.linux.cgroup import Group, own_groups
+
+#: below this, in bytes, a build or a pull is likely to end early; a warning, not a rule
+SCARCE_MEMORY = 400 * 1000**2
+SCARCE_DISK = 1000**3
+#: version 1 says "no limit" with the largest multiple of a page that fits
+_NO_LIMIT = 1 << 60
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _upwards(group: Group, mountinfo: str) -> Iterator[str]:
+    """The group's directory and those above it that are shown here: the smallest limit on the way counts."""
+    points = {line.split(" ")[4] for line in mountinfo.splitlines() if len(line.split(" ")) > 4}
+    directory = group.directory
+    while directory not in ("/", ""):
+        yield directory
+        if directory in points:
+            return
+        directory = os.path.dirname(directory)
+
+
+def _own(controller: str) -> list[tuple[bool, list[str]]]:
+    """(version 2, directories from one's own upwards) of the hierarchies that may limit ``controller``."""
+    mountinfo = _read("/proc/self/mountinfo")
+    groups = own_groups(_read("/proc/self/cgroup"), mountinfo)
+    return [
+        (not group.controllers, list(_upwards(group, mountinfo)))
+        for group in groups
+        if not group.controllers or controller in group.controllers
+    ]
+
+
+def _number(text: str) -> int | None:
+    word = text.strip()
+    return int(word) if word.isdigit() and int(word) < _NO_LIMIT else None
+
+
+def memory() -> tuple[int, int, bool]:
+    """Bytes that may be used in all, bytes of them that are free, and whether a control group sets the former.
+
+    What the kernel caches of files counts as free: it gives it back.
+    """
+    meminfo = {
+        name: int(rest.split()[0]) * 1024
+        for name, _, rest in (line.partition(":") for line in _read("/proc/meminfo").splitlines())
+        if rest.split()
+    }
+    total, free, limited = meminfo.get("MemTotal", 0), meminfo.get("MemAvailable", 0), False
+    for unified, directories in _own("memory"):
+        names = ("memory.max", "memory.current") if unified else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        for directory in directories:
+            limit, used = (_number(_read(os.path.join(directory, name))) for name in names)
+            if limit is None or used is None:
+                continue
+            cached = _cached(_read(os.path.join(directory, "memory.stat")))
+            free = min(free, max(0, limit - used + cached))
+            if limit < total:
+                total, limited = limit, True
+    return total, free, limited
+
+
+def _cached(stat: str) -> int:
+    """Bytes of file cache that no program uses at the moment."""
+    found = dict(line.split(" ", 1) for line in stat.splitlines() if " " in line)
+    return int(found.get("total_inactive_file") or found.get("inactive_file") or 0)
+
+
+def try_memory() -> str:
+    """How much memory there is, and is free.
+
+    Raises:
+        Limited: so little is free that builds may end early.
+    """
+    total, free, limited = memory()
+    text = f"{human(free)} free of {human(total)}{', the limit of the control group' if limited else ''}"
+    if free < SCARCE_MEMORY:
+        raise Limited(text)
+    return text
+
+
+def processors() -> float:
+    """Processors that may be used: those of the affinity mask, or fewer if a control group grants less time."""
+    count = float(len(os.sched_getaffinity(0)))
+    for unified, directories in _own("cpu"):
+        for directory in directories:
+            if unified:
+                quota, _, period = _read(os.path.join(directory, "cpu.max")).strip().partition(" ")
+            else:
+                quota = _read(os.path.join(directory, "cpu.cfs_quota_us")).strip()
+                period = _read(os.path.join(directory, "cpu.cfs_period_us")).strip()
+            if quota.isdigit() and period.isdigit() and int(period):
+                count = min(count, int(quota) / int(period))
+    return count
+
+
+def try_cpus() -> str:
+    """How many processors there are, and how many of them may be used."""
+    usable, present = processors(), os.cpu_count() or 1
+    return f"{usable:g} of {present}" if usable < present else f"{present}"
+
+
+def room(path: str) -> int:
+    """Bytes that this user may still write to the file system of ``path``."""
+    facts = os.statvfs(path)
+    return facts.f_bavail * facts.f_frsize
+
+
+def try_disk(place: str) -> str:
+    """How much room the store's file system has left for this user, and what it is.
+
+    Raises:
+        Limited: so little that an image may not fit.
+    """
+    facts = os.statvfs(place)
+    free, size = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
+    kind = kind_of(place, _read("/proc/self/mountinfo"))
+    text = f"{human(free)} free of {human(size)}{f' on {kind}' if kind else ''}"
+    if facts.f_files and facts.f_favail < 20_000:
+        raise Limited(f"{text}, room for {facts.f_favail} more files")
+    if free < SCARCE_DISK:
+        raise Limited(text)
+    return text
+
+
+def kind_of(path: str, mountinfo: str) -> str:
+    """The kind of the file system that ``path`` (absolute) is on, as /proc/self/mountinfo has it; empty if unknown."""
+    best, kind = "", ""
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        words = left.split(" ")
+        if len(words) < 5 or not right:
+            continue
+        point = words[4].encode("ascii", "replace").decode("unicode_escape").rstrip("/")
+        # what is mounted later hides what was there
+        if (path == point or path.startswith(point + "/")) and len(point) >= len(best):
+            best, kind = point, right.split(" ")[0]
+    return kind
+
+
+def human(size: int) -> str:
+    """Bytes for a reader: ``1.9 GB``."""
+    for unit, factor in (("TB", 1000**4), ("GB", 1000**3), ("MB", 1000**2), ("kB", 1000)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} B"
