@@ -47,7 +47,9 @@ class Kernel:
             if until and shown and until in shown[-1]:
                 until = ""
                 self.manager.interrupt_kernel()
-        return "\n".join(shown), self.client.get_shell_msg(timeout=60)["content"]
+        while (reply := self.client.get_shell_msg(timeout=60))["parent_header"].get("msg_id") != request:
+            pass  # to one of the questions whether a slow kernel is ready
+        return "\n".join(shown), reply["content"]
 
 
 @pytest.fixture
