@@ -46,7 +46,6 @@ if TYPE_CHECKING:
         CheckFinding,
         CompareRow,
         HistoryRow,
-        HostReport,
         ImageRow,
     )
 
@@ -156,6 +155,8 @@ def text_of(value: Value, *, now: datetime | None = None) -> str:
         case Built(result, quiet):
             return f"{result.image}\n" if quiet else ""
         case Host(report):
+            from contextkernel.commands.host_text import host_text
+
             return host_text(report)
         case Looked():
             from contextkernel.commands.looking import looked_text
@@ -230,16 +231,6 @@ def fields(kind: TableKind, row: Any, options: TableOptions, *, now: datetime | 
         now: as for :func:`text_of`.
     """
     return _FIELDS[kind](row, options, now or utc_now())
-
-
-def host_text(report: HostReport) -> str:
-    """The report of ``doctor``."""
-    lines = ["FACT\tVERDICT\tREASON\tREMEDY"]
-    lines += [f"{fact.name}\t{fact.verdict}\t{fact.reason}\t{fact.remedy}" for fact in report.facts]
-    out = [f"tier: {report.tier}", "", *(line.rstrip() for line in align(lines))]
-    if report.remedies:
-        out += ["", "to allow more:", *(f"  - {remedy.text}" for remedy in report.remedies)]
-    return "\n".join(out) + "\n"
 
 
 def _default_format(table: Table) -> str:

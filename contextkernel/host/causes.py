@@ -63,6 +63,10 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
             return "its mode is not 0666", outer(around)
         case "tun_device" if number == errno.ENOENT:
             return ("the container was not given it" if around.container else ""), outer(around)
+        case "chroot" if number == errno.EPERM:
+            return "it takes a user namespace, or CAP_SYS_CHROOT", outer(around)
+        case "newuidmap" | "newgidmap" if outcome.verdict == "limited":
+            return _id_range(findings.outcomes["id_range"], around)
         case "cgroup_v1" | "cgroup_v2":
             return _control_groups(number, around)
         case "disk":
@@ -154,5 +158,5 @@ def _control_groups(number: int, around: Surroundings) -> tuple[str, Who]:
     if number == errno.EROFS:
         return "the container's control groups are mounted read-only", outer(around)
     if number == errno.EACCES:
-        return "they belong to root", outer(around)
+        return "control groups belong to root", outer(around)
     return "", ""

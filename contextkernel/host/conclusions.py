@@ -16,11 +16,18 @@ _KINDS = ("pid", "network", "uts", "ipc", "cgroup")
 
 
 class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
-    """One conclusion; ``like`` names the fact that decides it, whose cause and remedies are its own."""
+    """One conclusion.
+
+    Attributes:
+        verdict, reason: as of a fact.
+        like: the fact that decides it; its cause and its remedies are the conclusion's too.
+        also: further facts that would have to be changed.
+    """
 
     verdict: str
     reason: str
     like: str = ""
+    also: tuple[str, ...] = ()
 
 
 def decide_tier(findings: Findings) -> str:
@@ -110,10 +117,11 @@ def _outbound(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Concl
     if _works(facts, "tun_device") and program is not None:
         return Conclusion(verdict="works", reason=f"by {program}")
     like = "pasta" if _works(facts, "tun_device") else "tun_device"
+    also = () if program or like == "pasta" else ("pasta",)
     if _works(facts, "packet_filter"):
-        return Conclusion(verdict="limited", reason="TCP and names by relay; no UDP, no ICMP", like=like)
+        return Conclusion(verdict="limited", reason="TCP and names by relay; no UDP, no ICMP", like=like, also=also)
     reason = "names only, and between containers; --network host has the host's network"
-    return Conclusion(verdict="refused", reason=reason, like=like)
+    return Conclusion(verdict="refused", reason=reason, like=like, also=also)
 
 
 def _apparmor(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Conclusion:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
+
+import msgspec
 
 from contextkernel.host import conclusions
 from contextkernel.host.catalogue import ABOUT, CONCLUSIONS, GROUP_OF, NAMES, NEEDS, NEEDS_USER_NAMESPACE
@@ -12,6 +15,9 @@ from contextkernel.host.findings import Findings, Outcome
 from contextkernel.host.meaning import meaning
 from contextkernel.host.remedies import choose, remedies_for
 from contextkernel.model.results import Fact, HostReport, Remedy
+
+#: paths of the probe's own files say nothing to a reader
+_OWN_PATH = re.compile(r"^\S*/(?:contextkernel-)?probe-[^:]*: | \S*/(?:contextkernel-)?probe-[^:]*(?=:)")
 
 __all__ = ["NAMES", "decide_tier", "explain"]
 
@@ -24,14 +30,21 @@ def explain(findings: Findings, milliseconds: float = 0.0) -> HostReport:
         milliseconds: what the probe took, its start included.
     """
     tier = decide_tier(findings)
-    outcomes = {name: _outcome(name, findings) for name in NAMES if name not in CONCLUSIONS}
-    of_fact = {name: remedies_for(outcome, findings) for name, outcome in outcomes.items()}
     facts: dict[str, Fact] = {}
-    for name, outcome in outcomes.items():
+    of_fact: dict[str, tuple[Remedy, ...]] = {}
+    for name in NAMES:
+        if name in CONCLUSIONS:
+            continue
+        reason = _untried(name, findings)
+        if reason:
+            facts[name] = Fact(name=name, verdict="refused", reason=reason, group=GROUP_OF[name], about=ABOUT[name])
+            continue
+        outcome = _outcome(name, findings)
+        of_fact[name] = remedies_for(outcome, findings)
         facts[name] = _fact(outcome, findings, of_fact[name])
     for name in CONCLUSIONS:
         concluded = conclusions.MAKERS[name](tier, facts, findings)
-        of_fact[name] = of_fact.get(concluded.like, ())
+        of_fact[name] = tuple(one for like in (concluded.like, *concluded.also) for one in of_fact.get(like, ()))
         facts[name] = _concluded(name, concluded, facts, of_fact[name])
     ordered = tuple(facts[name] for name in NAMES)
     bare = HostReport(tier=tier, facts=ordered)
@@ -46,29 +59,29 @@ def explain(findings: Findings, milliseconds: float = 0.0) -> HostReport:
     )
 
 
-def _outcome(name: str, findings: Findings) -> Outcome:
-    """What was tried, or why it was not."""
-    outcome = findings.outcomes.get(name)
+def _untried(name: str, findings: Findings) -> str:
+    """Why a thing could not even be tried; empty if it was."""
     namespace = findings.outcomes.get("user_namespace")
     without = not findings.entered and namespace is not None and namespace.verdict == "refused"
     if without and name in NEEDS_USER_NAMESPACE:
-        return Outcome(name=name, verdict="refused", problem="needs a user namespace")
-    if outcome is None:
-        needs = NEEDS.get(name, "")
-        missing = needs in findings.outcomes and findings.outcomes[needs].verdict == "refused"
-        reason = f"needs a {needs}".replace("_", " ") if missing else "not tried: the probe did not come to its end"
-        return Outcome(name=name, verdict="refused", problem=reason)
+        return "needs a user namespace"
+    if name in findings.outcomes:
+        return ""
+    needs = NEEDS.get(name, "")
+    missing = needs in findings.outcomes and findings.outcomes[needs].verdict == "refused"
+    return f"needs a {needs}".replace("_", " ") if missing else "not tried: the probe did not come to its end"
+
+
+def _outcome(name: str, findings: Findings) -> Outcome:
+    """What was tried; a program that was run for something else counts by what became of that."""
+    outcome = findings.outcomes[name]
     refused = findings.outcomes.get("id_range")
-    if name in ("newuidmap", "newgidmap") and outcome.verdict == "works" and refused and refused.number:
-        # it is there, and was run: what became of that counts
-        return Outcome(
-            name=name,
-            verdict="limited",
-            number=refused.number,
-            detail=f"{outcome.detail} is there, but was refused the range",
-            milliseconds=outcome.milliseconds,
-        )
-    return outcome
+    mapped = not findings.entered or refused is None or refused.verdict != "refused"
+    if name not in ("newuidmap", "newgidmap") or mapped or not findings.surroundings.subordinate:
+        return outcome
+    if outcome.verdict != "works":
+        return outcome
+    return msgspec.structs.replace(outcome, verdict="limited", detail=f"{outcome.detail} gives no range")
 
 
 def _fact(outcome: Outcome, findings: Findings, remedies: tuple[Remedy, ...]) -> Fact:
@@ -76,7 +89,7 @@ def _fact(outcome: Outcome, findings: Findings, remedies: tuple[Remedy, ...]) ->
     return Fact(
         name=outcome.name,
         verdict=outcome.verdict,
-        reason="; ".join(part for part in (outcome.problem or outcome.detail, why) if part),
+        reason="; ".join(part for part in (_OWN_PATH.sub("", outcome.problem) or outcome.detail, why) if part),
         remedy=remedies[0].text if remedies else "",
         milliseconds=outcome.milliseconds,
         errno=errno.errorcode.get(outcome.number, str(outcome.number)) if outcome.number else "",

@@ -65,7 +65,7 @@ def _with_namespaces(report: HostReport, backing: str) -> tuple[tuple[str, ...],
 
 def _backing(report: HostReport) -> str:
     reason = _reason(report, "backing")
-    return f"layers: {reason}" if reason else "layers lie over each other"
+    return reason.partition(": ")[2] or "layers lie over each other"
 
 
 def notices(report: HostReport) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ _ELSEWHERE = ("/var/tmp", "/tmp", "/dev/shm")  # noqa: S108 - only asked whether
 #: bytes that must be free there: the 64 MB of a container's /dev/shm would not do
 _ROOM = 1000**3
 
+_OVER_ETC = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"})
+
 _TUNSETIFF = 0x4004_54CA  # <linux/if_tun.h>
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
 
@@ -62,7 +64,7 @@ def survey(root: str) -> Surroundings:
         chown="CAP_CHOWN" in capabilities and _own_ids() is not None,
         no_new_privs=status.get("NoNewPrivs") == "1",
         filtered=status.get("Seccomp") == "2",
-        container=os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv") or _in_pod(),
+        container=_in_container(),
         kubernetes=_in_pod(),
         subordinate=subids.read_idmap(uid, gid, user) is not None,
         settings=settings,
@@ -71,8 +73,21 @@ def survey(root: str) -> Surroundings:
     )
 
 
+def _in_container() -> bool:
+    """Whether somebody else's container surrounds this: none goes without files of the runtime's over these of /etc.
+
+    Not ``/.dockerenv``: virtual machines that are made from an image have it too.
+    """
+    return (
+        os.path.exists("/run/.containerenv")
+        or not _OVER_ETC.isdisjoint(resources.mount_points())
+        or resources.kind_of("/") == "overlay"
+        or _in_pod()
+    )
+
+
 def _in_pod() -> bool:
-    return "KUBERNETES_SERVICE_HOST" in os.environ
+    return "KUBERNETES_SERVICE_HOST" in os.environ or os.path.isdir("/run/secrets/kubernetes.io")
 
 
 def _apparmor() -> str:

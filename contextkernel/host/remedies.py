@@ -25,16 +25,15 @@ _GIVES = {
     "seccomp": "RUN and run, with docker's default filter",
     "ptrace": "RUN and run through proot (tier ptrace)",
     "proot": "RUN and run, slower and without isolation (tier ptrace)",
-    "id_range": "several users and owners inside that are real (tier rootless)",
-    "overlay": "containers and build steps start without a copy of their files",
-    "fuse_overlayfs": "containers and build steps start without a copy of their files",
+    "id_range": "users and owners inside that are real (tier rootless)",
+    "overlay": "containers and build steps that start without a copy of their files",
+    "fuse_overlayfs": "containers and build steps that start without a copy of their files",
     "fresh_proc": "a pid namespace and a /proc of the container's own",
     "fresh_sys": "a /sys of the container's own",
     "tun_device": "UDP and ICMP from containers to the outside",
     "pasta": "UDP and ICMP from containers to the outside",
-    "cgroup_v1": "limits for a container as a whole",
-    "cgroup_v2": "limits for a container as a whole",
-    "limits": "limits for a container as a whole",
+    "cgroup_v1": "limits that hold for all of it together",
+    "cgroup_v2": "limits that hold for all of it together",
     "disk": "room for images",
     "mmdebstrap": "base images from a package mirror",
 }
@@ -141,9 +140,7 @@ def _id_range(outcome: Outcome, findings: Findings) -> _Advice:
 
 def _id_range_in_container(around: Surroundings) -> _Advice:
     """In the image; set-user-ID root is not enough without CAP_SYS_ADMIN in the container, file capabilities are."""
-    steps = []
-    if not {"newuidmap", "newgidmap"} <= around.tools.keys():
-        steps.append("apt-get update && apt-get install -y --no-install-recommends uidmap libcap2-bin")
+    steps = ["apt-get update", "apt-get install -y --no-install-recommends uidmap libcap2-bin"]
     if not around.subordinate:
         steps.append(f"echo {shlex.quote(around.user)}:100000:65536 | tee /etc/subuid > /etc/subgid")
     uid_program, gid_program = _program_paths(around).split()
@@ -185,15 +182,20 @@ def _overlay(outcome: Outcome, findings: Findings) -> _Advice:
 
 
 def _volume(around: Surroundings) -> _Advice:
-    """A file system of its own for the store; a volume takes owner and mode from the image's directory."""
-    root = around.root
+    """A file system of its own for the store.
+
+    docker gives a volume owner and mode of the image's directory: of one that the image lacks it makes root's. /var/tmp
+    is in all images, and everybody's. A pod's emptyDir is everybody's anyway.
+    """
+    place, pod_place = "/var/tmp/contextkernel", "/var/lib/contextkernel"  # noqa: S108 - the operator's choice
     yield from _outer(
         around,
-        docker=f"docker run --mount type=volume,target={shlex.quote(root)} ...",
-        pod=f"volumes: [{{name: contextkernel, emptyDir: {{}}}}]  # in the container, volumeMounts: "
-        f"[{{name: contextkernel, mountPath: {root}}}]",
+        docker=f"docker run --mount type=volume,target=/var/tmp -e CONTEXTKERNEL_ROOT={place} ...",
+        pod="spec: {volumes: [{name: contextkernel, emptyDir: {}}], containers: [{volumeMounts: [{name: contextkernel, "
+        f"mountPath: {pod_place}}}], env: [{{name: CONTEXTKERNEL_ROOT, value: {pod_place}}}]}}]}}",
         kubespawner='volumes = [{"name": "contextkernel", "emptyDir": {}}]; c.KubeSpawner.volume_mounts = '
-        f'[{{"name": "contextkernel", "mountPath": "{root}"}}]',
+        f'[{{"name": "contextkernel", "mountPath": "{pod_place}"}}]; '
+        f'c.KubeSpawner.environment = {{"CONTEXTKERNEL_ROOT": "{pod_place}"}}',
     )
 
 
@@ -228,11 +230,11 @@ def _tun(outcome: Outcome, findings: Findings) -> _Advice:
 
 def _groups(outcome: Outcome, findings: Findings) -> _Advice:
     around = findings.surroundings
-    if outcome.number == errno.EROFS:
+    if outcome.number == errno.EROFS or (outcome.number and around.container):
         # nothing less than all privileges makes a container's control groups writable: a pod's own limits have to do
         yield from _outer(
             around,
-            docker="" if around.uid else "docker run --privileged ...",
+            docker="docker run -m 2g --cpus 2 ...  # the container's own limits",
             pod="resources: {limits: {memory: 2Gi, cpu: 2}}  # the pod's own limits",
             kubespawner='mem_limit = "2G"; c.KubeSpawner.cpu_limit = 2',
         )

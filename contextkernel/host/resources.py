@@ -131,7 +131,7 @@ def try_disk(place: str) -> str:
     """
     facts = os.statvfs(place)
     free, size = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
-    kind = kind_of(place, _read("/proc/self/mountinfo"))
+    kind = kind_of(place)
     text = f"{human(free)} free of {human(size)}{f' on {kind}' if kind else ''}"
     if facts.f_files and facts.f_favail < 20_000:
         raise Limited(f"{text}, room for {facts.f_favail} more files")
@@ -140,18 +140,33 @@ def try_disk(place: str) -> str:
     return text
 
 
-def kind_of(path: str, mountinfo: str) -> str:
-    """The kind of the file system that ``path`` (absolute) is on, as /proc/self/mountinfo has it; empty if unknown."""
-    best, kind = "", ""
-    for line in mountinfo.splitlines():
+def _mounts(mountinfo: str | None) -> Iterator[tuple[str, str]]:
+    """(mount point, kind of file system), in the order of mounting."""
+    for line in (_read("/proc/self/mountinfo") if mountinfo is None else mountinfo).splitlines():
         left, _, right = line.partition(" - ")
         words = left.split(" ")
-        if len(words) < 5 or not right:
-            continue
-        point = words[4].encode("ascii", "replace").decode("unicode_escape").rstrip("/")
+        if len(words) > 4 and right:
+            yield words[4].encode("ascii", "replace").decode("unicode_escape"), right.split(" ")[0]
+
+
+def mount_points() -> set[str]:
+    """Where something is mounted."""
+    return {point for point, _ in _mounts(None)}
+
+
+def kind_of(path: str, mountinfo: str | None = None) -> str:
+    """The kind of the file system that a path is on; empty if unknown.
+
+    Args:
+        path: absolute, without links.
+        mountinfo: content of /proc/self/mountinfo; default: what it is now.
+    """
+    best, kind = "", ""
+    for point, its_kind in _mounts(mountinfo):
+        bare = point.rstrip("/")
         # what is mounted later hides what was there
-        if (path == point or path.startswith(point + "/")) and len(point) >= len(best):
-            best, kind = point, right.split(" ")[0]
+        if (path == bare or path.startswith(bare + "/")) and len(bare) >= len(best):
+            best, kind = bare, its_kind
     return kind
 
 

@@ -202,7 +202,17 @@ DTYPES: dict[str, dict[str, str]] = {
         "id": _TEXT,
         "attributes": _OBJECT,
     },
-    "facts": {"name": _TEXT, "verdict": _TEXT, "reason": _TEXT, "remedy": _TEXT, "milliseconds": _FACTOR},
+    "facts": {
+        "name": _TEXT,
+        "verdict": _TEXT,
+        "reason": _TEXT,
+        "remedy": _TEXT,
+        "milliseconds": _FACTOR,
+        "errno": _TEXT,
+        "cause": _TEXT,
+        "who": _TEXT,
+        "group": _TEXT,
+    },
 }
 """Columns and dtypes per kind of table: docker's headings in snake_case first, in docker's order, then ours."""
 
@@ -428,7 +438,8 @@ def _namespace(row: NamespaceRow) -> tuple[Any, ...]:
 
 def fact_record(row: Fact) -> tuple[Any, ...]:
     """A fact about the host as a record of kind ``facts``."""
-    return (row.name, row.verdict, row.reason, row.remedy, row.milliseconds)
+    found = (row.name, row.verdict, row.reason, row.remedy, row.milliseconds)
+    return (*found, row.errno, row.cause, row.who, row.group)
 
 
 _RECORDS: dict[str, Any] = {

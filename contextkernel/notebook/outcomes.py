@@ -11,7 +11,7 @@ from contextkernel.notebook.document import Documents
 
 if TYPE_CHECKING:
     from contextkernel.commands.outcome import Outcome
-    from contextkernel.model.results import HostReport, RunResult
+    from contextkernel.model.results import RunResult
 
 
 class ProgramFailed(ContextKernelError):
@@ -71,7 +71,9 @@ def value_of(outcome: Outcome) -> Any:
         case Ran(result=result):
             return result
         case Host(report=report):
-            return _host(report)
+            from contextkernel.notebook.doctor import show
+
+            return show(report)
         case Looked() as looked:
             return _looked(looked)
         case Nothing():
@@ -120,12 +122,3 @@ def _looked(looked: Looked) -> Any:
     from contextkernel.notebook.looking import show
 
     return show(looked.value)
-
-
-def _host(report: HostReport) -> Any:
-    """Tier and remedies as text, facts as a frame."""
-    from contextkernel.notebook.frames import fact_record, make_frame
-
-    lines = [f"tier: {report.tier}", *(f"remedy: {remedy.text}" for remedy in report.remedies)]
-    sys.stdout.write("\n".join(lines) + "\n")
-    return make_frame("facts", [fact_record(fact) for fact in report.facts])

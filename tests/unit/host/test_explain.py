@@ -116,7 +116,8 @@ def test_what_needs_a_user_namespace_says_so() -> None:
         (
             {"container": True},
             (
-                "RUN chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap && setcap cap_setuid+ep /usr/bin/newuidmap && "
+                "RUN apt-get update && apt-get install -y --no-install-recommends uidmap libcap2-bin && "
+                "chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap && setcap cap_setuid+ep /usr/bin/newuidmap && "
                 "setcap cap_setgid+ep /usr/bin/newgidmap"
             ),
         ),
@@ -209,7 +210,7 @@ def test_how_containers_get_outside(found: HostReport, verdict: str, reason: str
             report({"cgroup_v1": errno.EROFS, "cgroup_v2": 0}, idmap=IdMap(), uid=0),
             "limited",
             "each process is limited by itself",
-            "docker run --privileged ...",
+            "docker run -m 2g --cpus 2 ...  # the container's own limits",
         ),
     ],
 )

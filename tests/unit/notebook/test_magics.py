@@ -340,7 +340,7 @@ def test_help_needs_no_engine(cells):
 
 def test_doctor_is_a_table_of_facts(cells):
     shown = cells("%container doctor")
-    assert shown.out.startswith("tier: ")
+    assert repr(shown.value).startswith("tier: ")
     assert list(shown.value.columns[:2]) == ["name", "verdict"]
 
 
