@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from contextkernel.errors import Conflict
@@ -20,12 +21,32 @@ class ContainerReach:
         store: where they are recorded.
         runtime: what starts and reaches them.
         events: where it is told what happens.
+        fake_ids: this host maps a single id only.
+        warn: gets what the user should know of what is done all the same.
     """
 
-    def __init__(self, store: Store, runtime: ContainerRuntime, events: EventLog) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runtime: ContainerRuntime,
+        events: EventLog,
+        *,
+        fake_ids: bool = False,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._events = events
+        self._fake_ids = fake_ids
+        self._warn = warn
+
+    def _warn_of_user(self, user: str) -> None:
+        """Say that a program stays root, if it does."""
+        if self._fake_ids and user and user.partition(":")[0] not in ("0", "root"):
+            self._warn(
+                f"this host maps a single id: the program runs as root of the container, not as {user!r}; "
+                "a range in /etc/subuid and /etc/subgid changes that"
+            )
 
     def state(self, spec: ContainerSpec) -> RunState:
         """What became of the container."""

@@ -93,6 +93,8 @@ class ContainerTalks(ContainerReach):
             CommandNotFound, CommandNotExecutable, LaunchFailed: the program cannot be executed.
         """
         self._running(spec, "container {name!r} is {state}", "not running").close()
+        if request.user != spec.user:  # of its own user it was said when it was made
+            self._warn_of_user(request.user)
         process = self._runtime.execute(
             self._store.container_dir(spec.id),
             request,

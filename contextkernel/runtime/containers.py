@@ -106,12 +106,10 @@ class Containers(ContainerChanges, ContainerTalks):
         groups: Callable[[], GroupFacts] = GroupFacts,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        super().__init__(store, runtime, events)
+        super().__init__(store, runtime, events, fake_ids=fake_ids, warn=warn)
         self._worker = worker
-        self._fake_ids = fake_ids
         self._new_name = new_name
         self._groups = groups
-        self._warn = warn
         self.networks = Networks(store, self.state, events)
 
     def create(self, image: str, image_id: Digest, options: RunOptions) -> ContainerSpec:
@@ -202,11 +200,7 @@ class Containers(ContainerChanges, ContainerTalks):
             life=rules.merge_life(options.life, config),
         )
         _check_life(spec)
-        if self._fake_ids and spec.user and spec.user.partition(":")[0] not in ("0", "root"):
-            self._warn(
-                f"this host maps a single id: the program runs as root of the container, not as {spec.user!r}; "
-                "a range in /etc/subuid and /etc/subgid changes that"
-            )
+        self._warn_of_user(spec.user)
         if spec.security.device_rules and not spec.security.runtime and not fence_base().version:
             self._warn("--device-cgroup-rule has no effect: this engine may make no device control groups here")
         return spec, volumes

@@ -44,7 +44,8 @@ DEVICE_LINKS = (
 )
 
 APT_CONFIG = "/dev/.apt.conf"
-_APT_AS_ROOT = 'APT::Sandbox::User "root";\n'
+#: apt looks whether it has really become its sandbox user, so it must not try; its directories are still that user's
+_APT_AS_ROOT = 'Debug::NoDropPrivs "true";\n'
 _GENERATED = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 
 

@@ -139,10 +139,16 @@ def test_a_user_that_a_single_id_cannot_give_is_said(engine: Engine) -> None:
     engine.on_warning = said.append
     try:
         engine.remove_container(engine.create("base", ["true"], user="bin"))
+        created = len(said)
+        engine.run("base", ["sleep", "60"], name="said", detach=True, network="none")
+        for user in ("", "0:3", "bin"):
+            engine.exec("said", ["true"], user=user)
+        engine.remove_container("said", force=True)
     finally:
         engine.on_warning = None
     single = engine.host_report().tier == "rootless-single"
-    assert [text.partition(":")[0] for text in said] == (["this host maps a single id"] if single else [])
+    assert [text.partition(":")[0] for text in said] == ["this host maps a single id"] * (2 if single else 0)
+    assert created == (1 if single else 0)
 
 
 def test_devices_have_a_second_fence_where_control_groups_of_version_1_allow_it(engine: Engine) -> None:

@@ -215,7 +215,7 @@ def test_fake_ids(box):
         "touch /f; chown 33:33 /f; stat -c %u /f; mknod /n c 1 3; test -e /n || echo none; cat $APT_CONFIG",
         fake_ids=True,
     )
-    assert out == '0\nnone\nAPT::Sandbox::User "root";\n'
+    assert out == '0\nnone\nDebug::NoDropPrivs "true";\n'
 
 
 def test_working_directory_is_created(box):

@@ -126,7 +126,7 @@ def test_single_id_on_a_host_that_masks_proc():
     assert op.BindSysfs() in steps
     assert op.MountDevpts("/dev/pts", "newinstance,ptmxmode=0666,mode=0620") in steps
     assert op.MaskPath("/sys/fs/cgroup") in steps
-    assert op.WriteFile("/dev/.apt.conf", 'APT::Sandbox::User "root";\n') in steps
+    assert op.WriteFile("/dev/.apt.conf", 'Debug::NoDropPrivs "true";\n') in steps
     overlay = next(step for step in steps if isinstance(step, op.MountOverlay))
     assert overlay.userxattr
     order = [type(step).__name__ for step in steps]
