@@ -4,35 +4,28 @@
     python tests/conformance/run.py compare [CASE...]    both engines now, side by side
     python tests/conformance/run.py record [CASE...]     write expected.json from docker
     python tests/conformance/run.py journey              both engines on the course's images (needs a package mirror)
+    python tests/conformance/run.py software [CASE...]   both engines on real software in RUN steps
 
-CASE is a name or a pattern, such as `copy/*`. How docker is found: see judge/docker.py.
+CASE is a name or a pattern, such as `copy/*`. How docker is found: see judge/docker.py. `journey` and `software` take
+`--tier rootful|rootless|rootless-single`: run as root they become an ordinary user with or without a range of ids.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from judge import docker, ours
+from judge import docker, ours, software
 from judge.cases import Case, cases
-from judge.images import beyond, differences, flatten
+from judge.tiers import TIERS, Ours
 
 HERE = Path(__file__).parent
-#: files whose content holds the time or the order of a run; compared by everything but content and size
-TIMELY = (
-    "var/log/",
-    "var/lib/dpkg/status",
-    "var/lib/dpkg/info/",
-    "var/lib/apt/",
-    "var/cache/",
-    "etc/ld.so.cache",
-    "etc/ssl/certs/",
-)
 
 
 def ours_of(chosen: list[Case], folder: Path) -> Iterator[tuple[Case, dict[str, Any]]]:
@@ -86,49 +79,79 @@ def record(chosen: list[Case], folder: Path) -> int:
     return bad
 
 
-def journey(_: list[Case], folder: Path) -> int:
-    """Build the course's four images with both engines from the same bases; compare files and config."""
-    from contextkernel import Engine
+IMAGES = {
+    "greet": "docker0",
+    "greeting-c:v0.1": "docker1",
+    "greeting-ms-c:v0.1": "docker2",
+    "greeting-scratch:v0.1": "docker3",
+}
 
-    demos = HERE.parent.parent / "notebooks" / "demos"
-    images = {
-        "greet": demos / "docker0",
-        "greeting-c:v0.1": demos / "docker1",
-        "greeting-ms-c:v0.1": demos / "docker2",
-        "greeting-scratch:v0.1": demos / "docker3",
-    }
-    nothing = {"files": {}, "history": [], "layers": 0, "links": [], "diff_ids": []}
-    with Engine(os.environ.get("CONTEXTKERNEL_ROOT") or folder / "store") as engine:
-        for row in engine.ensure_bases(["ubuntu:20.04", "alpine:3.15.0"]):
-            print(f"{row.image}: {row.action}: {row.detail}")
-        engine.save(["ubuntu:20.04", "alpine:3.15.0"], str(folder / "bases.tar"))
-        docker.docker("load", "-q", "-i", str(folder / "bases.tar"))
-        bad = 0
-        for name, demo in images.items():
-            engine.build(str(demo), tags=[name], no_cache=True)
-            engine.save([name], str(folder / "ours.tar"))
-            docker.docker("build", "-q", "--no-cache", "-t", name, "--network=host", str(demo))
-            docker.docker("save", name, "-o", str(folder / "docker.tar"))
-            both = [beyond(flatten(folder / side)[0], nothing) for side in ("ours.tar", "docker.tar")]
-            found = differences(*(_timeless(image) for image in both))
-            print(f"{'same' if not found else 'DIFFERENT':10} {name}: {len(both[0]['files'])} paths")
-            for line in found:
-                print(f"           {line}")
-            bad += bool(found)
+
+def journey(options: argparse.Namespace, folder: Path) -> int:
+    """Build the course's four images with both engines from the same bases; compare files and config."""
+    person = Ours(options.tier, folder / "ours")
+    bases = _bases(options, folder, "ubuntu:20.04", "alpine:3.15.0")
+    person("load", "-i", str(bases))
+    docker.docker("load", "-q", "-i", str(bases))
+    demos = folder / "demos"
+    shutil.copytree(HERE.parent.parent / "notebooks" / "demos", demos)
+    bad = 0
+    for name, demo in IMAGES.items():
+        mine = software.by_ours(person, name, demos / demo)
+        theirs = software.by_docker(name, demos / demo, folder)
+        if mine.status or theirs.status:
+            sys.exit(f"{name} cannot be built\n{mine.said}\n{theirs.said}")
+        found = software.compared(mine.image, theirs.image)
+        figures = f"{len(mine.image['files'])} paths, {mine.seconds:.1f} s, docker {theirs.seconds:.1f} s"
+        print(f"{'same' if not found else 'DIFFERENT':10} {name}: {figures} ({person.tier})", flush=True)
+        for line in found:
+            print(f"           {line}")
+        bad += bool(found)
     return bad
 
 
-def _timeless(image: dict[str, Any]) -> dict[str, Any]:
-    files = {
-        path: " ".join(line.split(" ")[:3]) if path.startswith(TIMELY) else line
-        for path, line in image["files"].items()
-    }
-    return {**image, "files": files}
+def real_software(options: argparse.Namespace, folder: Path) -> int:
+    """Install and use real software in RUN steps with both engines; compare exit codes, files, modes and owners."""
+    person = Ours(options.tier, folder / "ours")
+    software.prepare(person, _bases(options, folder, "debian:bookworm-slim"), folder)
+    bad = 0
+    for case, mine, theirs, verdict in software.rows(person, software.cases(*options.case), folder):
+        print(f"{verdict.word:10} {case.name}: {mine.seconds:.1f} s, docker {theirs.seconds:.1f} s", flush=True)
+        for line in verdict.lines:
+            print("\n".join(f"           {part}" for part in line.splitlines()), flush=True)
+        bad += verdict.word == "DIFFERENT"
+    return bad
+
+
+def _bases(options: argparse.Namespace, folder: Path, *names: str) -> Path:
+    """The bases as an archive: the one that was given, or one made by whoever runs this."""
+    if options.bases:
+        return Path(options.bases).absolute()
+    maker, archive = Ours("", folder / "maker"), folder / "maker" / "bases.tar"
+    print(maker("base", "ensure", *names))
+    maker("save", "-o", str(archive), *names)
+    archive.chmod(0o644)
+    return archive
+
+
+COMMANDS = {"check": check, "compare": compare, "record": record}
+ENGINES = {"journey": journey, "software": real_software}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=[*COMMANDS, *ENGINES])
+    parser.add_argument("case", nargs="*", help="name or pattern")
+    parser.add_argument("--tier", choices=TIERS, default="", help="become a user who gets this tier (as root)")
+    parser.add_argument("--bases", help="archive with the base images (of `save`) instead of making them")
+    options = parser.parse_intermixed_args()
+    with tempfile.TemporaryDirectory(prefix="conformance-") as scratch:
+        folder = Path(scratch)
+        if options.command in ENGINES:
+            folder.chmod(0o755)  # for whoever it becomes
+            return min(ENGINES[options.command](options, folder), 1)
+        return min(COMMANDS[options.command](cases(*options.case), folder), 1)
 
 
 if __name__ == "__main__":
-    commands = {"check": check, "compare": compare, "record": record, "journey": journey}
-    if sys.argv[1:2] and sys.argv[1] in commands:
-        with tempfile.TemporaryDirectory(prefix="conformance-") as scratch:
-            sys.exit(min(commands[sys.argv[1]](cases(*sys.argv[2:]), Path(scratch)), 1))
-    sys.exit(__doc__)
+    sys.exit(main())
