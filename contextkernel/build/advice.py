@@ -269,7 +269,7 @@ _SIGNS: tuple[tuple[re.Pattern[str], _Tell], ...] = tuple(
     (re.compile(sign, re.MULTILINE), tell)
     for sign, tell in (
         (r"No space left on device|ENOSPC|disk quota exceeded", _said(
-            "the disk of the store is full: builder prune and rmi free some, or set CONTEXTKERNEL_ROOT to a larger one"
+            "the disk of the store is full: `system df` shows what takes it, `system prune` and rmi free some"
         )),
         (r"E: Unable to locate package (\S+)", _unlocated),
         (r"E: Package '?([^'\s]+)'? has no installation candidate", _unlocated),

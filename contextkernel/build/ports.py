@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import IO, TYPE_CHECKING, Literal, Protocol
 
+from contextkernel.errors import ContextKernelError
 from contextkernel.model.digest import Digest
 from contextkernel.model.failed import FailedStep
 from contextkernel.model.layers import Layer, LayerFacts
@@ -14,11 +15,24 @@ from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
+from contextkernel.model.room import Growth
 
 if TYPE_CHECKING:
     from contextkernel.store.extras import Extras
     from contextkernel.store.step_notes import StepNote, StepPlace
     from contextkernel.store.steps import StepRecord
+
+
+class StepRoom(Protocol):
+    """How much a step may write; see :class:`contextkernel.store.bound.Bound`."""
+
+    def growth(self, directory: str) -> Growth | None:
+        """How far a directory may grow; ``None``: as far as the disk goes."""
+        ...
+
+    def problem(self) -> ContextKernelError:
+        """The error for a step that has outgrown its room."""
+        ...
 
 
 class BuildStore(Protocol):
@@ -113,6 +127,11 @@ class BuildStore(Protocol):
 
     def forget_failed(self, scope: str | None = None) -> int:
         """Let failed steps of a scope go."""
+        ...
+
+    @property
+    def bound(self) -> StepRoom:
+        """What the store takes and may take."""
         ...
 
     def temporary_path(self) -> str:

@@ -82,6 +82,7 @@ class RunExecution:
                 limits=step.ulimits,
                 die_with_client=True,
                 fake_ids=tools.fake_ids,
+                room=tools.store.bound.growth(directory),
             )
             try:
                 status = self._wait(request, emit, report)
@@ -108,6 +109,8 @@ class RunExecution:
                     )
                     status = process.wait()
                 report.used(process.usage)
+                if process.usage is not None and process.usage.outgrown:
+                    raise self._tools.store.bound.problem()
         if status is None:
             raise LaunchFailed("the step's monitor gave no exit code")
         return status

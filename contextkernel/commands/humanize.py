@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from contextkernel.model import room
+
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
@@ -15,20 +17,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+human_size = room.human_size
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _FIRST_YEAR_SHOWN = 2000
 _ID_LENGTH = 12
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
-
-
-def human_size(size: float, digits: int = 3) -> str:
-    """``72776453`` bytes -> ``72.8MB``: decimal units, ``digits`` significant digits, no trailing zeros."""
-    unit = 0
-    while size >= 1000 and unit < len(_UNITS) - 1:
-        size /= 1000
-        unit += 1
-    return f"{size:.{digits}g}{_UNITS[unit]}"
 
 
 def memory_size(size: float) -> str:

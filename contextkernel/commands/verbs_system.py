@@ -7,12 +7,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from contextkernel import __version__
+from contextkernel.commands.humanize import human_size
 from contextkernel.commands.outcome import Host, Outcome, Table, Text
 from contextkernel.commands.tables import documents_formatted
 from contextkernel.commands.verbs_image import shown
+from contextkernel.model.room import STORE_LIMIT_VARIABLE
 
 if TYPE_CHECKING:
     from contextkernel.commands.call import Call
+    from contextkernel.model.room import StoreRoom
 
 
 def version(call: Call) -> Outcome:
@@ -43,6 +46,7 @@ def info(call: Call) -> Outcome:
     engine, system = call.engine, os.uname()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     states = [row.state for row in engine.containers(all=True)]
+    room = engine.store_room()
     document = {
         "ServerVersion": __version__,
         "Containers": len(states),
@@ -52,6 +56,9 @@ def info(call: Call) -> Outcome:
         "Images": len({row.id for row in engine.images(all=True)}),
         "Driver": "overlay",
         "DockerRootDir": engine.root,
+        "StoreSize": room.used,
+        "StoreBound": room.bound,
+        "StoreFree": room.free,
         "Tier": engine.host_report().tier,
         "KernelVersion": system.release,
         "OperatingSystem": _distribution(),
@@ -73,6 +80,7 @@ def info(call: Call) -> Outcome:
         f"Tier: {document['Tier']}",
         f"Storage Driver: {document['Driver']}",
         f"Root Dir: {document['DockerRootDir']}",
+        f"Store Size: {_room_text(room)}",
         f"Kernel Version: {document['KernelVersion']}",
         f"Operating System: {document['OperatingSystem']}",
         f"OSType: {document['OSType']}",
@@ -82,6 +90,13 @@ def info(call: Call) -> Outcome:
         f"Name: {document['Name']}",
     )
     return Outcome(value=Text("".join(f"{line}\n" for line in lines)))
+
+
+def _room_text(room: StoreRoom) -> str:
+    """``3.1GB of 5GB (CONTEXTKERNEL_MAX_SIZE), 20GB free on its disk of 100GB``."""
+    bound = f" of {human_size(room.bound)} ({STORE_LIMIT_VARIABLE})" if room.bound else ""
+    disk = f" of {human_size(room.disk)}" if room.disk else ""
+    return f"{human_size(room.used)}{bound}, {human_size(room.free)}{disk} free on its disk"
 
 
 def doctor(call: Call) -> Outcome:

@@ -102,6 +102,7 @@ class Builds(Caches):
         platforms = _platforms(platform)
         self._sweep()
         limit = cache_limit(self._store.root)
+        self._keep_free()
         request = BuildRequest(
             contexts=dict(contexts or {}),
             tags=tuple(ImageRef.parse(tag) for tag in tags),
@@ -150,6 +151,7 @@ class Builds(Caches):
         finally:
             self._bound_cache(limit)
             self._empty_trash()
+            self._tell_evicted()
 
     def _resolve_base(
         self, ref: ImageRef, *, pull: bool, platform: Platform | None = None, report: Reporter | None = None
@@ -229,7 +231,8 @@ class Builds(Caches):
         from contextkernel.registry import pull_image
 
         ref = ImageRef.parse(name)
-        image = pull_image(self._store, self._worker(), ref, report=report or silent)
+        with self._writing():
+            image = pull_image(self._store, self._worker(), ref, report=report or silent)
         self._tell_image.pulled(ref.familiar)
         return image
 
@@ -241,13 +244,14 @@ class Builds(Caches):
         """
         from contextkernel.build.bases import ensure
 
-        return ensure(
-            self._store,
-            self._worker(),
-            tuple(ImageRef.parse(name) for name in names),
-            idmap=self._idmap,
-            report=report or silent,
-        )
+        with self._writing():
+            return ensure(
+                self._store,
+                self._worker(),
+                tuple(ImageRef.parse(name) for name in names),
+                idmap=self._idmap,
+                report=report or silent,
+            )
 
 
 def _platforms(given: str | Sequence[str] | None) -> tuple[Platform, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition
+from contextkernel.model.room import STORE_LIMIT_VARIABLE
 
 if TYPE_CHECKING:
     from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow
@@ -16,10 +17,16 @@ LIMIT_VARIABLE = "CONTEXTKERNEL_BUILD_CACHE"
 DEFAULT_LIMIT = 20 * 1000**3
 """Bytes; less where this is more than a quarter of the file system."""
 _SHARE = 4
+_MARGIN = 20
+"""A twentieth of the disk, or of the store's bound, is kept free at the cost of cache, before a build or pull ..."""
+_MOST_MARGIN = 1000**3
+"""... but no more than this, in bytes."""
 
 
 class Caches(Composition):
     """The build cache as something that takes room."""
+
+    _evicted = 0
 
     def build_cache(self, wanted: CacheFilter | None = None) -> tuple[CacheRow, ...]:
         """The entries of the build cache, least recently used first; ``wanted`` limits them."""
@@ -74,6 +81,42 @@ class Caches(Composition):
         rows = tuple(row for row in pruned.rows if row.id not in kept)
         return msgspec.structs.replace(pruned, rows=rows, freed=sum(row.size for row in rows if not row.shared))
 
+    def _make_room(self, size: int) -> None:
+        from contextkernel.model.cache import CacheLimits
+
+        self._empty_trash()
+        if not size:
+            return
+        mounts = self._mount_rows()
+        total = self._store.private_cache_size() + sum(row.size for row in mounts)
+        limits = CacheLimits(max_used=total - size) if total > size else None
+        self._evicted += self._prune(None, limits, all=False, mounts=mounts).freed
+        self._empty_trash()
+
+    def _keep_free(self) -> None:
+        """Before something large is written: let unused cache go where the disk, or the bound, is nearly used up."""
+        from contextkernel.errors import StoreProblem
+
+        bound = self._store.bound
+        try:
+            left, whole = bound.disk()
+            if bound.limit():
+                room = bound.room()
+                left, whole = room.left, room.bound
+            wanted = min(whole // _MARGIN, _MOST_MARGIN)
+            if left < wanted:
+                self._make_room(wanted - left)
+        except StoreProblem:
+            return  # what follows says so
+
+    def _tell_evicted(self) -> None:
+        """Say once what had to give way."""
+        size, self._evicted = self._evicted, 0
+        if size:
+            from contextkernel.model.room import human_size
+
+            self._warn(f"{human_size(size)} of build cache that nothing uses was removed: the store was nearly full")
+
     def _bound_cache(self, limit: int) -> None:
         """Keep the build cache within ``limit`` bytes (0: any number); a look at the database if it is."""
         from contextkernel.errors import StoreProblem
@@ -95,6 +138,8 @@ class Caches(Composition):
 def cache_limit(root: str) -> int:
     """Bytes that the build cache of the store at ``root`` may have; 0 for no limit.
 
+    By default 20GB, a quarter of the disk, or half of the store's bound, whichever is least.
+
     Raises:
         InvalidInput: the setting is no size.
     """
@@ -103,8 +148,10 @@ def cache_limit(root: str) -> int:
     chosen = os.environ.get(LIMIT_VARIABLE)
     if chosen:
         return parse_size(chosen)
+    whole = os.environ.get(STORE_LIMIT_VARIABLE)
+    most = min(DEFAULT_LIMIT, parse_size(whole) // 2) if whole and parse_size(whole) else DEFAULT_LIMIT
     try:
         disk = os.statvfs(root)
     except OSError:
-        return DEFAULT_LIMIT
-    return min(DEFAULT_LIMIT, disk.f_blocks * disk.f_frsize // _SHARE)
+        return most
+    return min(most, disk.f_blocks * disk.f_frsize // _SHARE)

@@ -69,7 +69,8 @@ class Commits(BoxFiles):
         config = apply_changes(self._running_config(spec), changes)
         leased: list[Digest] = []
         try:
-            layer = self._committed_layer(spec, pause=pause)
+            with self._writing():
+                layer = self._committed_layer(spec, pause=pause)
             leased.append(layer.diff_id)
             document = self._committed(spec, layer, config, message=message, author=author)
             image = self._store.add_image(to_json(document), origin="commit", names=(name,) if name else ())

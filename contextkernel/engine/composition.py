@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -76,7 +77,26 @@ class Composition:
 
                 require_linux()
                 self._store_made = Store.open(self._root)
+                self._store_made.bound.make_room = self._make_room
             return self._store_made
+
+    def _make_room(self, size: int) -> None:
+        """Empty the trash, and let unused cache of ``size`` bytes go; see ``engine.caches``, as for the next two."""
+
+    def _keep_free(self) -> None:
+        """Before something large is written, let unused build cache go where hardly any room is left."""
+
+    def _tell_evicted(self) -> None:
+        """Say once what had to give way."""
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """While something large is written into the store."""
+        self._keep_free()
+        try:
+            yield
+        finally:
+            self._tell_evicted()
 
     @property
     def _events(self) -> EventLog:
@@ -139,9 +159,10 @@ class Composition:
                 from contextkernel.linux.userns_shared import registry_of
                 from contextkernel.store.worker_client import LayerWorkerClient
 
-                self._worker_made = LayerWorkerClient(
-                    self._idmap, registry=registry_of(self._store.root), backing=self._backing
-                )
+                worker = LayerWorkerClient(self._idmap, registry=registry_of(self._store.root), backing=self._backing)
+                worker.bound = self._store.bound
+                worker.bound.measure = worker.measure
+                self._worker_made = worker
             return self._worker_made
 
     @property

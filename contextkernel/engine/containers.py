@@ -156,10 +156,17 @@ class ContainerVerbs(Creation):
 
         containers = self._containers
 
+        started: list[Process] = []
+
         def begin(stdin: int | None, stdout: int | None, stderr: int | None) -> Process:
-            return containers.start(spec, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys, size=client.size)
+            started.append(
+                containers.start(spec, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys, size=client.size)
+            )
+            return started[-1]
 
         said = converse(begin, client, ended=lambda: containers.finished(spec))
+        if started and (usage := started[-1].usage) is not None and usage.outgrown:
+            self._warn(f"container {spec.name} was killed: {self._store.bound.outgrown(usage.outgrown)}")
         result = result_of(spec, said)
         return spec.id if result is None else result
 

@@ -105,7 +105,8 @@ class Images(ContainerViews):
         """Read images from a docker-archive or OCI layout tar; returns their names."""
         from contextkernel.store.archive import load
 
-        names = load(self._store, self._worker(), source)
+        with self._writing():
+            names = load(self._store, self._worker(), source)
         for name in names:
             self._tell_image.tell("load", self._store.resolve(name))
         return names
@@ -114,6 +115,7 @@ class Images(ContainerViews):
         """Make a one-layer image from a tar of a root file system."""
         from contextkernel.store.archive import import_tar
 
-        image = import_tar(self._store, self._worker(), path, ImageRef.parse(name), message=message)
+        with self._writing():
+            image = import_tar(self._store, self._worker(), path, ImageRef.parse(name), message=message)
         self._tell_image.tell("import", image)
         return image

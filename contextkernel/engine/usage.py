@@ -12,6 +12,7 @@ from contextkernel.engine.volumes import Volumes
 
 if TYPE_CHECKING:
     from contextkernel.model.cache import UsageRow
+    from contextkernel.model.room import StoreRoom
     from contextkernel.model.usage import DiskUsage
     from contextkernel.model.volumes import VolumeRow
 
@@ -21,6 +22,14 @@ _ACTIVE = ("running", "paused", "restarting")
 
 class Usage(ContainerVerbs, Caches, Images, Volumes):
     """What takes how much room."""
+
+    def store_room(self) -> StoreRoom:
+        """What the store takes in all, what it may take (``CONTEXTKERNEL_MAX_SIZE``), and what its disk has left."""
+        room = self._store.bound.room()
+        if room.containers or room.volumes or room.caches:
+            self._worker()  # it may look everywhere
+            room = self._store.bound.room()
+        return room
 
     def disk_usage(self) -> tuple[UsageRow, ...]:
         """What images, containers, volumes and the build cache take; docker's lines of ``system df``."""

@@ -12,6 +12,7 @@ from contextkernel.model.mounts import Mount, Mounts
 from contextkernel.model.networking import Networking
 from contextkernel.model.networks import NetworkLaunch, NetworkState
 from contextkernel.model.resources import Enforced, Resources
+from contextkernel.model.room import Growth
 from contextkernel.model.security import Join, Security
 from contextkernel.model.step_mounts import Limit, SecretVariable, StepMount
 
@@ -170,6 +171,7 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
         telling: where events go; ``None``: nowhere.
         joins: namespaces of other containers, for the modes in ``security``.
         attach: what its monitor does about networks; ``network`` is then ``none``, or ``host`` for the host's.
+        room: how far its files may grow; ``None``: as far as the disk goes.
     """
 
     id: str
@@ -211,6 +213,7 @@ class LaunchRequest(msgspec.Struct, frozen=True, kw_only=True):
     telling: Telling | None = None
     joins: tuple[Join, ...] = ()
     attach: NetworkLaunch | None = None
+    room: Growth | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -219,10 +222,12 @@ class Usage(msgspec.Struct, frozen=True):
     Attributes:
         cpu_seconds: user and system time.
         peak_memory: bytes, of the largest of them; what starts the program counts as well.
+        outgrown: bytes that it had written when it was killed for that (``LaunchRequest.room``); 0: it was not.
     """
 
     cpu_seconds: float
     peak_memory: int
+    outgrown: int = 0
 
 
 Status = Literal["created", "running", "paused", "restarting", "exited", "dead"]

@@ -265,6 +265,7 @@ class Containers(ContainerChanges, ContainerTalks):
         upper, work = os.path.join(directory, "upper"), os.path.join(directory, "work")
         for path in (upper, work):
             os.makedirs(path, exist_ok=True)
+        self._store.bound.admit(0)
         request = launch_request(
             spec,
             self._store,
@@ -277,7 +278,12 @@ class Containers(ContainerChanges, ContainerTalks):
             UsedVolume(one.source, one.target, not one.read_only) for one in spec.mounts.points if one.type == "volume"
         )
         telling = Telling(self._store.root, event_attributes(spec, {}), used)
-        request = msgspec.structs.replace(request, telling=telling, terminal=Terminal(*size) if spec.tty else None)
+        request = msgspec.structs.replace(
+            request,
+            telling=telling,
+            terminal=Terminal(*size) if spec.tty else None,
+            room=self._store.bound.growth(directory),
+        )
         try:
             return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=detach_keys)
         except LaunchFailed:

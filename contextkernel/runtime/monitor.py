@@ -20,7 +20,7 @@ import msgspec
 from contextkernel.errors import ContextKernelError
 from contextkernel.linux import namespaces as ns
 from contextkernel.linux.tree import remove_tree
-from contextkernel.model.container import RunState
+from contextkernel.model.container import RunState, Usage
 from contextkernel.runtime import messages
 from contextkernel.runtime.birth import Child
 from contextkernel.runtime.channels import Attachment, Channels, Standard
@@ -53,6 +53,7 @@ from contextkernel.runtime.messages import (
 )
 from contextkernel.runtime.record import Record
 from contextkernel.runtime.restarting import Restarting
+from contextkernel.runtime.room import RoomKeeper
 from contextkernel.runtime.telling import Teller
 
 
@@ -94,6 +95,7 @@ class Monitor:
         self._record = Record(launch.request.state_dir, self._accept)
         self._life = Life(launch, permitted, self._loop, self._write)
         self._oom_told = False
+        self._outgrown = 0
         self._restarting = Restarting(launch.request.life.restart)
         self._teller = Teller(launch.request)
         self._log: JsonLog | None = None
@@ -135,6 +137,7 @@ class Monitor:
             self._give_up(failure)
             return
         self._tell_start()
+        RoomKeeper(self._launch.request.room, self._loop, self._outgrow)
         if any(stream is not None for stream in streams):
             self._attach(self._client, streams, self._launch.detach_keys)
         self._tell(Started(self._life.state.pid))
@@ -241,7 +244,10 @@ class Monitor:
 
     def _tell_exit(self) -> None:
         """Tell all clients of the exit; those with streams once they have taken all output, while they are there."""
-        message = Exited(self._life.state.exit_code, self._life.usage)
+        usage = self._life.usage
+        if self._outgrown:
+            usage = msgspec.structs.replace(usage or Usage(0.0, 0), outgrown=self._outgrown)
+        message = Exited(self._life.state.exit_code, usage)
         for link in self._links:
             if link not in self._attachments and link not in self._executions:
                 link.send(message)
@@ -351,6 +357,13 @@ class Monitor:
         """The end was asked for, and has not come in time."""
         if child is self._life.child:
             self._kill(signal.SIGKILL)
+
+    def _outgrow(self, size: int, problem: str) -> None:
+        """There is no room for what it writes: whatever it is about to do, others could do nothing any more."""
+        self._outgrown = size
+        self._life.note(error=problem)
+        self._want_end()
+        self._kill(signal.SIGKILL)
 
     def _want_end(self) -> None:
         """Nobody starts it again; a paused one goes on, so that it can end."""

@@ -68,7 +68,10 @@ def _spooled(parts: Iterator[bytes | memoryview], store: Store) -> Iterator[IO[b
         raise refused(problem, store.root) from problem
     with copy:
         try:
-            copy.writelines(parts)
+            count = store.bound.meter()
+            for part in parts:
+                count(len(part))
+                copy.write(part)
             copy.seek(0)
         except OSError as problem:
             raise refused(problem, store.root) from problem

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Protocol
 
 from contextkernel.errors import DigestMismatch, SizeMismatch, StoreProblem
 from contextkernel.model.digest import Digest
 from contextkernel.store import leases
+from contextkernel.store.bound import Bound
 from contextkernel.store.database import Database
 from contextkernel.store.paths import Paths, refused
 from contextkernel.store.sessions import Session
@@ -31,7 +32,8 @@ class Readable(Protocol):
 class Blobs:
     """The blobs of a store."""
 
-    def __init__(self, paths: Paths, database: Database, session: Session) -> None:
+    def __init__(self, paths: Paths, database: Database, session: Session, bound: Bound) -> None:
+        self._bound = bound
         self._paths = paths
         self._database = database
         self._session = session
@@ -45,9 +47,13 @@ class Blobs:
         source: Readable = io.BytesIO(content) if isinstance(content, bytes) else content
         session = self._session.id
         temporary = self._paths.temporary(session)
+        small = len(content) <= CHUNK if isinstance(content, bytes) else size is not None and size <= CHUNK
+        if size is not None and not small:
+            self._bound.admit(size)  # before the first of its bytes is fetched
+        count = _anything if small else self._bound.meter()
         try:
             with self._writing(temporary) as sink:
-                digest = _transfer(source, sink, expected, size, self._paths.root)
+                digest = _transfer(source, sink, expected, size, self._paths.root, count)
             # leased before it appears: whoever removes unused blobs looks at the leases under the write lock
             with self._database.transaction() as sql:
                 leases.begin(sql, session, leases.BLOB, digest)
@@ -130,7 +136,18 @@ class Blobs:
             return source.read()
 
 
-def _transfer(source: Readable, sink: IO[bytes], expected: Digest | None, size: int | None, root: str) -> Digest:
+def _anything(_size: int) -> None:
+    """Documents are not counted before they are there."""
+
+
+def _transfer(
+    source: Readable,
+    sink: IO[bytes],
+    expected: Digest | None,
+    size: int | None,
+    root: str,
+    count: Callable[[int], None],
+) -> Digest:
     algorithm = expected.algorithm if expected else "sha256"
     state = hashlib.new(algorithm)
     total = 0
@@ -138,6 +155,7 @@ def _transfer(source: Readable, sink: IO[bytes], expected: Digest | None, size: 
         total += len(chunk)
         if size is not None and total > size:
             raise SizeMismatch(f"content of {expected or 'a blob'} is longer than the promised {size} bytes")
+        count(len(chunk))
         state.update(chunk)
         view = memoryview(chunk)
         try:

@@ -19,10 +19,10 @@ from typing import Literal
 import msgspec
 
 from contextkernel.errors import StoreProblem
+from contextkernel.linux.room import tree_size
 from contextkernel.store.database import Database
 from contextkernel.store.paths import Paths, random_name, refused
 from contextkernel.store.sessions import Session
-from contextkernel.store.usage import tree_size
 
 Sharing = Literal["shared", "private", "locked"]
 _POLL = 0.1  # seconds between two looks at a lock, as in BuildKit

@@ -15,6 +15,7 @@ from contextkernel.model.digest import Digest
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.results import CheckFinding
 from contextkernel.store.blobs import CHUNK, Blobs
+from contextkernel.store.bound import Bound
 from contextkernel.store.database import Database
 from contextkernel.store.paths import Paths
 from contextkernel.store.sessions import Session
@@ -29,7 +30,7 @@ class Checker:
         self._database = database
         self._session = session
         self._sweeper = sweeper
-        self._blobs = Blobs(paths, database, session)
+        self._blobs = Blobs(paths, database, session, Bound(paths, database))
         self._findings: list[CheckFinding] = []
         self._repair = False
 

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from contextkernel.errors import StoreFull, StoreProblem, StoreTooNew
+from contextkernel.errors import StoreProblem, StoreTooNew
 from contextkernel.store import reserve
-from contextkernel.store.paths import refused
+from contextkernel.store.paths import no_space, refused
 from contextkernel.store.schema import SCRIPTS, VERSION
 
 _BUSY_SECONDS = 60.0
@@ -196,10 +196,7 @@ class Database:
         full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and reserve.free(self._root) < reserve.SIZE)
         if full:
             reserve.give_up(self._root)  # quotas do not show in the free space; what follows is cleaning up
-            return StoreFull(
-                f"no space left for the store {self._root}",
-                hint="remove images (rmi) or containers (rm), or set CONTEXTKERNEL_ROOT to a larger file system",
-            )
+            return no_space(self._root)
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             return StoreProblem(
                 f"the store {self._root} was busy for {_BUSY_SECONDS:.0f} seconds: {problem}",

@@ -11,6 +11,7 @@ from contextkernel.errors import StoreProblem
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Layer, LayerFacts
 from contextkernel.store import leases
+from contextkernel.store.bound import Bound
 from contextkernel.store.database import Database
 from contextkernel.store.paths import Paths, random_name, refused
 from contextkernel.store.sessions import Session
@@ -22,7 +23,8 @@ _COLUMNS = "l.diff_id, l.directory, l.size, l.entries, l.blob, l.media_type"
 class Layers:
     """The layers of a store."""
 
-    def __init__(self, paths: Paths, database: Database, session: Session, sweeper: Sweeper) -> None:
+    def __init__(self, paths: Paths, database: Database, session: Session, sweeper: Sweeper, bound: Bound) -> None:
+        self._bound = bound
         self._paths = paths
         self._database = database
         self._session = session
@@ -72,6 +74,8 @@ class Layers:
                 raise StoreProblem(f"the layer directory {directory} has no {part}", hint="commit or unpack it first")
         if blob is not None and not os.path.isfile(self._paths.blob(blob)):
             raise StoreProblem(f"there is no blob {blob} for the layer {facts.diff_id}", hint="write the blob first")
+        if self.find(facts.diff_id) is None:
+            self._bound.admit(facts.size, without=directory)
         session, key = self._session.id, str(facts.diff_id)
         with self._database.transaction() as sql:
             layer = self._row(sql, key)

@@ -24,8 +24,12 @@ import os
 
 from contextkernel.errors import StoreFull, StoreProblem
 from contextkernel.model.digest import Digest
+from contextkernel.model.room import human_size
 
 SESSION_LENGTH = 8
+ROOM_ADVICE = (
+    "`system df` shows what takes it; `system prune` (`-a --volumes`: all that no container uses), rmi and rm free some"
+)
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -49,14 +53,31 @@ def default_root() -> str:
 def refused(problem: OSError, root: str) -> StoreProblem:
     """The typed error for a refusal of the file system the store is on."""
     if problem.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StoreFull(
-            f"no space left for the store {root}",
-            hint="remove images (rmi) or containers (rm), or set CONTEXTKERNEL_ROOT to a larger file system",
-        )
+        return no_space(root)
     reason = (problem.strerror or str(problem)).lower()
     return StoreProblem(
         f"the store {root} cannot be used: {problem.filename or root}: {reason}",
         hint="set CONTEXTKERNEL_ROOT to a directory of your own",
+    )
+
+
+def no_space(root: str) -> StoreFull:
+    """The error for a full disk, or a quota that is used up.
+
+    Args:
+        root: the store's directory.
+    """
+    room = ""
+    try:
+        state = os.statvfs(root)
+        room = (
+            f": {human_size(state.f_bavail * state.f_frsize)} of {human_size(state.f_blocks * state.f_frsize)} are free"
+        )
+    except OSError:
+        pass  # then without numbers
+    return StoreFull(
+        f"no space left for the store {root}{room}",
+        hint=f"{ROOM_ADVICE}, or set CONTEXTKERNEL_ROOT to a larger file system",
     )
 
 

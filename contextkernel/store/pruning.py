@@ -12,12 +12,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from contextkernel.linux.room import tree_size
 from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow
 from contextkernel.store.database import Database
 from contextkernel.store.paths import Paths, refused
 from contextkernel.store.sweep import drop_unused_layers
 from contextkernel.store.times import to_datetime
-from contextkernel.store.usage import tree_size
 
 ID_LENGTH = 25
 """As many characters as BuildKit's ids have."""
@@ -38,6 +38,9 @@ _PRIVATE = """
 """
 
 
+_RECLAIMABLE = _PRIVATE + " AND diff_id NOT IN (SELECT digest FROM leases WHERE kind = 'layer')"  # noqa: S608 # constants
+
+
 class Pruning:
     """The build cache as something that takes room."""
 
@@ -55,6 +58,11 @@ class Pruning:
     def private_size(self) -> int:
         """Bytes of layers that only the build cache keeps."""
         row = self._database.one(_PRIVATE)
+        return int(row[0]) if row else 0
+
+    def reclaimable_size(self) -> int:
+        """Bytes of layers that only the build cache keeps, and that no running build works with."""
+        row = self._database.one(_RECLAIMABLE)
         return int(row[0]) if row else 0
 
     def prune(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from contextkernel.linux.room import free_space
+
 #: Bytes kept back: shared memory and write-ahead log of some dozen transactions (sqlite.org/wal.html).
 SIZE = 256 << 10
 #: The reserve is made where there is this many times its size.
@@ -55,11 +57,7 @@ def give_up(root: str) -> None:
 
 def free(root: str) -> int:
     """Bytes that this user may still write in the file system of ``root``; plenty where it does not say."""
-    try:
-        state = os.statvfs(root)
-    except OSError:
-        return 1 << 62
-    return state.f_bavail * state.f_frsize if state.f_blocks else 1 << 62
+    return free_space(root)
 
 
 def _path(root: str) -> str:

@@ -20,6 +20,7 @@ from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import CheckFinding, CompareRow, HistoryRow, ImageRow
 from contextkernel.store.blobs import Blobs, Readable
+from contextkernel.store.bound import Bound
 from contextkernel.store.builds import Builds, StepEntry
 from contextkernel.store.cache_mounts import CacheMountRow, CacheMounts, Sharing
 from contextkernel.store.container_records import ContainerRecords
@@ -56,13 +57,15 @@ class Store(ContainerRecords):
         self._database = Database(paths.database, paths.root)
         self._session = Session(paths)
         self._sweeper = Sweeper(paths, self._database, self._session)
-        self._blobs = Blobs(paths, self._database, self._session)
-        self._layers = Layers(paths, self._database, self._session, self._sweeper)
+        self.bound = Bound(paths, self._database)
+        self._blobs = Blobs(paths, self._database, self._session, self.bound)
+        self._layers = Layers(paths, self._database, self._session, self._sweeper, self.bound)
         self._images = Images(paths, self._database, self._session, self._blobs, self._layers, self._sweeper)
         self._extras = ImageExtras(self._database, self._session, self._blobs)
         self._steps = Steps(self._database, self._session)
         self._notes = Notes(self._database)
         self._pruning = Pruning(paths, self._database)
+        self.bound.reclaimable = self._pruning.reclaimable_size
         self._builds = Builds(self._database, self._session)
         self._caches = CacheMounts(paths, self._database, self._session)
         self._failed = FailedSteps(paths, self._database, self._session)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from contextkernel.model.cache import UsageRow
 from contextkernel.store.database import Database
 
@@ -22,21 +20,6 @@ def image_usage(database: Database) -> UsageRow:
             " WHERE image IN (SELECT image FROM containers))"
         ).fetchone()[0]
     return UsageRow(type="Images", total=total, active=active, size=size, reclaimable=size - needed)
-
-
-def tree_size(path: str) -> int:
-    """Bytes of the files below ``path``, hard links once, as far as this user may look."""
-    total, links = 0, set[tuple[int, int]]()
-    for directory, _, files in os.walk(path):
-        for name in files:
-            try:
-                facts = os.lstat(f"{directory}/{name}")
-            except OSError:
-                continue
-            if facts.st_nlink == 1 or (facts.st_dev, facts.st_ino) not in links:
-                links.add((facts.st_dev, facts.st_ino))
-                total += facts.st_size
-    return total
 
 
 def image_shares(database: Database) -> dict[str, tuple[int, int]]:

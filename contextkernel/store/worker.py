@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable
 
 from contextkernel.errors import ProtocolViolation, StoreProblem, SyscallFailed
+from contextkernel.linux.room import GrowthWatch
 from contextkernel.model.layers import LayerFacts
 from contextkernel.store import worker_messages as messages
-from contextkernel.store.worker_messages import Cancelled, Channel, Job, Request, to_problem
+from contextkernel.store.worker_messages import Cancelled, Channel, Job, Outgrown, Request, to_problem
 from contextkernel.store.worker_tree import Ids
 
 _THREADS = 2  # a commit overlaps whatever comes next
@@ -38,6 +39,7 @@ class Worker:
         self._ids = ids
         self._queue: queue.SimpleQueue[tuple[Job, int, int]] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
+        self._rooms: dict[int, GrowthWatch] = {}
 
     def serve(self) -> None:
         """Take requests until the client is gone."""
@@ -50,6 +52,9 @@ class Worker:
             if isinstance(request, messages.Cancel):
                 self._cancelled.add(request.id)
                 continue
+            if isinstance(request, messages.Bounded):
+                self._rooms[request.job.id] = GrowthWatch(request.growth)
+                request = request.job
             descriptor = self._channel.descriptors.popleft() if isinstance(request, _WITH_DESCRIPTOR) else -1
             root = self._channel.descriptors.popleft() if _has_root(request) else -1
             self._queue.put((request, descriptor, root))
@@ -67,6 +72,7 @@ class Worker:
                     if one >= 0:
                         os.close(one)
                 self._cancelled.discard(job.id)
+                self._rooms.pop(job.id, None)
             try:
                 self._channel.send(answer)
             except OSError:
@@ -101,9 +107,13 @@ class Worker:
         return messages.Done(id=job.id)
 
     def _checker(self, job: Job) -> Callable[[], None]:
+        room = self._rooms.get(job.id)
+
         def check() -> None:
             if job.id in self._cancelled:
                 raise Cancelled("given up by the client")
+            if room is not None and room.exceeded():
+                raise Outgrown("there is no room for what it writes")
 
         return check
 

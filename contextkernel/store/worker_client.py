@@ -16,7 +16,9 @@ from contextkernel.model.backing import Backing
 from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
 from contextkernel.model.ids import IdMap
 from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
+from contextkernel.model.room import Growth
 from contextkernel.store import worker_messages as messages
+from contextkernel.store.bound import Bound
 from contextkernel.store.worker_messages import Answer, Channel, Job, to_error
 
 _SOCKET = 3  # the descriptor that the worker finds its socket at
@@ -33,12 +35,16 @@ class LayerWorkerClient:
         idmap: the ids the helper works with; the identity map means no user namespace.
         backing: what it makes file systems of.
         registry: directory by which its user namespace is shared (``linux.userns_shared``); ``None``: it is not.
+
+    Attributes:
+        bound: says how far what jobs write may grow; ``None``: as far as the disk goes.
     """
 
     def __init__(self, idmap: IdMap, *, registry: str | None = None, backing: Backing = "overlay") -> None:
         self._idmap = idmap
         self._backing = backing
         self._registry = registry
+        self.bound: Bound | None = None
         self._guard = threading.Lock()
         self._helper: _Helper | None = None
         self._next = 0
@@ -153,7 +159,18 @@ class LayerWorkerClient:
                     self._helper.end()
                 self._helper = _Helper(messages.Start(self._idmap, self._registry, self._backing))
             helper = self._helper
-        return helper.run(make(number), tuple(one for one in descriptors if one >= 0))
+        job = make(number)
+        growth = self._growth(job)
+        try:
+            return helper.run(job, tuple(one for one in descriptors if one >= 0), growth)
+        except messages.Outgrown:
+            if self.bound is None:
+                raise
+            raise self.bound.problem() from None
+
+    def _growth(self, job: Job) -> Growth | None:
+        directory = messages.target(job)
+        return self.bound.growth(directory) if directory and self.bound is not None else None
 
 
 class _Waiting:
@@ -201,14 +218,14 @@ class _Helper:
                 "the layer worker did not start", hint=f"does {sys.executable} -I -S start on this host?"
             )
 
-    def run(self, job: Job, descriptors: tuple[int, ...]) -> messages.Done:
+    def run(self, job: Job, descriptors: tuple[int, ...], growth: Growth | None = None) -> messages.Done:
         """Hand over a job and wait for its answer."""
         mine = _Waiting()
         with self._turn:
             self._waiting[job.id] = mine
         try:
             with contextlib.suppress(OSError):  # a helper that is gone says so below
-                self._channel.send(job, descriptors)
+                self._channel.send(job if growth is None else messages.Bounded(job=job, growth=growth), descriptors)
             self._await(mine)
         except BaseException:
             self._give_up(job, mine)
@@ -221,6 +238,8 @@ class _Helper:
         match mine.answer:
             case messages.Done() as done:
                 return done
+            case messages.Failed(error=error) if error.kind == messages.OUTGROWN:
+                raise messages.Outgrown(error.problem)
             case messages.Failed(error=error):
                 raise to_error(error)
         raise _ended()

@@ -25,6 +25,8 @@ from contextkernel.model.box import BoxView, Change, PathFacts, PathKind, PlaceR
 from contextkernel.model.codec import from_msgpack, to_msgpack
 from contextkernel.model.ids import IdMap
 from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
+from contextkernel.model.room import Growth
+from contextkernel.store.paths import ROOM_ADVICE
 
 _MAX_DESCRIPTORS = 8  # in one piece of what is received
 
@@ -165,11 +167,18 @@ class Cancel(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     id: int
 
 
+class Bounded(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """A job whose directory may grow so far and no further; a descriptor comes along as for the job itself."""
+
+    job: Job
+    growth: Growth
+
+
 BoxJob = Look | Pack | Place | Changes | WriteChanges
 Job = (
     BoxJob | Commit | Unpack | Copy | MakeDir | Populate | WriteTar | ExportTar | ExportTree | Remove | Measure | Adopt
 )
-Request = Start | Job | Cancel
+Request = Start | Job | Bounded | Cancel
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,6 +220,25 @@ class Cancelled(ContextKernelError):
     """The client has given the job up."""
 
 
+class Outgrown(ContextKernelError):
+    """What the job writes has become too large."""
+
+
+OUTGROWN = Outgrown.__name__
+
+
+def target(job: Job) -> str:
+    """The directory that a job fills; empty for one that fills none."""
+    match job:
+        case Unpack(directory=directory):
+            return directory
+        case Copy(request=copy):
+            return copy.upper
+        case Populate(request=populate):
+            return populate.directory
+    return ""
+
+
 def to_problem(error: BaseException) -> Problem:
     """What to tell the client about ``error``."""
     match error:
@@ -218,7 +246,7 @@ def to_problem(error: BaseException) -> Problem:
             return Problem(
                 kind="StoreFull",
                 problem="no space left where the store lives",
-                hint="remove images (rmi) or containers (rm), or set CONTEXTKERNEL_ROOT to a larger file system",
+                hint=f"{ROOM_ADVICE}, or set CONTEXTKERNEL_ROOT to a larger file system",
             )
         case SyscallFailed():
             return Problem(
@@ -351,8 +379,8 @@ class Channel:
 
 
 __all__ = [
-    "Adopt", "Answer", "BoxJob", "Cancel", "Cancelled", "Changes", "Channel", "Commit", "Copy", "Done", "ExportTar",
-    "ExportTree", "Failed", "Job", "Look", "MakeDir", "Measure", "Pack", "Place", "Populate", "Problem", "Ready",
-    "Remove", "Request", "Start", "Unpack", "WriteChanges", "WriteTar",
-    "to_error", "to_problem",
+    "OUTGROWN", "Adopt", "Answer", "Bounded", "BoxJob", "Cancel", "Cancelled", "Changes", "Channel", "Commit", "Copy",
+    "Done", "ExportTar", "ExportTree", "Failed", "Job", "Look", "MakeDir", "Measure", "Outgrown", "Pack", "Place",
+    "Populate", "Problem", "Ready", "Remove", "Request", "Start", "Unpack", "WriteChanges", "WriteTar",
+    "target", "to_error", "to_problem",
 ]  # fmt: skip

@@ -34,6 +34,7 @@ from contextkernel.store.extras import Extras
 from contextkernel.store.measuring import measure
 from contextkernel.store.step_notes import StepDocument, StepNote, StepPlace
 from contextkernel.store.steps import StepRecord
+from contextkernel.testing.fake_room import FakeRoom
 
 Program = Callable[[LaunchRequest, Callable[[str], None], Callable[[str], None]], int]
 """Plays a container's program: gets the request and writers for its two streams, returns the exit code."""
@@ -52,10 +53,12 @@ class MemoryStore:
         failed: failed steps that are kept, with their directories.
         caches: ids of the cache mounts that were used, by identity.
         extras: attestations and annotations of images.
+        bound: how much a step may write.
     """
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.bound = FakeRoom()
         self.images: dict[Digest, bytes] = {}
         self.names: dict[str, Digest] = {}
         self.steps: dict[Digest, StepRecord] = {}

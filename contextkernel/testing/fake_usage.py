@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from contextkernel.model.cache import UsageRow
+from contextkernel.model.room import StoreRoom
 from contextkernel.model.usage import Cleaned, DiskUsage, ImageUsage
 from contextkernel.model.volumes import Volume, VolumeRow
 from contextkernel.testing.fake_calls import FakeCalls
@@ -13,7 +14,19 @@ _MOMENT = 1_785_000_000 * 10**9
 
 
 class FakeUsage(FakeCalls):
-    """Canned figures."""
+    """Canned figures.
+
+    Attributes:
+        bound: bytes that the store may take.
+    """
+
+    bound = 5 * 1000**3
+
+    def store_room(self) -> StoreRoom:
+        """What a small pod has."""
+        self._note("store_room")
+        gb = 1000**3
+        return StoreRoom(layers=3 * gb, containers=gb // 10, bound=self.bound, free=20 * gb, disk=100 * gb)
 
     def disk_usage(self) -> tuple[UsageRow, ...]:
         """Two lines."""

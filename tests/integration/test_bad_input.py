@@ -553,5 +553,5 @@ def test_a_full_disk(folder: Path, tmp_path: Path, engine: SharedEngine) -> None
     assert "No space left on device" in told["program"]
     for name in ("copy", "load", "import"):
         assert "no space left" in told[name]
-        assert "hint: remove images (rmi) or containers (rm)" in told[name]
+        assert "`system prune`" in told[name]
     assert "cannot write the archive to" in told["save"]

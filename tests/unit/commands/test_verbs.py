@@ -635,6 +635,11 @@ def test_version_info_doctor(do):
     assert json.loads(do("version --format json").value.text)["Os"] == "linux"
     assert do(["info", "--format", "{{.ContainersRunning}} {{.Images}} {{.Tier}}"]).value == Text("1 4 rootless\n")
     assert "Root Dir: /var/lib/contextkernel\n" in do("system info").value.text
+    size = "Store Size: 3.1GB of 5GB (CONTEXTKERNEL_MAX_SIZE), 20GB of 100GB free on its disk\n"
+    assert size in do("system info").value.text
+    assert do("info --format {{.StoreSize}}/{{.StoreBound}}/{{.StoreFree}}").value.text == (
+        "3100000000/5000000000/20000000000\n"
+    )
     assert isinstance(do("doctor").value, Host)
     assert json.loads(do("doctor --json").value.text)["tier"] == "rootless"
 

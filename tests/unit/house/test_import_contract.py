@@ -66,6 +66,7 @@ LAUNCHER = tuple(
         "child_terminal",
         "plan_exec",
         "detaching",
+        "room",
     ]
 )
 LAUNCHER_SEES = {"errors", "model", "linux", "runtime"}
