@@ -87,7 +87,7 @@ def failure(status: int, output: str, **more: object) -> Failure:
         (failure(139, ""), "segmentation fault"),
         (failure(132, ""), "this processor does not have"),
         (failure(2, "cc1plus: fatal error: Killed signal terminated program cc1plus"), "make -j1"),
-        (failure(1, "tar: x: Cannot write: No space left on device"), "builder prune"),
+        (failure(1, "tar: x: Cannot write: No space left on device"), "system prune"),
         (failure(100, "Temporary failure resolving 'deb.debian.org'"), "--build-arg HTTP_PROXY"),
         (failure(6, "curl: (6) Could not resolve host: x", network="none"), "--network=none"),
         (failure(100, "E: Could not open lock file /var/x - open (13: Permission denied)", user="app"), "USER root"),
