@@ -21,6 +21,9 @@ SCOPE_ABSTRACT_UNIX_SOCKET = 1
 SCOPE_SIGNAL = 2
 _CREATE_RULESET_VERSION = 1
 _SCOPES_SINCE = 6  # ABI version
+_REFER_SINCE = 2
+_REFER = 1 << 13  # LANDLOCK_ACCESS_FS_REFER
+_PATH_BENEATH = 1  # LANDLOCK_RULE_PATH_BENEATH
 
 
 class _RulesetAttributes(ctypes.Structure):
@@ -31,6 +34,13 @@ class _RulesetAttributes(ctypes.Structure):
         ("handled_access_net", ctypes.c_uint64),
         ("scoped", ctypes.c_uint64),
     )
+
+
+class _Beneath(ctypes.Structure):
+    """``struct landlock_path_beneath_attr``."""
+
+    _pack_ = 1
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
 def abi() -> int:
@@ -44,6 +54,35 @@ def abi() -> int:
 def scopes_possible() -> bool:
     """Whether :func:`restrict` works here."""
     return abi() >= _SCOPES_SINCE
+
+
+def tracing_possible() -> bool:
+    """Whether :func:`refuse_tracing` works here."""
+    return abi() >= _REFER_SINCE
+
+
+def refuse_tracing() -> None:
+    """Keep the calling thread, and all it starts, from tracing processes outside, and from what /proc guards that way.
+
+    For kernels without scopes. A domain must restrict something: this one is about moving and linking files into other
+    directories, and allows it everywhere. Whoever is in it cannot mount anything.
+
+    Raises:
+        SyscallFailed: EOPNOTSUPP or ENOSYS: no Landlock; EINVAL: the kernel is older than 5.19; EPERM: neither
+            no_new_privs nor CAP_SYS_ADMIN.
+    """
+    hint = "this needs Linux 5.19 or newer with landlock among its security modules"
+    attributes = _RulesetAttributes(handled_access_fs=_REFER)
+    # older kernels know the first field only, and take no more than they know
+    ruleset = syscall("landlock_create_ruleset", ctypes.byref(attributes), ctypes.sizeof(ctypes.c_uint64), 0, hint=hint)
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        rule = _Beneath(allowed_access=_REFER, parent_fd=root)
+        syscall("landlock_add_rule", ruleset, _PATH_BENEATH, ctypes.byref(rule), 0, hint=hint)
+        syscall("landlock_restrict_self", ruleset, 0, hint=hint)
+    finally:
+        os.close(root)
+        os.close(ruleset)
 
 
 def restrict(scopes: int) -> None:

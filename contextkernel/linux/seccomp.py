@@ -24,6 +24,7 @@ from contextkernel.linux.seccomp_policy import (
     KILL_PROCESS,
     LOG,
     TRACE,
+    UNIX_SOCKETS_POLICY,
     Condition,
     Operator,
     Policy,
@@ -246,6 +247,19 @@ def fake_ids_filter(architecture: str | None = None) -> bytes:
         HostUnsupported: no tables for this architecture.
     """
     return compile_policy(FAKE_IDS_POLICY, frozenset(), architecture or _machine())
+
+
+@cache
+def unix_sockets_filter(architecture: str | None = None) -> bytes:
+    """The filter that lets programs make unix sockets only; beside others.
+
+    Args:
+        architecture: as ``uname -m`` says it; this machine's by default.
+
+    Raises:
+        HostUnsupported: no tables for this architecture.
+    """
+    return compile_policy(UNIX_SOCKETS_POLICY, frozenset(), architecture or _machine())
 
 
 class _FilterProgram(ctypes.Structure):

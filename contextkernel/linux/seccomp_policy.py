@@ -26,6 +26,8 @@ ALLOW = 0x7FFF_0000
 
 EPERM = 1
 ENOSYS = 38
+EAFNOSUPPORT = 97
+AF_UNIX = 1
 
 
 def fail_with(number: int) -> int:
@@ -261,6 +263,21 @@ FAKE_IDS_POLICY = Policy(
         ),
         *_device_nodes("mknod", 1),
         *_device_nodes("mknodat", 2),
+    ),
+    default=ALLOW,
+)
+
+#: What is left of sockets for ``--network none`` without a network namespace. socketcall(2) of 32-bit programs hides
+#: what it does behind a pointer; io_uring can make sockets as well.
+UNIX_SOCKETS_POLICY = Policy(
+    rules=(
+        Rule(
+            names=("socket",),
+            action=fail_with(EAFNOSUPPORT),
+            conditions=(Condition(index=0, operator=Operator.NOT_EQUAL, value=AF_UNIX, bits=32),),
+        ),
+        Rule(names=("socketcall",), action=fail_with(EAFNOSUPPORT)),
+        Rule(names=("io_uring_setup",), action=fail_with(ENOSYS)),
     ),
     default=ALLOW,
 )

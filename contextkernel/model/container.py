@@ -249,6 +249,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         groups: directories of its control group by controller, while it lives.
         limits: how each limit that was asked for is kept.
         network: what it has of networks while it runs.
+        isolation: what keeps it apart, by ``inspect``'s names; of its last start.
+        fallbacks: what stood in for what this host refuses, with the reason.
         boot: which start of the machine this was recorded in.
     """
 
@@ -265,6 +267,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     groups: dict[str, str] = {}
     limits: tuple[Enforced, ...] = ()
     network: NetworkState = NetworkState()
+    isolation: dict[str, str] = {}
+    fallbacks: tuple[str, ...] = ()
     boot: str = ""
 
     @property

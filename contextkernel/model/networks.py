@@ -179,6 +179,7 @@ class NetworkLaunch(msgspec.Struct, frozen=True, kw_only=True):
         wishes: with ``bridge``: what to connect to.
         network: with ``none`` and ``host``: the predefined network, for events.
         pid: with ``container``: the init of the container whose network is shared.
+        closed: with ``container``: that one was made without a network.
         may_fall_back: take the host's network where none of its own can be had, and say so; else that is an error.
         hosts: more ``(name, address)`` for /etc/hosts; the address ``host-gateway`` is that of the host.
         servers, search, options: for /etc/resolv.conf, instead of the host's where not empty.
@@ -190,6 +191,7 @@ class NetworkLaunch(msgspec.Struct, frozen=True, kw_only=True):
     wishes: tuple[Wish, ...] = ()
     network: NetworkRecord | None = None
     pid: int = 0
+    closed: bool = False
     may_fall_back: bool = False
     hosts: tuple[tuple[str, str], ...] = ()
     servers: tuple[str, ...] = ()

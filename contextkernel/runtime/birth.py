@@ -16,7 +16,7 @@ from contextkernel.runtime.child import GO, SEEN, Streams, run_child
 from contextkernel.runtime.entering import Inside
 from contextkernel.runtime.freezing import children
 from contextkernel.runtime.joining import clone_beside
-from contextkernel.runtime.messages import Failed, Forked, FromChild, Generated, Opened, SetUp
+from contextkernel.runtime.messages import Failed, Forked, FromChild, Generated, Opened, Rooted, SetUp
 
 if TYPE_CHECKING:
     from contextkernel.runtime.operations import Operation
@@ -151,6 +151,9 @@ class Birth:
                             self.failure = message
                         case Opened():
                             use_terminal(waiting.pop(0))
+                        case Rooted():
+                            if self.inside is not None:
+                                self.inside.root = waiting.pop(0)
                         case Generated(path):
                             self.files[path] = waiting.pop(0)
                         case Forked():

@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, NoReturn, assert_never
 
 from contextkernel.errors import ContextKernelError, LaunchFailed, SyscallFailed
-from contextkernel.linux import landlock
 from contextkernel.linux import mount as mounts
 from contextkernel.linux.caps import (
     CapabilitySets,
@@ -39,19 +38,25 @@ from contextkernel.linux.namespaces import (
 )
 from contextkernel.linux.net import loopback_up
 from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root, open_in_root, openat2
-from contextkernel.linux.seccomp import fake_ids_filter, install_filter
-from contextkernel.runtime import binds, devices, limits, privileges, sharing, step_mounts
+from contextkernel.linux.seccomp import fake_ids_filter, install_filter, unix_sockets_filter
+from contextkernel.runtime import binds, devices, limits, privileges, roots, sharing, step_mounts
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.child_terminal import open_terminal, own_streams
 from contextkernel.runtime.execute import ExecProblem, execute
 from contextkernel.runtime.image_users import identity_of
 from contextkernel.runtime.init import run_as_init
-from contextkernel.runtime.messages import Failed, Generated, SetUp, encode, send
+from contextkernel.runtime.messages import Failed, Generated, Rooted, SetUp, encode, send
 from contextkernel.runtime.mountpoints import OWN, MountPoints
 from contextkernel.runtime.users import Identity
 
 _STANDARD = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _STANDARD_ATTRIBUTES = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+_SCRATCH_FLAGS = {
+    "ro": mounts.MOUNT_ATTR_RDONLY,
+    "nosuid": mounts.MOUNT_ATTR_NOSUID,
+    "nodev": mounts.MOUNT_ATTR_NODEV,
+    "noexec": mounts.MOUNT_ATTR_NOEXEC,
+}
 #: signals that launcher or monitor handle in their own way; the launcher puts all others to their default
 CHANGED_SIGNALS = (
     signal.SIGINT,
@@ -193,12 +198,14 @@ class _SetUp:
                 _if_possible(join_new_session_keyring, name)
             case op.MountOverlay() | op.BindRoot():
                 self._mount_root(step)
-            case op.MountProc(target):
-                self._mount(target, "proc", _STANDARD)
+            case op.MountProc(target, options):
+                self._mount(target, "proc", _STANDARD, options or None)
             case op.BindProc(target):
                 self._bind("/proc", target)
             case op.MountTmpfs(target, flags, options, source):
                 self._mount_tmpfs(target, flags, options, source)
+            case op.MakeScratch():
+                self._make_scratch(step)
             case op.HostDevices():
                 devices.host_devices(self._dev)
             case op.AddDevice(source, target):
@@ -265,7 +272,13 @@ class _SetUp:
             case op.ProcFile(target, content):
                 self._proc_file(target, content)
             case op.PivotRoot():
-                self._pivot()
+                self._settle_in(roots.pivot)
+            case op.MoveRoot():
+                self._settle_in(roots.move)
+            case op.ChangeRoot():
+                self._settle_in(roots.change)
+            case op.ProtectProc():
+                mounts.mount_setattr("/proc", set_attributes=mounts.MOUNT_ATTR_RDONLY, recursive=True)
             case op.MaskPath(target):
                 self._mask(target)
             case op.ReadonlyPath(target):
@@ -274,12 +287,14 @@ class _SetUp:
                 mounts.mount_setattr("/", set_attributes=mounts.MOUNT_ATTR_RDONLY)
             case op.LimitCapabilities(capabilities, required):
                 privileges.limit_capabilities(capabilities, required, self._permitted)
-            case op.LimitScope(signals, sockets):
-                landlock.restrict(landlock.SCOPE_SIGNAL * signals | landlock.SCOPE_ABSTRACT_UNIX_SOCKET * sockets)
+            case op.LimitScope(signals, sockets, tracing):
+                privileges.limit_scope(signals=signals, sockets=sockets, tracing=tracing)
             case op.NoNewPrivileges():
                 set_no_new_privs()
             case op.InstallSeccomp(capabilities, profile):
                 privileges.install_policy(frozenset(capabilities), profile)
+            case op.RefuseSockets():
+                install_filter(unix_sockets_filter())
             case op.InstallFakeIds():
                 install_filter(fake_ids_filter())
             case op.SetUser():
@@ -342,6 +357,21 @@ class _SetUp:
         for flag in flags:
             number |= binds.FLAGS[flag]
         self._mount(target, "tmpfs", number, options, source)
+        self._note_dev(target)
+
+    def _make_scratch(self, step: op.MakeScratch) -> None:
+        known = self._tree.made
+        point = self._tree.at(step.target)
+        try:
+            mode = os.fstat(point).st_mode & 0o7777 if self._tree.made == known else 0o1777
+            roots.make_scratch(step.source, int(step.mode, 8) if step.mode else mode)
+            flags = [_SCRATCH_FLAGS[flag] for flag in step.flags if flag in _SCRATCH_FLAGS]
+            mounts.bind_at(step.source, point, sum(flags))
+        finally:
+            os.close(point)
+        self._note_dev(step.target)
+
+    def _note_dev(self, target: str) -> None:
         if target == "/dev":
             self._dev = open_in_root(self._tree.root, target, os.O_PATH | os.O_DIRECTORY)
 
@@ -423,12 +453,14 @@ class _SetUp:
             finally:
                 os.close(here)
 
-    def _pivot(self) -> None:
-        """Swap the roots and detach the old one (pivot_root(2), "pivot_root(".", ".")"); tell the monitor."""
+    def _settle_in(self, switch: Callable[[], None]) -> None:
+        """Tell the monitor, and make the container's root the root; nothing is open that leads out of it."""
+        if switch is not roots.pivot:  # whoever enters the mount namespace later finds the host's root there
+            with socket.socket(fileno=os.dup(_REPORT)) as channel:
+                send(channel, Rooted(), [self._tree.root])
         self._set_up_done()
         os.fchdir(self._tree.root)
-        mounts.pivot_root(".", ".")
-        mounts.umount(".", mounts.MNT_DETACH)
+        switch()
         os.chdir("/")
         close_from(_REPORT + 1)
         devices.reopen_null(range(_REPORT))
@@ -443,8 +475,7 @@ class _SetUp:
             elif self._empty:
                 mounts.bind(self._empty, target, recursive=False)
             else:
-                mounts.mount("tmpfs", target, "tmpfs", mounts.MS_RDONLY | _STANDARD, "size=0k,mode=755")
-                self._empty = target
+                self._empty = roots.mask_directory(target)
         except SyscallFailed as failure:
             if failure.number not in (errno.ENOENT, errno.ENOTDIR):
                 raise

@@ -99,7 +99,7 @@ def make_document(
 ) -> RuntimeDocument:
     """The document alone; arguments as for :func:`make_plan`."""
     user = _user(request, identity)
-    bounding = container_capabilities(request)
+    bounding = container_capabilities(request, facts)
     own = bounding if user.uid == 0 and (user.username in ("", "0", "root") or request.fake_ids) else ()
     environment = next(step.env for step in operations if isinstance(step, op.Exec))
     size = request.terminal
@@ -119,7 +119,7 @@ def make_document(
             oom_score_adj=request.resources.oom_score_adj,
         ),
         root=Root(path=request.upper, readonly=request.read_only),
-        hostname="" if request.security.uts == "host" else request.hostname,
+        hostname=next((step.name for step in operations if isinstance(step, op.SetHostname)), ""),
         mounts=tuple(_mounts(operations, generated_directory(request))),
         linux=Linux(
             namespaces=tuple(_namespaces(request, facts, idmap)),
@@ -134,7 +134,7 @@ def make_document(
                 block_io=block_io_of(request.resources),
             ),
             sysctl={step.name.replace("/", "."): step.value for step in operations if isinstance(step, op.SetSysctl)},
-            seccomp=_seccomp(request, bounding),
+            seccomp=_seccomp(request, facts, bounding),
             rootfs_propagation="private",
             masked_paths=masked_paths(request, facts),
             readonly_paths=readonly_paths(request),
@@ -174,8 +174,8 @@ def _rlimit(step: op.SetLimit) -> Rlimit:
     return Rlimit(f"RLIMIT_{step.name.upper()}", hard, soft)
 
 
-def _seccomp(request: LaunchRequest, bounding: tuple[str, ...]) -> Seccomp | None:
-    if not filtered(request):
+def _seccomp(request: LaunchRequest, facts: HostFacts, bounding: tuple[str, ...]) -> Seccomp | None:
+    if not filtered(request, facts):
         return None
     profile = request.security.seccomp
     system = os.uname()
@@ -220,12 +220,17 @@ def device_access(request: LaunchRequest, node: DeviceNode) -> str:
 
 
 def _mounts(operations: Sequence[Operation], generated: str) -> Iterator[Mount]:
+    protected = any(isinstance(step, op.ProtectProc) for step in operations)
     for step in operations:
         match step:
-            case op.MountProc(target):
-                yield Mount(destination=target, type="proc", source="proc", options=_STANDARD)
+            case op.MountProc(target, options):
+                words = (*_STANDARD, *filter(None, options.split(",")))
+                yield Mount(destination=target, type="proc", source="proc", options=words)
             case op.BindProc(target):
-                yield Mount(destination=target, type="bind", source="/proc", options=("rbind",))
+                words = ("rbind", *(["rro"] if protected else []))
+                yield Mount(destination=target, type="bind", source="/proc", options=words)
+            case op.MakeScratch(target, source, flags):
+                yield Mount(destination=target, type="bind", source=source, options=("rbind", *flags))
             case op.MountTmpfs(target, flags, options, source):
                 if target == "/dev":  # ours keeps nodes out; a runtime makes its own in there
                     flags = tuple(flag for flag in flags if flag != "nodev")
@@ -261,7 +266,9 @@ def _annotations(request: LaunchRequest, facts: HostFacts) -> dict[str, str]:
     if facts.cgroup == "none":
         notes["cgroup"] = "no view mounted: the host does not have cgroup version 2 alone"
     if facts.proc == "bind":
-        notes["proc"] = "the host's: a new one is refused here; no pid namespace"
+        notes["proc"] = "the host's, read-only: a new one is refused here"
+    if facts.shares_pids:
+        notes["pid"] = "no pid namespace: the host's processes are shared"
     if not fresh_sysfs(request, facts):
         notes["sysfs"] = "the host's, read-only: a new one is refused without a network namespace of its own"
     if not facts.setgroups:

@@ -16,6 +16,7 @@ from contextkernel.errors import ContextKernelError, SyscallFailed
 from contextkernel.linux import namespaces as ns
 from contextkernel.runtime import messages
 from contextkernel.runtime.child import Streams, run_child
+from contextkernel.runtime.limits import set_oom_score
 from contextkernel.runtime.messages import Failed, Forked
 from contextkernel.runtime.operations import Operation
 
@@ -42,17 +43,21 @@ class Inside:
     Args:
         pid: of the init, just cloned.
 
+    Attributes:
+        root: descriptor of its root directory, where that is not the root of its mount namespace; else -1.
+
     Raises:
         SyscallFailed: this process may not look at it.
     """
 
     def __init__(self, pid: int) -> None:
         self._held: list[tuple[int, int]] = []
+        self.root = -1
         self._look(pid)
 
     def look_again(self, pid: int) -> None:
         """Hold the namespaces that the init has now: it may have joined others since its birth."""
-        self.close()
+        self._release()
         self._look(pid)
 
     def _look(self, pid: int) -> None:
@@ -70,16 +75,28 @@ class Inside:
                 self._held.append((descriptor, flag))
 
     def join(self) -> None:
-        """Move this process there; the pid namespace is for its children.
+        """Move this process there, into its root; the pid namespace is for its children.
 
         Raises:
             SyscallFailed: the kernel refused.
         """
         for descriptor, flag in self._held:
             ns.setns(descriptor, flag)
+        if self.root >= 0:
+            try:
+                os.fchdir(self.root)
+                os.chroot(".")
+            except OSError as problem:
+                raise SyscallFailed("chroot", problem.errno or 0, "the container's root") from problem
 
     def close(self) -> None:
         """Let go of them. Idempotent."""
+        self._release()
+        if self.root >= 0:
+            os.close(self.root)
+            self.root = -1
+
+    def _release(self) -> None:
         while self._held:
             os.close(self._held.pop()[0])
 
@@ -90,6 +107,8 @@ def fork_into(
     streams: tuple[int, int, int],
     permitted: frozenset[str],
     join: Callable[[], None],
+    *,
+    oom_score: int = 0,
 ) -> tuple[int, socket.socket]:
     """Fork a process that becomes one of the container's.
 
@@ -99,6 +118,7 @@ def fork_into(
         streams: its standard descriptors.
         permitted: capabilities of this process.
         join: called first in the new process, which still sees the host's files.
+        oom_score: see :func:`~contextkernel.runtime.limits.set_oom_score`; 0: the monitor's.
 
     Returns:
         The pid of a helper, which must be waited for, and the socket on which :class:`~messages.Forked`, perhaps
@@ -116,7 +136,7 @@ def fork_into(
         raise
     else:
         if helper == 0:
-            _become(inside, operations, Streams(*streams, theirs.fileno()), permitted, join)
+            _become(inside, operations, Streams(*streams, theirs.fileno()), permitted, join, oom_score)
     finally:
         theirs.close()
     return helper, ours
@@ -128,24 +148,25 @@ def _become(
     streams: Streams,
     permitted: frozenset[str],
     join: Callable[[], None],
+    oom_score: int,
 ) -> NoReturn:
     """The helper: join, fork once more, tell, end."""
+    link = socket.socket(fileno=os.dup(streams.report))
     try:
+        if oom_score:  # the files of /proc that say it are not the user's any more in a moment
+            set_oom_score(oom_score)
         # whoever is root in the container must not look into this process, which has the engine's capabilities and
         # descriptors and runs a program of the host; exec takes it back
         ns.set_dumpable(False)
-        link = socket.socket(fileno=os.dup(streams.report))
-        try:
-            join()
-            inside.join()
-            pid = ns.clone(ns.CLONE_PARENT)
-        except ContextKernelError as problem:
-            number = getattr(problem, "number", 0)
-            hint = _LIMIT if number == errno.EAGAIN else problem.hint
-            messages.send(link, Failed("setup", problem.problem, hint, "Join", number))
-            os._exit(1)
+        join()
+        inside.join()
+        pid = ns.clone(ns.CLONE_PARENT)
         if pid == 0:
             run_child(operations, streams, permitted, hidden=True)
         messages.send(link, Forked(pid))
+    except ContextKernelError as problem:
+        number = getattr(problem, "number", 0)
+        hint = _LIMIT if number == errno.EAGAIN else problem.hint
+        messages.send(link, Failed("setup", problem.problem, hint, "Join", number))
     finally:
         os._exit(0)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from contextkernel.linux.landlock import scopes_possible
+from contextkernel.linux.landlock import scopes_possible, tracing_possible
 
 if TYPE_CHECKING:
     from contextkernel.model.ids import IdMap
     from contextkernel.model.results import HostReport
+
+
+RootSwitch = Literal["pivot", "move", "chroot"]
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,14 +24,20 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
         user_namespace: containers live in a user namespace of the engine's.
         tty_group: gid 5, docker's owner of terminals, is mapped.
         setgroups: supplementary groups may be set.
-        proc: ``fresh``: /proc can be mounted in a new pid namespace; ``bind``: only the host's can be shown, and there
-            is no pid namespace then.
+        pid, network, uts, ipc, cgroup_namespace: a namespace of this kind can be made.
+        proc: ``fresh``: /proc can be mounted, in a new pid namespace or, where there is none, so that it shows only
+            processes that may be traced; ``bind``: only the host's can be shown.
         sysfs: ``fresh``: /sys can be mounted where the network namespace is new (or no user namespace is used).
+        root: how another directory becomes the root: ``pivot`` (pivot_root, the old one is let go of), ``move`` (it is
+            moved over the old one) or ``chroot``.
+        tmpfs, devpts, mqueue: file systems of this kind can be mounted.
+        seccomp: system call filters can be installed.
         cgroup: ``unified``: the host has cgroup version 2 alone, and a view of it can be mounted.
         devices: what the host has of the standard device nodes.
         more_devices: what it has of those that an insecure build step sees too.
         kcore: there is a /proc/kcore that /dev/core may lead to.
         scopes: Landlock can keep signals and abstract sockets in (Linux 6.12).
+        tracing: Landlock can keep a container from looking into processes outside of it (Linux 5.19).
         device_cgroup: a control group keeps the container from devices that it was not given.
         throttle_paths: thermal counters in /sys, a side channel that docker masks.
         resolv_conf, hosts: content of the host's files.
@@ -38,18 +47,30 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
         nice: how much lower the program's priority is.
         hosts_file: content of the container's /etc/hosts, where its network has written it.
         network_file: path of the network namespace that the container enters; empty: a new one, or the host's.
+        refusals: why something cannot be had, by the name that it has in the host's report.
     """
 
     user_namespace: bool = False
     tty_group: bool = True
     setgroups: bool = True
+    pid: bool = True
+    network: bool = True
+    uts: bool = True
+    ipc: bool = True
+    cgroup_namespace: bool = True
     proc: Literal["fresh", "bind"] = "fresh"
     sysfs: Literal["fresh", "bind"] = "fresh"
+    root: RootSwitch = "pivot"
+    tmpfs: bool = True
+    devpts: bool = True
+    mqueue: bool = True
+    seccomp: bool = True
     cgroup: Literal["unified", "none"] = "none"
     devices: tuple[str, ...] = ("null", "zero", "full", "random", "urandom", "tty")
     more_devices: tuple[str, ...] = ()
     kcore: bool = True
     scopes: bool = False
+    tracing: bool = False
     device_cgroup: bool = False
     throttle_paths: tuple[str, ...] = ()
     resolv_conf: str = ""
@@ -60,6 +81,16 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     nice: int = 0
     hosts_file: str = ""
     network_file: str = ""
+    refusals: dict[str, str] = {}
+
+    @property
+    def shares_pids(self) -> bool:
+        """Containers have no pid namespace of their own: it is the host's, or they are better off without.
+
+        Where the host's /proc must be shown, its numbers are those of the host. Programs that look a process up by its
+        number (ps, pidof, psutil) then go wrong in a pid namespace, so there is none if Landlock keeps signals in.
+        """
+        return not self.pid or (self.proc == "bind" and self.scopes)
 
 
 #: BuildKit, util/entitlements/security: what is in the sandbox's /dev itself; only without a user namespace
@@ -87,10 +118,26 @@ def gather(
         more_devices=tuple(name for name in _INSECURE_DEVICES if idmap.identity and os.path.exists(f"/dev/{name}")),
         kcore=os.path.exists("/proc/kcore"),
         scopes=scopes_possible(),
+        tracing=tracing_possible(),
         throttle_paths=_throttle_paths(),
         resolv_conf=_text("/etc/resolv.conf"),
         hosts=_text("/etc/hosts"),
     )
+
+
+#: facts of the host's report that are facts of the plan, by the names that they have here
+_SIMPLE = {
+    "pid": "pid_namespace",
+    "network": "network_namespace",
+    "uts": "uts_namespace",
+    "ipc": "ipc_namespace",
+    "cgroup_namespace": "cgroup_namespace",
+    "tmpfs": "tmpfs",
+    "devpts": "devpts",
+    "mqueue": "mqueue",
+    "seccomp": "seccomp",
+}
+_OTHERS = ("fresh_proc", "fresh_sys", "pivot_root", "move_root", "landlock")
 
 
 def from_report(idmap: IdMap, report: HostReport) -> HostFacts:
@@ -98,13 +145,25 @@ def from_report(idmap: IdMap, report: HostReport) -> HostFacts:
 
     Args:
         idmap: the ids containers have.
-        report: facts ``fresh_proc`` and ``fresh_sys``; one that was not tried is taken to work.
+        report: of the host; a fact that was not tried is taken to work.
     """
-    refused = {fact.name for fact in report.facts if fact.verdict == "refused"}
-    return gather(
+    names = {*_SIMPLE.values(), *_OTHERS}
+    refused = {fact.name: fact.reason for fact in report.facts if fact.verdict == "refused" and fact.name in names}
+    root: RootSwitch = "pivot"
+    if "pivot_root" in refused:
+        root = "chroot" if "move_root" in refused else "move"
+    found = gather(
         idmap,
         proc="bind" if "fresh_proc" in refused else "fresh",
         sysfs="bind" if "fresh_sys" in refused else "fresh",
+    )
+    return msgspec.structs.replace(
+        found,
+        root=root,
+        refusals=refused,
+        scopes=found.scopes and "landlock" not in refused,
+        tracing=found.tracing and "landlock" not in refused,
+        **{name: fact not in refused for name, fact in _SIMPLE.items()},
     )
 
 

@@ -118,5 +118,11 @@ def container_document(
             **life.ending(spec, config),
         },
         "NetworkSettings": network_part.settings(spec, state),
-        "ContextKernel": {"Tier": tier, "Limits": resources.limits(kept), **network_part.ours(spec, state)},
+        "ContextKernel": {
+            "Tier": tier,
+            "Isolation": dict(state.isolation),
+            "Fallbacks": list(state.fallbacks),
+            "Limits": resources.limits(kept),
+            **network_part.ours(spec, state),
+        },
     }

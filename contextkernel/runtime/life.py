@@ -18,6 +18,7 @@ from contextkernel.model.container import ExecRequest, RunState, Usage
 from contextkernel.runtime.birth import Birth, Child
 from contextkernel.runtime.entering import fork_into
 from contextkernel.runtime.facts import refresh
+from contextkernel.runtime.fallbacks import fallbacks, isolation
 from contextkernel.runtime.freezing import Freezer, SignalFreezer, children, descendants
 from contextkernel.runtime.messages import Done, Failed, Refusal
 from contextkernel.runtime.plan_exec import plan_exec
@@ -98,7 +99,8 @@ class Life:
         if failure is None:
             self._report()
             pid = self._birth.child.pid if self._birth.child else 0
-            self.note(status="running", pid=pid, exit_code=0, started=time.time_ns(), finished=0, error="")
+            began = {"pid": pid, "exit_code": 0, "started": time.time_ns(), "finished": 0, "error": ""}
+            self.note(status="running", **began, **self._kept())
             return None
         if self.child is not None:
             self.child.signal(signal.SIGKILL)
@@ -124,7 +126,7 @@ class Life:
             place.namespaces,
             channels.child,
             self._permitted,
-            beside=beside if place.facts.proc == "fresh" else 0,  # else there is one pid namespace for all
+            beside=0 if place.facts.shares_pids else beside,
         )
         channels.close_child_ends()
         if self._birth.child is None or report is None:
@@ -141,6 +143,16 @@ class Life:
         for descriptor in self._birth.files.values():
             os.close(descriptor)
         return self._birth.failure
+
+    def _kept(self) -> dict[str, object]:
+        """What keeps it apart, for the state."""
+        if self._place is None:
+            return {}
+        request, facts = self._place.request, self._place.facts
+        return {
+            "isolation": isolation(request, facts, self._place.namespaces),
+            "fallbacks": fallbacks(request, facts),
+        }
 
     def collect(self) -> int:
         """Wait for the init, and for whatever it left behind; take its surroundings away. Its exit code."""
@@ -206,7 +218,8 @@ class Life:
         if self._place is None or self._birth.inside is None:
             raise Conflict("the container is not running")
         operations = plan_exec(self._place.request, self._place.facts, wanted)
-        return fork_into(self._birth.inside, operations, streams, self._permitted, self._join)
+        score = self._place.request.resources.oom_score_adj
+        return fork_into(self._birth.inside, operations, streams, self._permitted, self._join, oom_score=score)
 
     def _join(self) -> None:
         for surrounding in self._surroundings:

@@ -254,6 +254,10 @@ class SetUp(msgspec.Struct, frozen=True, tag=True):
     parents: tuple[StubParent, ...]
 
 
+class Rooted(msgspec.Struct, frozen=True, tag=True):
+    """Child to monitor, with one descriptor: the root that it is going to have, which its mount namespace has not."""
+
+
 class Generated(msgspec.Struct, frozen=True, tag=True):
     """Child to monitor, with one descriptor: a generated file of this path, for writing."""
 
@@ -264,7 +268,7 @@ ToLauncher = Hello | Launch
 FromLauncher = Welcome | Refused
 ToMonitor = Signal | Stop | Pause | Unpause | Attach | Exec | Resize | Update | Processes
 FromMonitor = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
-FromChild = SetUp | Opened | Generated | Forked | Failed
+FromChild = SetUp | Opened | Rooted | Generated | Forked | Failed
 
 T = TypeVar("T")
 _ENCODER = msgspec.msgpack.Encoder()

@@ -161,7 +161,10 @@ class NetworkSurrounding(Surrounding):
         self._state = NetworkState(mode="container")
         facts = msgspec.structs.replace(place.facts, hosts_file=hosts, resolv_conf=resolv)
         if os.fstat(namespace).st_ino == os.stat("/proc/self/ns/net").st_ino:
-            return msgspec.structs.replace(place, facts=facts)  # the host's, which the other one shares
+            # the host's, which the other one shares; where it may not use it, this one may not either
+            request = msgspec.structs.replace(place.request, network="none" if self._launch.closed else "host")
+            namespaces = msgspec.structs.replace(place.namespaces, network=False)
+            return msgspec.structs.replace(place, request=request, facts=facts, namespaces=namespaces)
         request = msgspec.structs.replace(place.request, network="none")
         return self._inside(msgspec.structs.replace(place, request=request, facts=facts), namespace)
 
@@ -179,7 +182,7 @@ class NetworkSurrounding(Surrounding):
             network="none" if network == "none" else "host",
             hosts=(*place.request.hosts, *(self._hosts() if network == "host" else ())),
         )
-        namespaces = msgspec.structs.replace(place.namespaces, network=network == "none")
+        namespaces = msgspec.structs.replace(place.namespaces, network=network == "none" and place.facts.network)
         return msgspec.structs.replace(place, facts=facts, request=request, namespaces=namespaces)
 
     def _hosts(self) -> tuple[tuple[str, str], ...]:

@@ -299,7 +299,9 @@ class Networks:
         if spec.network in ("none", "host"):
             return replace(launch, mode=spec.network, network=self.find(spec.network)), ()
         if spec.network.startswith("container:"):
-            return replace(launch, mode="container", pid=self._pid_of(spec.network.partition(":")[2])), ()
+            other = spec.network.partition(":")[2]
+            pid = self._pid_of(other)
+            return replace(launch, mode="container", pid=pid, closed=self._store.container(other).network == "none"), ()
         wishes = tuple(self._wish(spec, joining) for joining in rules.joins_of(spec))
         if not wishes:
             return launch, ()

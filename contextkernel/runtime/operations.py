@@ -66,13 +66,14 @@ class BindRoot(_Operation, frozen=True):
 
 
 class MountProc(_Operation, frozen=True):
-    """A /proc of this pid namespace."""
+    """A /proc of this pid namespace; ``options``: procfs's own."""
 
     target: str = "/proc"
+    options: str = ""
 
 
 class BindProc(_Operation, frozen=True):
-    """The host's /proc, where a new one is refused; then there is no pid namespace either."""
+    """The host's /proc, where a new one is refused; see :class:`ProtectProc`."""
 
     target: str = "/proc"
 
@@ -107,6 +108,21 @@ class AddDevice(_Operation, frozen=True):
 
     source: str
     target: str
+
+
+class MakeScratch(_Operation, frozen=True):
+    """An empty directory of the host in place of a temporary file system, where those cannot be mounted.
+
+    Attributes:
+        source: made anew; what is in it stays until the next start, and counts as the user's disk space.
+        flags: as of :class:`MountTmpfs`.
+        mode: octal digits; empty: an existing directory's is kept.
+    """
+
+    target: str
+    source: str
+    flags: tuple[str, ...]
+    mode: str = ""
 
 
 class MountDevpts(_Operation, frozen=True):
@@ -367,6 +383,21 @@ class PivotRoot(_Operation, frozen=True):
     """Make the container's root the root of this mount namespace and let go of the host's."""
 
 
+class MoveRoot(_Operation, frozen=True):
+    """Move the container's root over the host's, and make it this process's, where pivot_root is refused.
+
+    The host's stays mounted below it; there is no name that leads there.
+    """
+
+
+class ChangeRoot(_Operation, frozen=True):
+    """Make the container's root this process's, where nothing else is possible: CAP_SYS_CHROOT must be out of reach."""
+
+
+class ProtectProc(_Operation, frozen=True):
+    """Make a /proc that is the host's read-only: settings of other processes of the user could be changed in it."""
+
+
 class MaskPath(_Operation, frozen=True):
     """Hide a path, if it exists: a directory becomes empty, a file is /dev/null."""
 
@@ -395,10 +426,17 @@ class LimitCapabilities(_Operation, frozen=True):
 
 
 class LimitScope(_Operation, frozen=True):
-    """A Landlock scope, where no namespace does it: no signals to processes outside, none of their abstract sockets."""
+    """A Landlock domain, where no namespace does it.
+
+    Attributes:
+        signals: none to processes outside.
+        sockets: none of the abstract ones that were made outside.
+        tracing: no looking into processes outside; the other two bring it along.
+    """
 
     signals: bool
     sockets: bool
+    tracing: bool = False
 
 
 class NoNewPrivileges(_Operation, frozen=True):
@@ -410,6 +448,10 @@ class InstallSeccomp(_Operation, frozen=True):
 
     capabilities: tuple[str, ...]
     profile: str = ""
+
+
+class RefuseSockets(_Operation, frozen=True):
+    """No sockets but unix ones: ``--network none`` where there are no network namespaces."""
 
 
 class InstallFakeIds(_Operation, frozen=True):
@@ -493,6 +535,7 @@ Operation = (
     | MountProc
     | BindProc
     | MountTmpfs
+    | MakeScratch
     | MakeDevice
     | HostDevices
     | AddDevice
@@ -526,6 +569,9 @@ Operation = (
     | ProcFile
     | NewKeyring
     | PivotRoot
+    | MoveRoot
+    | ChangeRoot
+    | ProtectProc
     | MaskPath
     | ReadonlyPath
     | RemountReadonly
@@ -533,6 +579,7 @@ Operation = (
     | LimitScope
     | NoNewPrivileges
     | InstallSeccomp
+    | RefuseSockets
     | InstallFakeIds
     | SetUser
     | DropCapabilities

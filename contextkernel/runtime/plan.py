@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from contextkernel.errors import LaunchFailed
 from contextkernel.runtime import operations as op
-from contextkernel.runtime.plan_mounts import kept_sources, user_mounts
+from contextkernel.runtime.plan_mounts import kept_sources, user_mounts, without_tmpfs
 from contextkernel.runtime.plan_security import (
     devices,
     fresh_sysfs,
@@ -19,7 +20,8 @@ from contextkernel.runtime.plan_security import (
     joins,
     masked_paths,
     nodev,
-    own_proc,
+    proc,
+    protects_proc,
     readonly_paths,
     shared_memory,
     sysctls,
@@ -27,10 +29,10 @@ from contextkernel.runtime.plan_security import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from contextkernel.model.container import LaunchRequest
-    from contextkernel.runtime.facts import HostFacts
+    from contextkernel.runtime.facts import HostFacts, RootSwitch
     from contextkernel.runtime.operations import Operation
 
 #: runtime-spec, config-linux.md "default devices" and "dev symbolic links"
@@ -43,6 +45,11 @@ DEVICE_LINKS = (
     ("/dev/core", "/proc/kcore"),
 )
 
+ROOT_SWITCHES: Mapping[RootSwitch, Callable[[], Operation]] = {
+    "pivot": op.PivotRoot,
+    "move": op.MoveRoot,
+    "chroot": op.ChangeRoot,
+}
 APT_CONFIG = "/dev/.apt.conf"
 #: apt looks whether it has really become its sandbox user, so it must not try; its directories are still that user's
 _APT_AS_ROOT = 'Debug::NoDropPrivs "true";\n'
@@ -55,6 +62,11 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
     Raises:
         InvalidInput: a mount target that is not possible, or an unknown tmpfs option.
     """
+    operations = _operations(request, facts)
+    return operations if facts.tmpfs else without_tmpfs(operations, request)
+
+
+def _operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation, ...]:
     wanted = user_mounts(request, facts)
     return (
         *kept_sources(wanted),
@@ -62,7 +74,7 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         op.NewKeyring(f"_ses.{request.id}"),
         *joins(request, facts),
         _root(request, facts),
-        op.MountProc() if own_proc(request, facts) else op.BindProc(),
+        proc(request, facts),
         *_dev(request, facts, {mount.target for mount in wanted}),
         *_sys(request, facts),
         *(op.ProcFile(target, content) for target, content in facts.proc_files),
@@ -71,16 +83,17 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
         *devices(request),
         # BuildKit gives it to the step's user (executor/runcexecutor)
         op.MakeDirectory(request.working_dir, request.user if request.sandbox and not request.fake_ids else ""),
-        *([] if request.security.uts == "host" else [op.SetHostname(request.hostname)]),
+        *([op.SetHostname(request.hostname)] if facts.uts and request.security.uts != "host" else ()),
         *_network(request, facts),
-        *sysctls(request),
-        *([op.AwaitGroup(facts.private_group)] if facts.join_group else ()),
+        *sysctls(request, facts),
+        *([op.AwaitGroup(facts.private_group and facts.cgroup_namespace)] if facts.join_group else ()),
         *([op.NoteUser(request.user)] if request.fake_ids else ()),
-        op.PivotRoot(),
+        ROOT_SWITCHES[facts.root](),
         *(op.MaskPath(path) for path in masked_paths(request, facts)),
         *(op.ReadonlyPath(path) for path in readonly_paths(request)),
         *([op.RemountReadonly()] if request.read_only else ()),
         *limits(request, facts),
+        *([op.ProtectProc()] if protects_proc(request, facts) else ()),
         op.Chdir(request.working_dir),
         *identity(request, facts),
         *([op.StartInit()] if request.init else ()),
@@ -120,16 +133,24 @@ def _dev(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[
     flags = ("nosuid", "nodev", "strictatime") if nodev(request, facts) else ("nosuid", "strictatime")
     yield op.MountTmpfs("/dev", flags, "mode=755,size=65536k")
     group = ",gid=5" if facts.tty_group else ""
-    yield op.MountDevpts("/dev/pts", f"newinstance,ptmxmode=0666,mode=0620{group}")
-    if "/dev/mqueue" not in taken and not (request.security.ipc == "host" and facts.user_namespace):
+    if facts.devpts:
+        yield op.MountDevpts("/dev/pts", f"newinstance,ptmxmode=0666,mode=0620{group}")
+    elif request.terminal is not None:
+        raise LaunchFailed(
+            "this host can give a container no terminal",
+            hint=f"leave out -t: {facts.refusals.get('devpts') or 'file systems of kind devpts cannot be mounted'}",
+        )
+    shared = request.security.ipc == "host" or not facts.ipc
+    if facts.mqueue and "/dev/mqueue" not in taken and not (shared and facts.user_namespace):
         yield op.MountMqueue()  # of the host's own queues only the host's root may make one
     if "/dev/shm" not in taken:  # noqa: S108 - the container's own
         yield from shared_memory(request)
     for name in (*facts.devices, *(facts.more_devices if request.insecure else ())):
         if f"/dev/{name}" not in taken:
             yield op.MakeDevice(f"/dev/{name}")
+    missing = {"/dev/core": not facts.kcore, "/dev/ptmx": not facts.devpts}
     for target, link in DEVICE_LINKS:
-        if facts.kcore or target != "/dev/core":
+        if not missing.get(target):
             yield op.MakeLink(target, link)
     if request.fake_ids:
         yield op.WriteFile(APT_CONFIG, _APT_AS_ROOT)
@@ -140,7 +161,7 @@ def _dev(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[
 def _sys(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
     kind = op.MountSysfs if fresh_sysfs(request, facts) else op.BindSysfs
     yield kind(read_only=not unconfined(request))
-    if facts.cgroup == "unified":
+    if facts.cgroup == "unified" and facts.cgroup_namespace:
         yield op.MountCgroup()
 
 
@@ -182,7 +203,7 @@ def hosts_text(request: LaunchRequest, facts: HostFacts) -> str:
 
 
 def _network(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
-    if request.network == "none":
+    if request.network == "none" and (facts.network or facts.network_file):
         yield op.LoopbackUp()
         yield op.SetSysctl("net/ipv4/ip_unprivileged_port_start", "0")
         if not facts.user_namespace:  # there it would have to name mapped groups only

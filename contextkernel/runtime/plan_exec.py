@@ -35,11 +35,16 @@ def plan_exec(request: LaunchRequest, facts: HostFacts, wanted: ExecRequest) -> 
     return (
         op.NewKeyring(f"_ses.{request.id}"),
         *([op.OpenTerminal(size.rows, size.columns, console=False)] if size is not None else ()),
-        *limits(request, facts),
+        *_limits(request, facts),
         *_identity(request, facts, privileged=wanted.privileged),
         op.Chdir(wanted.working_dir),
         op.Exec(wanted.argv, environment(request)),
     )
+
+
+def _limits(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
+    """The container's, but for the score that is set before anything is joined."""
+    return (step for step in limits(request, facts) if not isinstance(step, op.SetOomScore))
 
 
 def _identity(request: LaunchRequest, facts: HostFacts, *, privileged: bool) -> Iterator[Operation]:

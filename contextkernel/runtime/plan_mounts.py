@@ -57,6 +57,20 @@ def user_mounts(request: LaunchRequest, facts: HostFacts) -> list[UserMount]:
     return sorted(mounts, key=lambda mount: mount.target.count("/"))
 
 
+def without_tmpfs(operations: tuple[Operation, ...], request: LaunchRequest) -> tuple[Operation, ...]:
+    """The same with directories beside the container's writable one, where no tmpfs can be mounted."""
+    rooms = posixpath.join(posixpath.dirname(request.upper), "rooms")
+    found: list[Operation] = []
+    for step in operations:
+        if isinstance(step, op.MountTmpfs):
+            mode = next((word[5:] for word in step.options.split(",") if word.startswith("mode=")), "")
+            source = posixpath.join(rooms, f"scratch-{len(found)}")
+            found.append(op.MakeScratch(step.target, source, step.flags, mode))
+        else:
+            found.append(step)
+    return tuple(found)
+
+
 def kept_sources(mounts: list[UserMount]) -> Iterator[Operation]:
     """Sources whose mounts stay tied to the host's: they are taken before this mount namespace is cut off."""
     for mount in mounts:

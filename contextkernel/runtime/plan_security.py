@@ -78,12 +78,17 @@ def plan_namespaces(request: LaunchRequest, facts: HostFacts) -> Namespaces:
     """Which namespaces ``request`` gets on this host; one that is joined or the host's is none of its own."""
     security = request.security
     return Namespaces(
-        uts=security.uts != "host",
-        ipc=not _shared(security.ipc),
-        cgroup=security.cgroupns != "host",
-        pid=facts.proc == "fresh" and not _shared(security.pid),
-        network=request.network == "none",
+        uts=facts.uts and security.uts != "host",
+        ipc=facts.ipc and not _shared(security.ipc),
+        cgroup=facts.cgroup_namespace and security.cgroupns != "host",
+        pid=not facts.shares_pids and not _shared(security.pid),
+        network=facts.network and request.network == "none",
     )
+
+
+def isolated_by_filter(request: LaunchRequest, facts: HostFacts) -> bool:
+    """Whether ``--network none`` is kept by a system call filter: it is the host's network, without a way to use it."""
+    return request.network == "none" and not facts.network and not facts.network_file
 
 
 def _shared(mode: str) -> bool:
@@ -92,7 +97,21 @@ def _shared(mode: str) -> bool:
 
 def own_proc(request: LaunchRequest, facts: HostFacts) -> bool:
     """Whether /proc is mounted anew: of the host's processes only the host's root may."""
-    return facts.proc == "fresh" and not (request.security.pid == "host" and facts.user_namespace)
+    shared = facts.shares_pids or request.security.pid == "host"
+    return facts.proc == "fresh" and not (shared and facts.user_namespace)
+
+
+def proc(request: LaunchRequest, facts: HostFacts) -> Operation:
+    """The container's /proc. A new one of the host's pid namespace shows only what the program may trace anyhow."""
+    if not own_proc(request, facts):
+        return op.BindProc()
+    hidden = facts.shares_pids and not _shared(request.security.pid) and not unconfined(request)
+    return op.MountProc(options="hidepid=ptraceable" if hidden else "")
+
+
+def protects_proc(request: LaunchRequest, facts: HostFacts) -> bool:
+    """Whether /proc is the host's without having been asked for, and so is read-only."""
+    return not own_proc(request, facts) and request.security.pid != "host" and not unconfined(request)
 
 
 def joins(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
@@ -122,7 +141,7 @@ def shared_memory(request: LaunchRequest) -> Iterator[Operation]:
     yield op.MountTmpfs("/dev/shm", flags, f"mode=1777,size={size}", "shm")  # noqa: S108
 
 
-def sysctls(request: LaunchRequest) -> Iterator[Operation]:
+def sysctls(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
     """Settings that were asked for.
 
     Raises:
@@ -135,11 +154,19 @@ def sysctls(request: LaunchRequest) -> Iterator[Operation]:
                     f'sysctl "{name}" not allowed in host network namespace',
                     hint="give the container a network of its own, e.g. --network none",
                 )
+            if not facts.network and not facts.network_file:
+                raise InvalidInput(f'sysctl "{name}" needs a network namespace', hint=_why(facts, "network_namespace"))
         elif request.security.ipc == "host":
             raise InvalidInput(
                 f'sysctl "{name}" is not allowed in the hosts ipc namespace', hint="leave out --ipc host"
             )
+        elif not facts.ipc:
+            raise InvalidInput(f'sysctl "{name}" needs an ipc namespace', hint=_why(facts, "ipc_namespace"))
         yield op.SetSysctl(name.replace(".", "/"), value, required=True)
+
+
+def _why(facts: HostFacts, name: str) -> str:
+    return f"this host refuses it: {facts.refusals.get(name) or 'see doctor'}"
 
 
 def devices(request: LaunchRequest) -> Iterator[Operation]:
@@ -164,7 +191,8 @@ def masked_paths(request: LaunchRequest, facts: HostFacts) -> tuple[str, ...]:
     """Docker's masked paths on this host; the host's cgroup tree too, where it shows through a bound /sys."""
     if unconfined(request):
         return ()
-    hidden = ("/sys/fs/cgroup",) if facts.cgroup == "none" and not fresh_sysfs(request, facts) else ()
+    viewed = facts.cgroup == "unified" and facts.cgroup_namespace
+    hidden = () if viewed or fresh_sysfs(request, facts) else ("/sys/fs/cgroup",)
     return (*MASKED_PATHS, *facts.throttle_paths, *hidden) if request.security.masks else hidden
 
 
@@ -175,11 +203,29 @@ def readonly_paths(request: LaunchRequest) -> tuple[str, ...]:
 
 def fresh_sysfs(request: LaunchRequest, facts: HostFacts) -> bool:
     """Whether /sys is mounted anew: the kernel asks for a network namespace that belongs to the same user namespace."""
-    return facts.sysfs == "fresh" and (not facts.user_namespace or request.network == "none")
+    return facts.sysfs == "fresh" and (not facts.user_namespace or (request.network == "none" and facts.network))
 
 
-def container_capabilities(request: LaunchRequest) -> tuple[str, ...]:
-    """The bounding set: docker's default as changed by what was asked for (moby, daemon/pkg/oci/caps)."""
+def container_capabilities(request: LaunchRequest, facts: HostFacts) -> tuple[str, ...]:
+    """The bounding set: docker's default as changed by what was asked for (moby, daemon/pkg/oci/caps).
+
+    Who may change the root of a process can leave one that is nothing but that.
+
+    Raises:
+        InvalidInput: CAP_SYS_CHROOT was asked for, and cannot be given.
+    """
+    wanted = _wanted_capabilities(request)
+    if facts.root != "chroot" or unconfined(request):
+        return wanted
+    if "CAP_SYS_CHROOT" in request.security.cap_add:
+        raise InvalidInput(
+            "CAP_SYS_CHROOT cannot be given: a program that has it could leave the container",
+            hint=_why(facts, "pivot_root"),
+        )
+    return tuple(name for name in wanted if name != "CAP_SYS_CHROOT")
+
+
+def _wanted_capabilities(request: LaunchRequest) -> tuple[str, ...]:
     added, dropped = request.security.cap_add, request.security.cap_drop
     if unconfined(request):
         return ALL_CAPABILITIES
@@ -194,7 +240,22 @@ def scopes(request: LaunchRequest, facts: HostFacts) -> tuple[bool, bool]:
     """What Landlock closes because no namespace does: signals to the host's processes, and its abstract sockets."""
     if unconfined(request) or not request.security.landlock or not facts.scopes:
         return False, False
-    return facts.proc == "bind" and not _shared(request.security.pid), request.network == "host"
+    return (
+        facts.shares_pids and not _shared(request.security.pid),
+        request.network == "host" or isolated_by_filter(request, facts),
+    )
+
+
+def _tracing(request: LaunchRequest, facts: HostFacts, capabilities: tuple[str, ...]) -> bool:
+    """Whether Landlock is to keep it from looking into others: what scopes do as well, on kernels without them.
+
+    Whoever is kept so cannot mount anything, which goes before.
+    """
+    if unconfined(request) or not request.security.landlock or not facts.tracing or any(scopes(request, facts)):
+        return False
+    if _shared(request.security.pid) or "CAP_SYS_ADMIN" in capabilities:
+        return False
+    return facts.shares_pids or not own_proc(request, facts)
 
 
 def identity(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
@@ -203,7 +264,7 @@ def identity(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
     The system call filter comes as late as possible: what the engine itself still has to do should not depend on a
     profile. Installing it, and the scope, takes a privilege that goes right after.
     """
-    security, capabilities = request.security, container_capabilities(request)
+    security, capabilities = request.security, container_capabilities(request, facts)
     yield op.LimitCapabilities(capabilities, tuple(name for name in security.cap_add if name != "ALL"))
     yield op.SetUser(
         request.user,
@@ -212,13 +273,20 @@ def identity(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
         more_groups=security.groups,
         keep=not request.fake_ids,
     )
-    limits = scopes(request, facts)
-    if any(limits):
-        yield op.LimitScope(*limits)
+    limits, tracing = scopes(request, facts), _tracing(request, facts, capabilities)
+    if any(limits) or tracing:
+        yield op.LimitScope(*limits, tracing=tracing)
     if security.no_new_privileges:
         yield op.NoNewPrivileges()
-    if filtered(request):
+    if filtered(request, facts):
         yield op.InstallSeccomp(capabilities, security.seccomp if security.seccomp != "builtin" else "")
+    if isolated_by_filter(request, facts):
+        if not facts.seccomp:
+            raise LaunchFailed(
+                "this host can take the network from no container: it has neither network namespaces nor seccomp",
+                hint="--network host gives it the host's",
+            )
+        yield op.RefuseSockets()
     if request.fake_ids:
         # this filter makes capset and setuid do nothing, so nothing may need them any more: the program stays root,
         # and exec gives root what the bounding set holds
@@ -229,8 +297,21 @@ def identity(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
         yield op.DropCapabilities(capabilities)
 
 
-def filtered(request: LaunchRequest) -> bool:
-    """Whether it has a system call filter; ``--privileged`` has one only if it is asked for."""
+def filtered(request: LaunchRequest, facts: HostFacts) -> bool:
+    """Whether it has a system call filter; ``--privileged`` has one only if it is asked for.
+
+    Without seccomp docker leaves its default policy out, and refuses a profile (moby, daemon/seccomp_linux.go).
+
+    Raises:
+        LaunchFailed: a profile was asked for that cannot be installed.
+    """
     if request.insecure or request.security.seccomp == "unconfined":
+        return False
+    if not facts.seccomp:
+        if request.security.seccomp not in ("", "builtin"):
+            raise LaunchFailed(
+                "seccomp is not enabled in your kernel, cannot run a custom seccomp profile",
+                hint=_why(facts, "seccomp"),
+            )
         return False
     return not request.security.privileged or bool(request.security.seccomp)

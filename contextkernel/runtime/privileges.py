@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 
 from contextkernel.errors import LaunchFailed, SyscallFailed
-from contextkernel.linux import xattr
+from contextkernel.linux import landlock, xattr
 from contextkernel.linux.caps import limit_bounding
 from contextkernel.linux.openat2 import open_in_root
 from contextkernel.linux.seccomp import default_filter, install_filter, profile_filter
@@ -36,6 +36,18 @@ def limit_capabilities(names: tuple[str, ...], required: tuple[str, ...], permit
             hint="this engine does not have it itself, so it cannot give it to a container",
         )
     limit_bounding(frozenset(names))
+
+
+def limit_scope(*, signals: bool, sockets: bool, tracing: bool) -> None:
+    """Draw a Landlock line around this process and all it starts; see :class:`operations.LimitScope`.
+
+    Raises:
+        SyscallFailed: the kernel has no such Landlock, or refuses.
+    """
+    if signals or sockets:
+        landlock.restrict(landlock.SCOPE_SIGNAL * signals | landlock.SCOPE_ABSTRACT_UNIX_SOCKET * sockets)
+    elif tracing:
+        landlock.refuse_tracing()
 
 
 def install_policy(capabilities: frozenset[str], profile: str) -> None:

@@ -72,9 +72,15 @@ def share_mount(pid: int, target: str, point: int) -> None:
 def _hand_over(there: socket.socket, pid: int, target: str) -> None:
     try:
         try:
+            # of a container whose root is not the root of its mount namespace, the latter is the host's
+            root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             join(pid, "mnt")
+            os.fchdir(root)
+            os.chroot(".")
             socket.send_fds(there, [b"x"], [mounts.copy_mount(target)])
         except (LaunchFailed, SyscallFailed) as problem:
             there.send(problem.problem.encode())
+        except OSError as problem:
+            there.send(f"its root: {(problem.strerror or str(problem)).lower()}".encode())
     finally:
         os._exit(0)

@@ -177,9 +177,9 @@ def python(box: Box):
         pytest.skip("needs /usr/bin/python3, to make system calls from inside")
     binds = tuple(Bind(path, path, read_only=True) for path in ("/usr", "/lib", "/lib64") if os.path.exists(path))
 
-    def run(code: str, **changes: object) -> Finished:
+    def run(code: str, *, within: Box = box, **changes: object) -> Finished:
         more = changes.pop("binds", ())
-        return box.run(program, "-B", "-c", code, binds=(*binds, *more), **changes)  # type: ignore[misc]
+        return within.run(program, "-B", "-c", code, binds=(*binds, *more), **changes)  # type: ignore[misc]
 
     return run
 

@@ -21,7 +21,9 @@ def test_everything_as_an_ordinary_user(run_as_user, ids):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("ids", ["range", "single"])
 def test_privileges_and_escapes_as_an_ordinary_user(run_as_user, ids):
-    run_as_user("runtime/security", "runtime/escapes", settings=ids_are(ids))  # some need more than one id, and say so
+    run_as_user(
+        "runtime/security", "runtime/escapes", "runtime/fallbacks", settings=ids_are(ids)
+    )  # some need more than one id, and say so
 
 
 @pytest.mark.timeout(600)

@@ -119,7 +119,14 @@ def test_plan_is_deterministic():
 
 def test_single_id_on_a_host_that_masks_proc():
     facts = HostFacts(
-        user_namespace=True, tty_group=False, setgroups=False, proc="bind", sysfs="bind", resolv_conf="", hosts=""
+        user_namespace=True,
+        tty_group=False,
+        setgroups=False,
+        proc="bind",
+        sysfs="bind",
+        scopes=True,
+        resolv_conf="",
+        hosts="",
     )
     steps = plan_operations(changed(fake_ids=True, user="bob"), facts)
     assert op.BindProc() in steps
@@ -132,10 +139,12 @@ def test_single_id_on_a_host_that_masks_proc():
     order = [type(step).__name__ for step in steps]
     assert op.NoteUser("bob") in steps
     assert order.index("MountOverlay") < order.index("NoteUser") < order.index("PivotRoot")
-    assert steps[-6:] == (
+    assert steps[-8:] == (
+        op.ProtectProc(),
         op.Chdir("/work"),
         op.LimitCapabilities(CAPABILITIES),
         op.SetUser("bob", change=False, groups=False),
+        op.LimitScope(signals=True, sockets=False),
         op.InstallSeccomp(CAPABILITIES),
         op.InstallFakeIds(),
         op.Exec(("prog", "arg"), ("PATH=/bin", "APT_CONFIG=/dev/.apt.conf")),
@@ -273,11 +282,11 @@ def test_document():
 
 
 def test_document_says_what_is_missing():
-    facts = HostFacts(user_namespace=True, setgroups=False, proc="bind", sysfs="bind")
+    facts = HostFacts(user_namespace=True, setgroups=False, proc="bind", sysfs="bind", scopes=True)
     single = IdMap((IdRange(0, 1000, 1),), (IdRange(0, 1000, 1),))
     plan = make_plan(changed(fake_ids=True), facts, single)
     notes = {name.removeprefix("org.contextkernel.") for name in plan.document.annotations}
-    assert notes == {"devices", "cgroup", "proc", "sysfs", "groups", "ids", "user"}
+    assert notes == {"devices", "cgroup", "proc", "pid", "sysfs", "groups", "ids", "user"}
     assert "pid" not in [space.type for space in plan.document.linux.namespaces]
     plain = make_plan(changed(user=""), FACTS, IdMap())
     assert {name.removeprefix("org.contextkernel.") for name in plain.document.annotations} == {"devices"}

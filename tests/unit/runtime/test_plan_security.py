@@ -61,7 +61,7 @@ def steps(kind: type, facts: HostFacts = ROOTFUL, network: str = "none", **wante
     ],
 )
 def test_capabilities_by_dockers_rules(wanted: dict[str, object], result: tuple[str, ...]) -> None:
-    assert container_capabilities(request(**wanted)) == result
+    assert container_capabilities(request(**wanted), ROOTFUL) == result
 
 
 def test_capabilities_asked_for_by_name_are_required() -> None:
