@@ -45,19 +45,26 @@ class Stack:
     Attributes:
         known: base first.
         pending: on top of them.
+        parked: directory of a tree for the next RUN (``build/roots.py``); empty: there is none.
+        parked_height: how many of the layers it has.
     """
 
     def __init__(self, base: Iterable[StackLayer]) -> None:
         self.known = list(base)
         self.pending: list[_Pending] = []
+        self.parked = ""
+        self.parked_height = 0
         self._wakes = self._wake = -1
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Of all layers, base first."""
+        return (*(layer.directory for layer in self.known), *(layer.directory for layer in self.pending))
 
     @property
     def lowers(self) -> tuple[str, ...]:
         """Overlay directories, base first."""
-        return overlay_lowers(
-            [*(layer.directory for layer in self.known), *(layer.directory for layer in self.pending)]
-        )
+        return overlay_lowers(self.directories)
 
     @property
     def identity(self) -> Digest:

@@ -48,6 +48,7 @@ from contextkernel.dockerfile.suggest import nearest
 from contextkernel.errors import ContextKernelError, HostUnsupported, ImageNotFound, InvalidInput, StoreProblem
 from contextkernel.host.emulation import cannot_run
 from contextkernel.layer.lowers import overlay_lowers
+from contextkernel.model.backing import Backing
 from contextkernel.model.digest import Digest
 from contextkernel.model.explanation import StepExplanation
 from contextkernel.model.fetching import Fetcher
@@ -91,6 +92,7 @@ class Builder:
         runtime: runs programs.
         resolve_base: finds the images that are built upon or copied from.
         fake_ids: this host maps one id only.
+        backing: what the roots of steps are made with.
         platform: of this host.
         read_index: reads a layer's index.
         now: nanoseconds since the epoch.
@@ -108,6 +110,7 @@ class Builder:
         resolve_base: BaseResolver,
         *,
         fake_ids: bool = False,
+        backing: Backing = "overlay",
         platform: Platform | None = None,
         read_index: IndexReader | None = None,
         now: Callable[[], int] = time.time_ns,
@@ -121,6 +124,7 @@ class Builder:
         self._runtime = runtime
         self._resolve_base = resolve_base
         self._fake_ids = fake_ids
+        self._backing = backing
         self._platform = platform or Platform.host()
         self._read_index = read_index or _read_index
         self._now = now
@@ -477,6 +481,7 @@ class _Build:
                 board=board,
                 report=self._report,
                 fake_ids=builder._fake_ids,
+                backing=builder._backing,
                 source=source,
                 context=self._contexts.get,
                 copies=copies,

@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from contextkernel.errors import StepFailed
+from contextkernel.model.backing import SettleRequest
 from contextkernel.model.container import Tmpfs
 from contextkernel.model.failed import FailedStep, KeptCache, KeptMount
 from contextkernel.plan.run_mounts import BindTarget, CacheTarget, TmpfsTarget
@@ -41,6 +42,7 @@ def keep_failed(step: RunStep, problem: StepFailed, stack: Stack, directory: str
     if not _has_room(directory):
         return False
     tools.committer.gather(stack, wait=True)
+    tools.worker.settle(SettleRequest(upper=f"{directory}/diff"))
     if os.path.isdir(f"{directory}/rooms"):
         tools.worker.remove([f"{directory}/rooms"])
     binds: list[KeptMount] = []

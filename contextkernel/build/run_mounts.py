@@ -15,6 +15,7 @@ from contextkernel.build.ssh_agents import agent_socket
 from contextkernel.build.trees import SourceTree
 from contextkernel.dockerfile.suggest import did_you_mean
 from contextkernel.errors import InvalidInput, SourceNotFound
+from contextkernel.model.backing import PrepareRequest, Root
 from contextkernel.model.build_inputs import AgentSource, SecretSource
 from contextkernel.model.container import Tmpfs
 from contextkernel.model.digest import Digest
@@ -146,14 +147,19 @@ class RunMounts:
                     assert_never(never)
         return tuple(mounts), tuple(tmpfs), tuple(variables)
 
-    def _bind(self, mount: BindTarget, room: str, tools: Tools) -> LayerBind:
+    def _bind(self, mount: BindTarget, room: str, tools: Tools) -> LayerBind | CacheBind:
         os.makedirs(room)
         lowers: tuple[str, ...]
         if tools.context(mount.origin) is not None:
             lowers, source = (self._context(mount.origin, mount.source, tools),), _DATA
         else:
             lowers, source = self._facts.lowers(mount.origin), mount.source
-        return LayerBind(target=mount.path, lowers=lowers, source=source, read_only=mount.read_only, room=room)
+        if tools.backing == "overlay":
+            return LayerBind(target=mount.path, lowers=lowers, source=source, read_only=mount.read_only, room=room)
+        os.mkdir(f"{room}/diff")
+        root = Root(lowers=lowers, upper=f"{room}/diff", work=f"{room}/work")
+        tree = tools.worker.prepare(PrepareRequest(root=root, read_only=mount.read_only)).upper
+        return CacheBind(source=tree, target=mount.path, path=source, read_only=mount.read_only)
 
     def _context(self, origin: Origin, source: str, tools: Tools) -> str:
         """A copy of files of a context that is a directory.

@@ -16,8 +16,10 @@ from contextkernel.build.commits import Stack
 from contextkernel.build.failure_facts import StageFiles
 from contextkernel.build.relay import Tail, relay
 from contextkernel.build.reporting import StepReport
+from contextkernel.build.roots import prepare_root, settle_root
 from contextkernel.build.tools import Tools
 from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFailed, StepFailed
+from contextkernel.model.backing import Root
 from contextkernel.model.container import Bind, LaunchRequest
 from contextkernel.model.ports import Process, Runtime
 from contextkernel.plan.run_steps import SCRIPT_DIRECTORY
@@ -44,8 +46,14 @@ class RunExecution:
         self._tools = tools
         self._stack = stack
 
-    def run(self, step: RunStep, directory: str, report: StepReport) -> None:
+    def run(self, step: RunStep, directory: str, report: StepReport, *, more: bool) -> None:
         """Run the program; what it changes is left in ``directory``.
+
+        Args:
+            step: what to run.
+            directory: of the layer to be.
+            report: of the step.
+            more: another RUN follows in this stage.
 
         Raises:
             StepFailed: it failed.
@@ -60,6 +68,7 @@ class RunExecution:
             tools.report.warn_once(STAYS_ROOT, step.span)
         with self._script(step) as binds, ExitStack() as taken:
             mounts, tmpfs, variables = tools.mounts.prepare(step, directory, tools, report, taken)
+            root = prepare_root(self._stack, directory, tools)
             request = LaunchRequest(
                 id=f"build-{os.path.basename(directory)}",
                 argv=step.argv,
@@ -68,9 +77,9 @@ class RunExecution:
                 user=step.user,
                 hostname=step.hostname or HOSTNAME,
                 network=_network(step),
-                lowers=self._stack.lowers,
-                upper=f"{directory}/diff",
-                work=f"{directory}/work",
+                lowers=root.lowers,
+                upper=root.upper,
+                work=root.work,
                 binds=binds,
                 tmpfs=tmpfs,
                 mounts=mounts,
@@ -87,9 +96,10 @@ class RunExecution:
             try:
                 status = self._wait(request, emit, report)
             except (CommandNotFound, CommandNotExecutable) as problem:
-                raise self._failed(step, directory, problem.exit_code, (*tail.lines(), problem.problem)) from problem
+                raise self._failed(step, root, problem.exit_code, (*tail.lines(), problem.problem)) from problem
         if status:
-            raise self._failed(step, directory, status, tail.lines())
+            raise self._failed(step, root, status, tail.lines())
+        settle_root(self._stack, directory, tools, more=more)
         if os.path.isdir(f"{directory}/rooms"):
             tools.worker.remove([f"{directory}/rooms"])
 
@@ -132,8 +142,8 @@ class RunExecution:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _failed(self, step: RunStep, directory: str, status: int, tail: tuple[str, ...]) -> StepFailed:
-        files = StageFiles(self._stack.lowers, f"{directory}/diff", step)
+    def _failed(self, step: RunStep, root: Root, status: int, tail: tuple[str, ...]) -> StepFailed:
+        files = StageFiles(root.lowers, root.upper, step)
         failure = Failure(
             status=status,
             output="\n".join(tail),

@@ -18,6 +18,7 @@ from contextkernel.build.copy_step import execute_copy
 from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.keeping import keep_failed
 from contextkernel.build.reporting import StepReport
+from contextkernel.build.roots import release_root
 from contextkernel.build.run_step import RunExecution
 from contextkernel.build.tools import Tools, placed
 from contextkernel.errors import ContextKernelError, StepFailed
@@ -125,6 +126,7 @@ class StageRun:
             raise
         finally:
             self._ahead.close()
+            release_root(stack, tools)
         tools.committer.gather(stack, wait=True)
         tools.board.finish(self.index, stack.known)
 
@@ -188,8 +190,9 @@ class StageRun:
                 return
             with board.slot():
                 # where the host can store one id only, the worker reads owners from the indexes of all layers below
-                owners_needed = tools.fake_ids and not isinstance(step, RunStep)
-                tools.committer.gather(stack, wait=owners_needed)
+                # and, without overlay, what is there at all
+                needed = (tools.fake_ids or tools.backing == "copy") and not isinstance(step, RunStep)
+                tools.committer.gather(stack, wait=needed)
                 self._make(step, found, claim, stack, report)
             self._todo.popleft()
             self._found = None
@@ -221,7 +224,8 @@ class StageRun:
             with tools.board.stopping(lambda: tools.worker.cancel(thread)):
                 match step:
                     case RunStep():
-                        RunExecution(tools, stack).run(step, directory, report)
+                        more = any(isinstance(one, RunStep) for one in islice(self._todo, 1, None))
+                        RunExecution(tools, stack).run(step, directory, report, more=more)
                     case CopyStep():
                         assert found.copy is not None  # noqa: S101 - every copy was resolved
                         if step.link:

@@ -17,6 +17,7 @@ from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport
 from contextkernel.build.run_mounts import RunMounts
 from contextkernel.errors import ContextKernelError, FetchFailed, InvalidInput, LaunchFailed, NotFound
+from contextkernel.model.backing import Backing
 from contextkernel.model.ports import Reporter, Runtime
 from contextkernel.plan.steps import Base, CopyStep, LayerStep, Origin
 
@@ -26,6 +27,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         board: what the stages know of each other.
+        backing: what roots are made with.
         source: the Dockerfile's text, for errors.
         context: the directory that an origin is; ``None`` for what consists of layers.
         copies: sources found beforehand, for copies from the context.
@@ -49,6 +51,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     board: Board
     report: BuildReport
     fake_ids: bool
+    backing: Backing
     source: str
     context: Callable[[Origin], DirectoryContext | None]
     copies: Mapping[CopyStep, ResolvedCopy]

@@ -136,6 +136,7 @@ class Builds(Caches):
             self._runtime,
             self._resolve_base,
             fake_ids=self._idmap.single,
+            backing=self._backing,
             fetcher=fetcher,
             resolve_layout=self._resolve_layout,
             fetch_limit=limits.size,

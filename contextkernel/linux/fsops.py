@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
 from contextkernel.errors import SyscallFailed
@@ -46,3 +47,25 @@ def _open_stepwise(root_fd: int, path: str, flags: int) -> int:
         raise SyscallFailed("open", problem.errno or 0, path) from problem
     finally:
         os.close(here)
+
+
+_FICLONE = 0x40049409  # ioctl_ficlonerange(2)
+_UNSHARED = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.ETXTBSY}
+
+
+def clone(source: int, target: int) -> bool:
+    """Let ``target``, an empty file, share all blocks of ``source``, so that a later change makes a copy.
+
+    Args:
+        source, target: open descriptors of regular files.
+
+    Returns:
+        Whether it does; not where the file system has no shared blocks, or the two are on different ones.
+    """
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as problem:
+        if problem.errno in _UNSHARED:
+            return False
+        raise
+    return True

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from contextkernel.model.backing import PrepareRequest, Root, SettleRequest
 from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
 from contextkernel.model.container import ExecRequest, LaunchRequest, RunState, Usage
 from contextkernel.model.layers import (
@@ -336,6 +337,24 @@ class LayerWorker(Protocol):
 
     def write_changes(self, view: BoxView, descriptor: int) -> None:
         """Write what a container has changed as a layer's tar."""
+        ...
+
+    def prepare(self, request: PrepareRequest) -> Root:
+        """Make a root ready for a launch.
+
+        Where file systems are made with overlay that is the root as it is. Else all layers are copied into a tree
+        beside ``upper``, if there is none yet; what is in ``upper`` already counts as changes of it.
+
+        Returns:
+            What to launch with.
+        """
+        ...
+
+    def settle(self, request: SettleRequest) -> None:
+        """Put what a program has changed of a tree into ``upper``, as overlay would have; nothing where it did.
+
+        Nothing may run in the tree any more.
+        """
         ...
 
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:

@@ -81,6 +81,8 @@ class Worker:
     def _do(self, job: Job, descriptor: int, root: int) -> messages.Done:
         if isinstance(job, messages.BoxJob):
             return self._do_box(job, descriptor, root)
+        if isinstance(job, messages.TreeJob):
+            return self._do_tree(job)
         match self._outcome(job, descriptor):
             case LayerFacts() as facts:
                 return messages.Done(id=job.id, facts=facts)
@@ -104,6 +106,19 @@ class Worker:
                 return messages.Done(id=job.id, changes=worker_changes.changes(job.view, ids, check))
             case messages.WriteChanges():
                 worker_commit.write_changes(job.view, descriptor, ids, check)
+        return messages.Done(id=job.id)
+
+    def _do_tree(self, job: messages.TreeJob) -> messages.Done:
+        """The jobs about complete trees."""
+        from contextkernel.store import worker_settle, worker_trees
+
+        check = self._checker(job)
+        check()
+        match job:
+            case messages.Prepare():
+                return messages.Done(id=job.id, root=worker_trees.prepare(job.request, self._ids, check))
+            case messages.Settle():
+                worker_settle.settle(job.request, self._ids, check)
         return messages.Done(id=job.id)
 
     def _checker(self, job: Job) -> Callable[[], None]:

@@ -15,7 +15,7 @@ from contextkernel.model.layers import Entry
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import Extractor, open_source
 from contextkernel.store.worker_owners import Owner
-from contextkernel.store.worker_stage import Stage, destination_in_root
+from contextkernel.store.worker_stage import Stage
 from contextkernel.store.worker_tree import Tree
 
 _BLOCK = 512  # of a tar archive
@@ -55,7 +55,7 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
     directories = _Directories()
     with (
         open(os.dup(descriptor), "rb") as stream,
-        Tree(stage.tree.open(target, os.O_RDONLY | os.O_DIRECTORY)) as tree,
+        stage.tree.inside(target) as tree,
     ):
         extractor = Extractor(tree, stage.ids, owner)
         for member in read_members(open_source(stream, None), names.contained):
@@ -70,7 +70,7 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
             link = entry.link
             if entry.kind == "hardlink":
                 link_directory, last = names.split(link)
-                link = names.join(destination_in_root(tree.root, link_directory), last)
+                link = names.join(tree.resolve(link_directory), last)
             entry = msgspec.structs.replace(entry, path=names.join(parent, name), link=link)
             existing = tree.lstat(entry.path)
             if existing is not None and (entry.kind != "dir" or not stat.S_ISDIR(existing.st_mode)):
@@ -146,7 +146,7 @@ def _parent(tree: Tree, entry: Entry, path: str, stage: Stage, target: str) -> s
             os.mkdir(name, 0o755, dir_fd=parent)
             stage.remember(names.join(target, step), (0, 0))
         elif stat.S_ISLNK(info.st_mode):
-            link, step = step, destination_in_root(tree.root, step)
+            link, step = step, tree.resolve(step)
             info = tree.lstat(step)
             if info is None:
                 raise InvalidArchive(f"entry {entry.path!r} lies in {link!r}, a link to what is not there")

@@ -13,6 +13,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, cast
 
 from contextkernel.errors import Conflict, HostUnsupported, InvalidInput, SyscallFailed
@@ -22,13 +23,14 @@ from contextkernel.linux import mount
 from contextkernel.linux.fsops import DIRECTORY
 from contextkernel.linux.openat2 import make_dirs_in_root, open_in_root
 from contextkernel.model.box import BoxMount, BoxView, PathFacts, PathKind, PlaceRequest
+from contextkernel.store.resolving import destination_in_root
 from contextkernel.store.tree_pack import Packer, writer
 from contextkernel.store.tree_unpack import Peekable, Unpacker
 from contextkernel.store.worker_extract import open_source
 from contextkernel.store.worker_messages import Pack
 from contextkernel.store.worker_new_owners import noted_user
 from contextkernel.store.worker_owners import Notes, Owner, owners_below, resolve_owner
-from contextkernel.store.worker_stage import MOUNTING, destination_in_root
+from contextkernel.store.worker_stage import MOUNTING
 from contextkernel.store.worker_tree import Ids
 
 Check = Callable[[], None]
@@ -233,7 +235,9 @@ def place(request: PlaceRequest, root: int, descriptor: int, ids: Ids, check: Ch
                 f"cannot copy into /{where}: it is the engine's", hint="choose a directory of the container's own"
             )
         os.close(open_in_root(opened, where, os.O_PATH | os.O_DIRECTORY))
-        fixed = resolve_owner(request.owner, opened, Notes(strict=False)) if request.owner else None
+        fixed = (
+            resolve_owner(request.owner, partial(open_in_root, opened), Notes(strict=False)) if request.owner else None
+        )
 
         def chown(target: int | str, uid: int, gid: int, path: str, dir_fd: int | None) -> None:
             wanted = fixed or (uid, gid)

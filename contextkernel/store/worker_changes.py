@@ -29,7 +29,7 @@ def changes(view: BoxView, ids: Ids, check: Check) -> tuple[Change, ...]:
     with Tree(view.upper) as upper:
         if not view.lowers:
             return _Comparison(upper, None, check).run()
-        with Tree(open_merged(view.lowers, view.room, ids)) as lower:
+        with open_merged(view.lowers, view.room, ids, check) as opened, Tree(os.dup(opened)) as lower:
             return _Comparison(upper, lower, check).run()
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from contextkernel.errors import ContextKernelError, HostUnsupported, ProtocolViolation, StoreProblem
-from contextkernel.model.backing import Backing
+from contextkernel.model.backing import TREE, Backing, PrepareRequest, Root, SettleRequest
 from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
 from contextkernel.model.ids import IdMap
 from contextkernel.model.layers import CopyRequest, ExportRequest, LayerFacts, MakeDirRequest, PopulateRequest
@@ -100,6 +100,20 @@ class LayerWorkerClient:
         """See ports.LayerWorker."""
         self._call(lambda job: messages.WriteChanges(id=job, view=view), descriptor)
 
+    def prepare(self, request: PrepareRequest) -> Root:
+        """See ports.LayerWorker."""
+        if self._backing == "overlay" and not _has_tree(request.root.upper):
+            return request.root
+        root = self._call(lambda job: messages.Prepare(id=job, request=request)).root
+        if root is None:
+            raise ProtocolViolation("the layer worker did not tell of a root that it was asked for")
+        return root
+
+    def settle(self, request: SettleRequest) -> None:
+        """See ports.LayerWorker."""
+        if _has_tree(request.upper):
+            self._call(lambda job: messages.Settle(id=job, request=request))
+
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""
         return self._facts(lambda job: messages.WriteTar(id=job, directory=directory, latest=latest), descriptor)
@@ -171,6 +185,11 @@ class LayerWorkerClient:
     def _growth(self, job: Job) -> Growth | None:
         directory = messages.target(job)
         return self.bound.growth(directory) if directory and self.bound is not None else None
+
+
+def _has_tree(upper: str) -> bool:
+    """Whether what belongs to an upper directory is a tree; one that is not complete counts too."""
+    return os.path.lexists(f"{os.path.dirname(upper)}/{TREE}")
 
 
 class _Waiting:

@@ -141,11 +141,11 @@ def _indexed(directory: str) -> dict[str, Owner]:
 
 def _owned(tree: Tree, diff: str, check: Check, owners: tuple[Mapping[str, Owner], ...] | None) -> list[Entry]:
     """The rows of an upper directory with the owners that they have, or, with a single id, that they should have."""
-    rows = _scan(tree, check, owners)
+    rows = scan(tree, check, owners)
     return rows if owners is None else with_new_owners(rows, owners, noted_user(diff))
 
 
-def _scan(tree: Tree, check: Check, owners: tuple[Mapping[str, Owner], ...] | None) -> list[Entry]:
+def scan(tree: Tree, check: Check, owners: tuple[Mapping[str, Owner], ...] | None) -> list[Entry]:
     """The rows of an upper directory in index order; contents and attributes of files are still to be read."""
     found: list[tuple[bytes, str, os.stat_result, bool]] = []
     rows: list[Entry] = []

@@ -17,22 +17,23 @@ from contextkernel.layer.selection import Selection
 from contextkernel.linux.openat2 import open_in_root
 from contextkernel.model.layers import CopyItem, CopyRequest, MakeDirRequest, PopulateRequest
 from contextkernel.model.modes import parse_mode
+from contextkernel.store.resolving import destination_in_root
 from contextkernel.store.worker_add import extract_archive, is_archive
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
 from contextkernel.store.worker_files import copy_bytes, is_whiteout, new_file, readable, xattrs_of
 from contextkernel.store.worker_owners import Notes, Owner, resolve_owner, true_owners
-from contextkernel.store.worker_stage import Stage, destination_in_root, open_merged, open_source_root, open_stage
+from contextkernel.store.worker_stage import Stage, open_merged, open_source_root, open_stage
 from contextkernel.store.worker_tree import Ids
 
 
 def make_dir(request: MakeDirRequest, ids: Ids, check: Check) -> tuple[str, ...]:
     """See ports.LayerWorker."""
     check()
-    with open_stage(request.lowers, request.upper, request.work, ids) as stage:
+    with open_stage(request.lowers, request.upper, request.work, ids, check) as stage:
         notes = Notes(strict=not request.lowers)
-        owner = resolve_owner(request.owner, stage.root, notes) if request.owner else (0, 0)
-        path = destination_in_root(stage.root, request.path)
+        owner = resolve_owner(request.owner, stage.tree.open_inside, notes) if request.owner else (0, 0)
+        path = stage.tree.resolve(request.path)
         stage.make_dirs(path, request.mode, owner, mtime=request.mtime)
         stage.finish(request.lowers)
     return notes.texts
@@ -41,11 +42,11 @@ def make_dir(request: MakeDirRequest, ids: Ids, check: Check) -> tuple[str, ...]
 def copy(request: CopyRequest, ids: Ids, check: Check) -> tuple[str, ...]:
     """See ports.LayerWorker."""
     with (
-        open_stage(request.lowers, request.upper, request.work, ids) as stage,
-        open_source_root(request, ids) as source,
+        open_stage(request.lowers, request.upper, request.work, ids, check) as stage,
+        open_source_root(request, ids, check) as source,
     ):
         notes = Notes(strict=not request.lowers)
-        owner = resolve_owner(request.chown, stage.root, notes) if request.chown else None
+        owner = resolve_owner(request.chown, stage.tree.open_inside, notes) if request.chown else None
         kept: Mapping[str, Owner] = {}
         if ids.single and owner is None and request.source_root is None and request.source_lowers:
             kept = true_owners(request.source_lowers)
@@ -124,7 +125,7 @@ class _Copy:
         made_mode = 0o755
         if self._change is not None and self._change.absolute is not None:
             made_mode = self._change.absolute & 0o777  # BuildKit: without setuid and the like; never symbolic
-        target = destination_in_root(stage.root, request.destination)
+        target = stage.tree.resolve(request.destination)
         if item.data is not None:
             self._heredoc(item, item.data, target, made_owner, made_mode)
             return
@@ -286,8 +287,7 @@ class _Copy:
                 hint="end the destination in / to copy into the directory",
             )
         if existing:
-            parent, name = self._stage.tree.parent(target)
-            os.unlink(name, dir_fd=parent)
+            self._stage.tree.unlink(target)
 
     def _other(self, holder: int, name: str, path: str, target: str, info: os.stat_result) -> None:
         """Copy anything but a directory."""
@@ -375,8 +375,7 @@ class _Copy:
 
 def populate(request: PopulateRequest, ids: Ids, check: Check) -> None:
     """See ports.LayerWorker."""
-    source = open_merged(request.lowers, request.room, ids)
-    try:
+    with open_merged(request.lowers, request.room, ids, check, (request.target,)) as source:
         path = destination_in_root(source, request.target)
         try:
             here = open_in_root(source, path, os.O_PATH | os.O_DIRECTORY)
@@ -385,7 +384,7 @@ def populate(request: PopulateRequest, ids: Ids, check: Check) -> None:
                 return  # nothing to copy, or a file: the launch will say so
             raise
         try:
-            with open_stage((), request.directory, "", ids) as stage:
+            with open_stage((), request.directory, "", ids, check) as stage:
                 with os.scandir(request.directory) as listing:
                     if next(listing, None) is not None:
                         return
@@ -394,8 +393,6 @@ def populate(request: PopulateRequest, ids: Ids, check: Check) -> None:
                 _Copy(wanted, stage, source, None, kept, check, whole=True).tree(here, path)
         finally:
             os.close(here)
-    finally:
-        os.close(source)
 
 
 def _base(source: str) -> str:

@@ -111,6 +111,8 @@ class Extractor:
             if entry.kind == "dir":
                 self._make_directory(entry)
                 return None
+            if entry.kind == "hardlink":
+                self._tree.hold(entry.link)
             directory, name = self._tree.parent(entry.path)
             if member.replaces:
                 self._tree.remove(entry.path)
@@ -196,6 +198,7 @@ class Extractor:
         info = self._tree.lstat(entry.path)
         if info is None:
             return  # to a device node that could not be made
+        self._tree.hold(entry.path)
         directory, name = self._tree.parent(entry.path)
         self._ids.chown(name, *(self._owner or (entry.uid, entry.gid)), entry.path, dir_fd=directory)
         if not stat.S_ISLNK(info.st_mode):

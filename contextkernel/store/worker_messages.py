@@ -20,7 +20,7 @@ from contextkernel import errors
 from contextkernel.errors import ContextKernelError, ProtocolViolation, StoreProblem, SyscallFailed
 from contextkernel.layer.index import decode_name, encode_name
 from contextkernel.linux.passing import receive_with, send_with
-from contextkernel.model.backing import Backing
+from contextkernel.model.backing import Backing, PrepareRequest, Root, SettleRequest
 from contextkernel.model.box import BoxView, Change, PathFacts, PathKind, PlaceRequest
 from contextkernel.model.codec import from_msgpack, to_msgpack
 from contextkernel.model.ids import IdMap
@@ -161,6 +161,20 @@ class Adopt(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     directory: str
 
 
+class Prepare(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.prepare."""
+
+    id: int
+    request: PrepareRequest
+
+
+class Settle(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """ports.LayerWorker.settle."""
+
+    id: int
+    request: SettleRequest
+
+
 class Cancel(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Give up job ``id`` at the next entry; it answers as failed."""
 
@@ -175,8 +189,21 @@ class Bounded(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 BoxJob = Look | Pack | Place | Changes | WriteChanges
+TreeJob = Prepare | Settle
 Job = (
-    BoxJob | Commit | Unpack | Copy | MakeDir | Populate | WriteTar | ExportTar | ExportTree | Remove | Measure | Adopt
+    BoxJob
+    | TreeJob
+    | Commit
+    | Unpack
+    | Copy
+    | MakeDir
+    | Populate
+    | WriteTar
+    | ExportTar
+    | ExportTree
+    | Remove
+    | Measure
+    | Adopt
 )
 Request = Start | Job | Bounded | Cancel
 
@@ -197,13 +224,14 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """A job is finished; ``notes`` is what its user should know of it, ``path`` and ``changes`` what it was asked."""
+    """A job is finished; ``notes`` is what its user should know of it, the others what it was asked for."""
 
     id: int
     facts: LayerFacts | None = None
     notes: tuple[str, ...] = ()
     path: PathFacts | None = None
     changes: tuple[Change, ...] = ()
+    root: Root | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True, kw_only=True):

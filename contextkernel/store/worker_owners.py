@@ -17,7 +17,6 @@ from contextkernel.dockerfile.suggest import nearest
 from contextkernel.errors import InvalidInput, StoreProblem, SyscallFailed
 from contextkernel.layer.index import decode_name, encode_name, unpack_index
 from contextkernel.layer.merge import merge
-from contextkernel.linux.openat2 import open_in_root
 from contextkernel.model.layers import Entry
 from contextkernel.store.worker_tree import write_file
 
@@ -25,6 +24,7 @@ _MAX_FILE = 10 << 20  # as BuildKit bounds passwd and group
 _MAX_ID = (1 << 32) - 2
 
 Owner = tuple[int, int]
+Opener = Callable[[str, int], int]
 
 
 class OwnerTable:
@@ -110,7 +110,7 @@ class Notes:
         self.texts = (*self.texts, f"{problem}: {instead} is taken; {hint}")
 
 
-def resolve_owner(text: str, root: int, notes: Notes) -> Owner:
+def resolve_owner(text: str, opener: Opener, notes: Notes) -> Owner:
     """The ids that ``user[:group]`` means in an image.
 
     A number stands for itself, and without a group it is the group too; a name without a group brings its own. What
@@ -120,16 +120,16 @@ def resolve_owner(text: str, root: int, notes: Notes) -> Owner:
 
     Args:
         text: not empty.
-        root: descriptor of the image's root directory.
+        opener: opens a path of the image for reading, links followed inside of it; ``SyscallFailed`` where it cannot.
         notes: of what is unknown.
 
     Raises:
         InvalidInput: a number that is no id; a name, where ``notes`` is strict.
     """
     user, colon, group = text.partition(":")
-    uid, gid = _user(user, root, notes) if user else (0, 0)
+    uid, gid = _user(user, opener, notes) if user else (0, 0)
     if colon:
-        gid = _group(group, root, gid, notes) if group else 0
+        gid = _group(group, opener, gid, notes) if group else 0
     return uid, gid
 
 
@@ -142,28 +142,28 @@ def _number(text: str) -> int | None:
     return value
 
 
-def _user(name: str, root: int, notes: Notes) -> Owner:
+def _user(name: str, opener: Opener, notes: Notes) -> Owner:
     number = _number(name)
     if number is not None:
         return number, number
     if name == "root":
         return 0, 0
     known: list[str] = []
-    found = _look_up(root, "etc/passwd", name, lambda fields: (_id(fields[2]), _id(fields[3])), known)
+    found = _look_up(opener, "etc/passwd", name, lambda fields: (_id(fields[2]), _id(fields[3])), known)
     if found is None:
         notes.unknown(f"the image has no user {name!r}", "root", _near(name, known, "/etc/passwd"))
         return 0, 0
     return found
 
 
-def _group(name: str, root: int, instead: int, notes: Notes) -> int:
+def _group(name: str, opener: Opener, instead: int, notes: Notes) -> int:
     number = _number(name)
     if number is not None:
         return number
     if name == "root":
         return 0
     known: list[str] = []
-    found = _look_up(root, "etc/group", name, lambda fields: (_id(fields[2]), 0), known)
+    found = _look_up(opener, "etc/group", name, lambda fields: (_id(fields[2]), 0), known)
     if found is None:
         notes.unknown(f"the image has no group {name!r}", f"group {instead}", _near(name, known, "/etc/group"))
         return instead
@@ -186,16 +186,16 @@ def _id(text: str) -> int:
     return number
 
 
-def _look_up(root: int, path: str, name: str, ids: Callable[[list[str]], Owner], known: list[str]) -> Owner | None:
+def _look_up(opener: Opener, path: str, name: str, ids: Callable[[list[str]], Owner], known: list[str]) -> Owner | None:
     """The ids of a name in a passwd or group file; all its names are added to ``known`` on the way."""
     try:
         # looked at before it is opened: opening a device node of an untrusted image can do things
-        descriptor = open_in_root(root, path)
+        descriptor = opener(path, os.O_PATH)
         regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         os.close(descriptor)
         if not regular:
             return None
-        descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = opener(path, os.O_RDONLY | os.O_NONBLOCK)
     except SyscallFailed as failure:
         if failure.number in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
             return None

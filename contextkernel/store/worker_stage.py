@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from contextkernel.errors import InvalidInput, SourceNotFound, SyscallFailed
@@ -15,11 +15,12 @@ from contextkernel.layer import names
 from contextkernel.linux import mount
 from contextkernel.linux.fsops import DIRECTORY
 from contextkernel.model.layers import CopyRequest
+from contextkernel.store.layer_stack import LayerStack
 from contextkernel.store.worker_owners import Owner, OwnerTable, true_owners
 from contextkernel.store.worker_tree import Ids, Tree
 
-_MAX_LINKS = 40  # as the kernel (path_resolution(7))
 _FLAGS = mount.MS_NOSUID | mount.MS_NODEV | mount.MS_NOEXEC  # nothing in an image is for this process to use
+Check = Callable[[], None]
 MOUNTING = threading.Lock()  # mount.overlay changes the working directory of the whole process for a moment
 
 
@@ -28,14 +29,12 @@ class Stage:
 
     Attributes:
         tree: its merged view.
-        root: descriptor of its root.
         ids: what owners the host can store.
         owners: with a single id, owners that only the side table can hold, by path.
     """
 
     def __init__(self, tree: Tree, upper: str, ids: Ids) -> None:
         self.tree = tree
-        self.root = tree.root
         self.ids = ids
         self._table = OwnerTable(os.path.dirname(upper)) if ids.single else None
         self.owners: dict[str, Owner] = self._table.owners if self._table else {}
@@ -109,16 +108,23 @@ class Stage:
 
 
 @contextmanager
-def open_stage(lowers: Sequence[str], upper: str, work: str, ids: Ids) -> Iterator[Stage]:
+def open_stage(lowers: Sequence[str], upper: str, work: str, ids: Ids, check: Check) -> Iterator[Stage]:
     """The merged view of ``lowers`` (base first) with changes going to ``upper``."""
     _inherit_root(lowers, upper, ids)
+    if lowers and ids.backing == "copy":
+        from contextkernel.store.worker_union import UnionTree
+
+        with LayerStack(lowers, ids, check) as stack, UnionTree.over(upper, stack, ids, check) as union:
+            yield Stage(union, upper, ids)
+            union.finish()
+        return
     root = _overlay(lowers, upper, work, ids) if lowers else os.open(upper, DIRECTORY | os.O_CLOEXEC)
     with Tree(root) as tree:
         yield Stage(tree, upper, ids)
 
 
 @contextmanager
-def open_source_root(request: CopyRequest, ids: Ids) -> Iterator[int]:
+def open_source_root(request: CopyRequest, ids: Ids, check: Check) -> Iterator[int]:
     """A descriptor of the root that a copy's sources are in; ``-1`` where there is none."""
     if request.source_root is not None:
         try:
@@ -130,7 +136,10 @@ def open_source_root(request: CopyRequest, ids: Ids) -> Iterator[int]:
                 f"cannot read the build context {request.source_root!r}: {os.strerror(problem.errno or 0).lower()}"
             ) from problem
     elif request.source_lowers:
-        root = open_merged(request.source_lowers, os.path.dirname(request.upper), ids)
+        room, wanted = os.path.dirname(request.upper), tuple(item.source for item in request.items if item.data is None)
+        with open_merged(request.source_lowers, room, ids, check, wanted) as opened:
+            yield opened
+        return
     elif any(item.data is None for item in request.items):
         place = f"{os.path.dirname(request.upper)}/nothing-{os.urandom(6).hex()}"  # scratch, which is empty
         os.mkdir(place, 0o755)
@@ -145,18 +154,34 @@ def open_source_root(request: CopyRequest, ids: Ids) -> Iterator[int]:
         os.close(root)
 
 
-def open_merged(lowers: Sequence[str], room: str, ids: Ids) -> int:
+@contextmanager
+def open_merged(
+    lowers: Sequence[str], room: str, ids: Ids, check: Check, paths: Sequence[str] | None = None
+) -> Iterator[int]:
     """A descriptor of the merged view of layers, which nobody can change.
 
     Args:
         lowers: base first, at least one.
-        room: directory in which a mount point can be made for a moment.
+        room: directory in which a mount point, or a copy, can be made for a moment.
         ids: says where overlay keeps its marks.
+        check: raises when the client has given up.
+        paths: what is looked at, with all that is below; ``None``: everything.
     """
     if len(lowers) == 1:
         # overlay wants two lower directories; a single one is the merged view but for whiteouts, of nothing
-        return os.open(lowers[0], DIRECTORY | os.O_CLOEXEC)
-    return _overlay(lowers, "", room, ids)
+        opened = os.open(lowers[0], DIRECTORY | os.O_CLOEXEC)
+    elif ids.backing == "copy":
+        from contextkernel.store.worker_union import read_only_tree
+
+        with read_only_tree(lowers, room, ids, check, paths) as descriptor:
+            yield descriptor
+        return
+    else:
+        opened = _overlay(lowers, "", room, ids)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
 
 
 def _inherit_root(lowers: Sequence[str], upper: str, ids: Ids) -> None:
@@ -207,46 +232,3 @@ def _mount(place: str, stack: Sequence[str], upper: str, work: str, ids: Ids) ->
             )
             return
     mount.overlay(place, lowers=stack, upper=upper, work=work, userxattr=ids.userns, flags=_FLAGS)
-
-
-def destination_in_root(root: int, path: str) -> str:
-    """The clean relative path that ``path`` leads to when every link is followed inside of ``root``.
-
-    The last component is followed too. What does not exist is taken as written.
-
-    Args:
-        root: descriptor of the directory that counts as ``/``.
-        path: absolute or relative, counts from there; ``..`` stops there.
-
-    Raises:
-        InvalidInput: the links go round in circles, or the name is impossible.
-    """
-    if "\0" in path:
-        raise InvalidInput(f"path {path!r} contains a NUL byte")
-    todo = [part for part in path.split("/") if part not in {"", "."}][::-1]
-    here, links = ".", 0
-    while todo:
-        part = todo.pop()
-        if part in {"", "."}:
-            continue
-        if part == "..":
-            here = names.split(here)[0] if here != "." else "."
-            continue
-        step = names.join(here, part)
-        try:
-            # every component of `here` is known not to be a link, and nobody else changes this tree
-            target = os.readlink(step, dir_fd=root)
-        except OSError as problem:
-            if problem.errno in {errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.EACCES}:
-                here = step
-                continue
-            if problem.errno == errno.ENAMETOOLONG:
-                raise InvalidInput(f"path {path[:100]!r}... is too long") from problem
-            raise SyscallFailed("readlink", problem.errno or 0, step) from problem
-        links += 1
-        if links > _MAX_LINKS:
-            raise InvalidInput(f"{path!r} leads through too many symbolic links")
-        if target.startswith("/"):
-            here = "."
-        todo.extend(target.split("/")[::-1])
-    return here

@@ -10,15 +10,18 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
+from typing import Self
 
 from contextkernel.errors import HostUnsupported, StoreProblem, SyscallFailed
 from contextkernel.layer import names
 from contextkernel.linux.fsops import DIRECTORY, open_strictly
+from contextkernel.linux.openat2 import open_in_root
 from contextkernel.model.backing import Backing
 from contextkernel.model.ids import IdMap
+from contextkernel.store.resolving import destination_in_root
 
 _KEPT = 16  # parents that stay open
 _DEEP = 100  # levels of directories that removal keeps open at once
@@ -90,7 +93,7 @@ class Tree:
         self.root = os.open(root, DIRECTORY | os.O_CLOEXEC) if isinstance(root, str) else root
         self._open: dict[str, int] = {}
 
-    def __enter__(self) -> Tree:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -146,16 +149,76 @@ class Tree:
         directory, name = self.parent(path)
         return os.open(name or ".", flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
 
+    def open_directory(self, path: str) -> int:
+        """Open a directory to list it, also one that its mode closes to its owner (who then is not root)."""
+        try:
+            return self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except PermissionError:
+            directory, name = self.parent(path)
+            with opened_up(directory, name, 0o500):
+                return self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+
+    def open_file(self, path: str) -> int:
+        """Open a regular file to read it, also one that its mode closes to its owner (who then is not root)."""
+        directory, name = self.parent(path)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            return os.open(name, flags, dir_fd=directory)
+        except PermissionError:
+            with opened_up(directory, name, 0o400):
+                return os.open(name, flags, dir_fd=directory)
+
     def link_path(self, path: str) -> str:
         """A name of the entry itself for calls that take no directory descriptor."""
         directory, name = self.parent(path)
         return f"/proc/self/fd/{directory}/{name}"
+
+    def resolve(self, path: str) -> str:
+        """The clean relative path that ``path`` leads to, all links followed inside (``resolving.destination``)."""
+        return destination_in_root(self.root, path)
+
+    def open_inside(self, path: str, flags: int) -> int:
+        """Open what ``path`` leads to, all links followed inside.
+
+        Raises:
+            SyscallFailed: nothing is there, or it cannot be opened.
+        """
+        return open_in_root(self.root, path, flags)
+
+    def inside(self, path: str) -> Tree:
+        """The tree of a directory in here."""
+        return Tree(self.open(path, os.O_RDONLY | os.O_DIRECTORY))
+
+    def hold(self, path: str) -> None:
+        """Make ready to change what is at ``path``, or to link to it."""
+
+    def unlink(self, path: str) -> None:
+        """Remove a file that something else takes the place of at once."""
+        directory, name = self.parent(path)
+        os.unlink(name, dir_fd=directory)
 
     def remove(self, path: str) -> None:
         """Remove whatever is at ``path``."""
         directory, name = self.parent(path)
         remove_at(directory, name)
         self.forget()
+
+
+@contextmanager
+def opened_up(directory: int, name: str, bits: int) -> Iterator[None]:
+    """Give the owner of a file or directory more rights on it for a moment.
+
+    Args:
+        directory: descriptor of its parent.
+        name: last component; no link.
+        bits: what is added to its mode.
+    """
+    mode = stat.S_IMODE(_mode(directory, name or "."))
+    os.chmod(name or ".", mode | bits, dir_fd=directory)
+    try:
+        yield
+    finally:
+        os.chmod(name or ".", mode, dir_fd=directory)
 
 
 def _never() -> None:

@@ -21,6 +21,7 @@ import msgspec
 from contextkernel.errors import ImageNotFound, SourceNotFound, StoreProblem
 from contextkernel.layer.index import pack_index, unpack_index
 from contextkernel.layer.selection import Selection
+from contextkernel.model.backing import PrepareRequest, Root, SettleRequest
 from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.container import LaunchRequest, RunState, Usage
 from contextkernel.model.digest import Digest
@@ -318,6 +319,13 @@ class TreeWorker:
         text = repr(entries).encode("utf-8", "surrogateescape")
         size = sum(entry.size for entry in entries)
         return LayerFacts(diff_id=Digest.of(text), size=size, entries=len(entries))
+
+    def prepare(self, request: PrepareRequest) -> Root:
+        """See ports.LayerWorker; nothing is to be done."""
+        return request.root
+
+    def settle(self, request: SettleRequest) -> None:
+        """See ports.LayerWorker; nothing is to be done."""
 
     def copy(self, request: CopyRequest) -> tuple[str, ...]:
         """See ``ports.LayerWorker``; owners and modes are not applied."""

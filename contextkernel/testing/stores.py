@@ -18,6 +18,7 @@ from contextkernel.layer import tar
 from contextkernel.layer.index import layer_size, pack_index, sort_key, unpack_index
 from contextkernel.layer.tree import LayerTree
 from contextkernel.layer.untar import Source, read_layer
+from contextkernel.model.backing import PrepareRequest, Root, SettleRequest
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import CopyRequest, Entry, ExportRequest, LayerFacts, MakeDirRequest
@@ -116,6 +117,13 @@ class InProcessLayerWorker:
             view = view[os.write(descriptor, view) :]
         diff_id = Digest.of(buffer.getvalue())
         return LayerFacts(diff_id=diff_id, size=layer_size(entries), entries=len(entries))
+
+    def prepare(self, request: PrepareRequest) -> Root:
+        """See ports.LayerWorker; nothing is to be done."""
+        return request.root
+
+    def settle(self, request: SettleRequest) -> None:
+        """See ports.LayerWorker; nothing is to be done."""
 
     def copy(self, request: CopyRequest, *, lowers: Sequence[str] = ()) -> tuple[str, ...]:
         """Only heredoc files and plain files of a context or of other layers, written into the new layer."""

@@ -36,6 +36,8 @@ def idmap(kind: str) -> IdMap | None:
     uid, gid = IdRange(0, os.geteuid(), 1), IdRange(0, os.getegid(), 1)
     if kind == "single":
         return IdMap((uid,), (gid,))
+    if kind == "own":
+        return IdMap(own=True) if os.geteuid() != 0 else None
     if kind == "range":
         uids, gids = _subordinate("/etc/subuid"), _subordinate("/etc/subgid")
         return IdMap((uid, uids), (gid, gids)) if uids and gids else None
@@ -43,19 +45,26 @@ def idmap(kind: str) -> IdMap | None:
 
 
 def _kinds() -> list[str]:
-    return [kind for kind in ("identity", "range", "single") if idmap(kind) is not None]
+    """Id maps, and how trees are made with them: with overlay, or by copies."""
+    kinds = ("identity", "range", "single", "single+copy", "own+copy")
+    return [kind for kind in kinds if idmap(kind.partition("+")[0]) is not None]
 
 
 @pytest.fixture(scope="session", params=_kinds())
-def ids(request: pytest.FixtureRequest) -> str:
+def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture(scope="session")
-def worker(ids: str) -> Iterator[LayerWorkerClient]:
+def ids(kind: str) -> str:
+    return kind.partition("+")[0]
+
+
+@pytest.fixture(scope="session")
+def worker(kind: str, ids: str) -> Iterator[LayerWorkerClient]:
     found = idmap(ids)
     assert found is not None
-    client = LayerWorkerClient(found)
+    client = LayerWorkerClient(found, backing="copy" if kind.endswith("+copy") else "overlay")
     yield client
     client.close()
 

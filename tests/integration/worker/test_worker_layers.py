@@ -413,6 +413,8 @@ def test_a_store_where_whiteout_devices_cannot_be_made_uses_the_other_form(
     assert os.getxattr(layer / "diff" / "d", "user.overlay.opaque") == b"x"
     assert os.getxattr(layer / "diff" / "d" / "gone", "user.overlay.whiteout") == b"y"
     assert os.getxattr(layer / "diff" / "o", "user.overlay.opaque") == b"y"
-    before = index(layer)
-    assert commit(str(layer), here, lambda: None).entries == facts.entries
+    # o is opaque: overlay would show the mark of a file in it, which it hides anyway
+    assert not os.path.lexists(layer / "diff" / "o" / "x")
+    before = [row for row in index(layer) if row.path != "o/x"]
+    assert commit(str(layer), here, lambda: None).entries == facts.entries - 1
     assert index(layer) == before
