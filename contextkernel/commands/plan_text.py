@@ -34,7 +34,8 @@ def plan(call: Call) -> Outcome:
 def as_json(made: Planned) -> str:
     """One object with the OCI ``config.json`` and the operations, in order."""
     operations = [{"operation": step.operation, **step.values} for step in made.operations]
-    return json.dumps({"config": made.document, "operations": operations}, indent=2) + "\n"
+    whole = {"config": made.document, "operations": operations, "backing": made.backing}
+    return json.dumps(whole, indent=2) + "\n"
 
 
 def as_table(made: Planned) -> str:
@@ -56,6 +57,7 @@ def as_table(made: Planned) -> str:
         ("system calls", f"{seccomp['defaultAction']} but for {len(seccomp['syscalls'])} rules" if seccomp else "all"),
         ("no new privileges", process["noNewPrivileges"]),
         ("annotations", document.get("annotations", {})),
+        ("root", "a copy of the layers" if made.backing == "copy" else "an overlay of the layers"),
     )
     lines += ["", "PROCESS"]
     lines += [f"  {name:18}{_shown(value)}".rstrip() for name, value in facts]

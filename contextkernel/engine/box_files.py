@@ -166,7 +166,7 @@ class BoxFiles(Composition):
 
     def _live_root(self, spec: ContainerSpec) -> int:
         state = self._containers.state(spec)
-        if state.status not in _ALIVE:
+        if state.status not in _ALIVE or self._idmap.own:  # there the process has the host's root
             return -1
         try:
             root = os.open(f"/proc/{state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -107,7 +107,8 @@ class Creation(Builds):
         from contextkernel.runtime.planning import planned
 
         request = self._containers.planned(image, self._image_of(image, pull, report), self._options(command, wanted))
-        return planned(request, from_report(self._idmap, self._host.report), self._idmap)
+        facts = from_report(self._idmap, self._host.report)
+        return planned(request, facts, self._idmap, backing=self._backing)
 
     def _image_of(self, image: str, pull: str, report: Reporter | None) -> Digest:
         """The image of a new container, pulled if it must be."""

@@ -81,14 +81,19 @@ class ContainerViews(Composition):
 
     def _document(self, spec: ContainerSpec, state: RunState, images: _Images) -> dict[str, Any]:
         from contextkernel.runtime.inspect import container_document
+        from contextkernel.store.tree_record import has_tree
 
+        directory = self._store.container_dir(spec.id)
+        # one that was started once stays what it is, whatever this host has become
+        copied = has_tree(directory) or (self._backing == "copy" and not state.started)
         return container_document(
             spec,
             state,
             images.config(spec.image_id),
             images.layers(spec.image_id),
-            directory=self._store.container_dir(spec.id),
+            directory=directory,
             tier=self._host.report.tier,
+            backing="copy" if copied else "overlay",
             kept=self._kept(spec, state),
         )
 

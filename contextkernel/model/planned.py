@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from contextkernel.model.backing import Backing
+
 
 class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     """One set-up operation.
@@ -27,7 +29,9 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         document: ``config.json`` of the OCI runtime specification.
         operations: the ordered steps that this engine carries out for it on this host.
+        backing: what the root is made with; with ``copy`` all layers are copied into a directory before.
     """
 
     document: dict[str, Any]
     operations: tuple[PlannedStep, ...]
+    backing: Backing = "overlay"

@@ -22,6 +22,7 @@ from contextkernel.errors import (
     LaunchFailed,
 )
 from contextkernel.layer.lowers import overlay_lowers
+from contextkernel.model.backing import PrepareRequest, Root
 from contextkernel.model.container import ContainerSpec, RunState, Telling, Terminal, UsedVolume
 from contextkernel.model.layers import PopulateRequest
 from contextkernel.model.life import Life
@@ -41,6 +42,7 @@ from contextkernel.runtime.mounting import launch_mounts, resolve_mounts, to_pop
 from contextkernel.runtime.networks import Networks
 from contextkernel.runtime.requests import launch_request, shown_mounts
 from contextkernel.store.measuring import measure
+from contextkernel.store.tree_record import has_tree, tree_of
 
 if TYPE_CHECKING:
     from contextkernel.model.container import LaunchRequest, Network
@@ -278,8 +280,12 @@ class Containers(ContainerChanges, ContainerTalks):
             UsedVolume(one.source, one.target, not one.read_only) for one in spec.mounts.points if one.type == "volume"
         )
         telling = Telling(self._store.root, event_attributes(spec, {}), used)
+        root = self._worker().prepare(PrepareRequest(root=Root(lowers=request.lowers, upper=upper, work=work)))
         request = msgspec.structs.replace(
             request,
+            lowers=root.lowers,
+            upper=root.upper,
+            work=root.work,
             telling=telling,
             terminal=Terminal(*size) if spec.tty else None,
             room=self._store.bound.growth(directory),
@@ -325,7 +331,10 @@ class Containers(ContainerChanges, ContainerTalks):
 
     def written(self, spec: ContainerSpec) -> int:
         """Bytes of the files that the container has written."""
-        upper = os.path.join(self._store.container_dir(spec.id), "upper")
+        directory = self._store.container_dir(spec.id)
+        if has_tree(directory):  # all of the image is in it: somebody has to find what has changed
+            return self._worker().measure([tree_of(directory)])[0]
+        upper = os.path.join(directory, "upper")
         try:
             return measure(upper)
         except PermissionError:  # files of the container's other users

@@ -11,6 +11,7 @@ from contextkernel.runtime.inspecting.order import host_config
 from contextkernel.runtime.inspecting.times import rfc3339
 
 if TYPE_CHECKING:
+    from contextkernel.model.backing import Backing
     from contextkernel.model.container import ContainerSpec, RunState
     from contextkernel.model.layers import Layer
     from contextkernel.model.oci import RunConfig
@@ -25,6 +26,7 @@ def container_document(
     *,
     directory: str,
     tier: str,
+    backing: Backing = "overlay",
     kept: Iterable[Enforced] = (),
 ) -> dict[str, Any]:
     """Describe one container.
@@ -36,6 +38,7 @@ def container_document(
         layers: of its image, base first.
         directory: where the container's files are.
         tier: the host's tier; shown with what it means for isolation.
+        backing: what its root is made with.
         kept: how its limits are kept.
 
     Returns:
@@ -87,14 +90,7 @@ def container_document(
             resources.host_config(spec.resources),
             security.host_config(spec.security),
         ),
-        "GraphDriver": {
-            "Data": {
-                "LowerDir": ":".join(layer.diff for layer in reversed(layers)),
-                "UpperDir": f"{directory}/upper",
-                "WorkDir": f"{directory}/work",
-            },
-            "Name": "overlay",
-        },
+        "GraphDriver": _graph_driver(layers, directory, backing),
         "Mounts": mounts.mounts(spec, directory),
         "Config": {
             "Hostname": spec.hostname,
@@ -122,7 +118,20 @@ def container_document(
             "Tier": tier,
             "Isolation": dict(state.isolation),
             "Fallbacks": list(state.fallbacks),
+            "Backing": backing,
             "Limits": resources.limits(kept),
             **network_part.ours(spec, state),
         },
     }
+
+
+def _graph_driver(layers: tuple[Layer, ...], directory: str, backing: Backing) -> dict[str, Any]:
+    """Where the files are, in docker's words: its driver for complete copies is called vfs, and tells nothing."""
+    if backing == "copy":
+        return {"Data": None, "Name": "vfs"}
+    data = {
+        "LowerDir": ":".join(layer.diff for layer in reversed(layers)),
+        "UpperDir": f"{directory}/upper",
+        "WorkDir": f"{directory}/work",
+    }
+    return {"Data": data, "Name": "overlay"}

@@ -15,8 +15,10 @@ from contextkernel.runtime import devices
 from contextkernel.runtime.document import make_plan
 from contextkernel.runtime.oci import DeviceNode
 from contextkernel.runtime.users import Identity, resolve
+from contextkernel.store.tree_record import tree_of
 
 if TYPE_CHECKING:
+    from contextkernel.model.backing import Backing
     from contextkernel.model.container import LaunchRequest
     from contextkernel.model.ids import IdMap
     from contextkernel.runtime.facts import HostFacts
@@ -24,23 +26,27 @@ if TYPE_CHECKING:
 _MAX_FILE = 10 << 20
 
 
-def planned(request: LaunchRequest, facts: HostFacts, idmap: IdMap) -> Planned:
+def planned(request: LaunchRequest, facts: HostFacts, idmap: IdMap, *, backing: Backing = "overlay") -> Planned:
     """The plan of ``request``.
 
     Args:
         request: what would be started.
         facts: what this host allows.
         idmap: the ids containers have.
+        backing: what the root would be made with.
 
     Raises:
         InvalidInput: something that cannot be. LaunchFailed: a device that is not there.
     """
-    plan = make_plan(request, facts, idmap, identity=find_identity(request), nodes=tuple(device_nodes(request)))
+    identity = find_identity(request)
+    if backing == "copy" and request.lowers:
+        request = msgspec.structs.replace(request, lowers=(), upper=tree_of(os.path.dirname(request.upper)), work="")
+    plan = make_plan(request, facts, idmap, identity=identity, nodes=tuple(device_nodes(request)))
     steps = []
     for number, step in enumerate(plan.operations, start=1):
         values = _plain(step)
         steps.append(PlannedStep(number=number, operation=values.pop("type"), values=values))
-    return Planned(document=_plain(plan.document), operations=tuple(steps))
+    return Planned(document=_plain(plan.document), operations=tuple(steps), backing=backing)
 
 
 def _plain(value: msgspec.Struct) -> dict[str, Any]:

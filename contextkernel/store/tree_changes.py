@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from contextkernel.layer import names
+from contextkernel.model.box import Change, ChangeKind
 from contextkernel.store.tree_record import Row, Rows, walk
 from contextkernel.store.worker_tree import Tree
 
@@ -110,3 +111,69 @@ class _Comparison:
             self._found[path] = Difference(path, "same", self._infos[path])
         if difference.kind != "same" or difference.path not in self._found:
             self._found[difference.path] = difference
+
+
+def row_changes(now: Rows, before: Rows, points: frozenset[str]) -> tuple[Change, ...]:
+    """Docker's ``diff``: see ``worker_changes``.
+
+    Args:
+        now: what is there.
+        before: what was there.
+        points: places that the engine makes for its own mounts: new and empty ones are no change.
+    """
+    found: dict[str, Change] = {}
+    holders: set[str] = set()  # directories with a change in them
+
+    def note(kind: ChangeKind, path: str) -> None:
+        found[path] = Change(kind, f"/{path}")
+        here = names.split(path)[0]
+        while here not in holders:
+            holders.add(here)
+            here = names.split(here)[0]
+
+    filled = {names.split(path)[0] for path in now if path != "."}
+    for path, row in now.items():
+        old = before.get(path)
+        if path == ".":
+            continue
+        if old is None:
+            if path not in points or path in filled or (not row.directory and row.size):
+                note("A", path)
+        elif row.directory and old.directory:
+            if row.owned != old.owned:
+                note("C", path)
+        elif row.differs(old):
+            note("C", path)
+    for path in before:
+        if path not in now and names.split(path)[0] in now and now[names.split(path)[0]].directory:
+            note("D", path)
+    for path in _only_for(points, now, before):
+        found.pop(path, None)
+    for path in holders:
+        if path != "." and path in before and path not in found:
+            found[path] = Change("C", f"/{path}")
+    return tuple(found[path] for path in sorted(found, key=lambda path: path.split("/")))
+
+
+def _only_for(points: frozenset[str], now: Rows, before: Rows) -> set[str]:
+    """New directories that are there for nothing but the engine's own mounts in them."""
+    inside: dict[str, list[str]] = {}
+    for path in now:
+        if path != ".":
+            inside.setdefault(names.split(path)[0], []).append(path)
+    holders = {names.split(point)[0] for point in points} - {"."}
+    return {
+        path
+        for path in holders
+        if path in now and path not in before and inside.get(path) and all(one in points for one in inside[path])
+    }
+
+
+def written(changes: TreeChanges) -> int:
+    """Bytes of the files that have changed, each once however many names it has."""
+    sizes = {
+        one.info.st_ino: one.info.st_size
+        for one in changes.differences.values()
+        if one.info is not None and not stat.S_ISDIR(one.info.st_mode)
+    }
+    return sum(sizes.values())

@@ -22,6 +22,7 @@ from contextkernel.store.worker_tree import Tree, write_file
 _SUFFIX = ".rows"
 _PAUSE = 0.001  # seconds; the clock of inodes ticks every 1 to 10 ms
 _LOOKS = 100
+_SECOND = 1_000_000_000
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -49,6 +50,20 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
             info.st_mtime_ns,
             info.st_rdev,
         )
+
+    @property
+    def owned(self) -> tuple[int, int, int]:
+        """By what docker tells directories apart."""
+        return self.mode, self.uid, self.gid
+
+    def differs(self, other: Row) -> bool:
+        """Whether docker takes a file for changed (moby, pkg/archive/changes_unix.go): what it says is not compared."""
+        if (*self.owned, self.device, self.size) != (*other.owned, other.device, other.size):
+            return True
+        if self.mtime // _SECOND != other.mtime // _SECOND:
+            return True
+        fractions = (self.mtime % _SECOND, other.mtime % _SECOND)
+        return 0 not in fractions and fractions[0] != fractions[1]
 
     @property
     def directory(self) -> bool:

@@ -91,13 +91,15 @@ class Worker:
 
     def _do_box(self, job: messages.BoxJob, descriptor: int, root: int) -> messages.Done:
         """The jobs about a container's files."""
-        from contextkernel.store import worker_box, worker_changes, worker_commit
+        from contextkernel.store import worker_box, worker_changes, worker_commit, worker_settle
 
         check, ids = self._checker(job), self._ids
         check()
         match job:
             case messages.Look():
-                return messages.Done(id=job.id, path=worker_box.look(job.view, job.path, root, ids, follow=job.follow))
+                return messages.Done(
+                    id=job.id, path=worker_box.look(job.view, job.path, root, ids, check, follow=job.follow)
+                )
             case messages.Pack():
                 worker_box.pack(job, root, descriptor, ids, check)
             case messages.Place():
@@ -105,7 +107,8 @@ class Worker:
             case messages.Changes():
                 return messages.Done(id=job.id, changes=worker_changes.changes(job.view, ids, check))
             case messages.WriteChanges():
-                worker_commit.write_changes(job.view, descriptor, ids, check)
+                with worker_settle.as_upper(job.view, ids, check) as view:
+                    worker_commit.write_changes(view, descriptor, ids, check)
         return messages.Done(id=job.id)
 
     def _do_tree(self, job: messages.TreeJob) -> messages.Done:
@@ -172,9 +175,9 @@ class Worker:
             case messages.Remove():
                 remove(job.paths)
             case messages.Measure():
-                from contextkernel.store.measuring import measure
+                from contextkernel.store.worker_settle import measured
 
-                return tuple(str(measure(path)) for path in job.paths)
+                return tuple(str(measured(path, check)) for path in job.paths)
             case messages.Adopt():
                 return adopt(job.source, job.directory, ids, check)
         return ()

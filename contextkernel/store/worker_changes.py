@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable
 
 from contextkernel.model.box import BoxView, Change
 from contextkernel.model.layers import Entry
+from contextkernel.store import tree_record
+from contextkernel.store.tree_changes import compare, row_changes
+from contextkernel.store.tree_record import Row
 from contextkernel.store.worker_files import is_whiteout
 from contextkernel.store.worker_stage import open_merged
 from contextkernel.store.worker_tree import Ids, Tree
@@ -21,11 +24,15 @@ Check = Callable[[], None]
 #: where the engine mounts something in every container
 POINTS = frozenset(("dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf"))
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
-_SECOND = 1_000_000_000
 
 
 def changes(view: BoxView, ids: Ids, check: Check) -> tuple[Change, ...]:
     """See ports.LayerWorker."""
+    directory = os.path.dirname(view.upper)
+    if tree_record.has_tree(directory):
+        record = tree_record.load(directory)
+        with Tree(tree_record.tree_of(directory)) as tree:
+            return row_changes(compare(tree, record, check).rows, record, POINTS)
     with Tree(view.upper) as upper:
         if not view.lowers:
             return _Comparison(upper, None, check).run()
@@ -104,13 +111,13 @@ class _Comparison:
             return True
         if directory and stat.S_ISDIR(before.st_mode):
             inside = self._directory(path, fresh=False)
-            if inside or _owned(info) != _owned(before):
+            if inside or Row.of(info).owned != Row.of(before).owned:
                 self._note("C", path)
                 return True
             return False
         if directory:
             self._directory(path, fresh=True)
-        if directory or _differs(info, before):
+        if directory or Row.of(info).differs(Row.of(before)):
             self._note("C", path)
             return True
         return False
@@ -144,19 +151,6 @@ def _is_opaque(directory: int) -> bool:
         except OSError:
             continue
     return False
-
-
-def _owned(info: os.stat_result) -> tuple[int, ...]:
-    return info.st_mode, info.st_uid, info.st_gid
-
-
-def _differs(one: os.stat_result, other: os.stat_result) -> bool:
-    if (*_owned(one), one.st_rdev, one.st_size) != (*_owned(other), other.st_rdev, other.st_size):
-        return True
-    if one.st_mtime_ns // _SECOND != other.st_mtime_ns // _SECOND:
-        return True
-    fractions = (one.st_mtime_ns % _SECOND, other.st_mtime_ns % _SECOND)
-    return 0 not in fractions and fractions[0] != fractions[1]
 
 
 def without_points(entries: list[Entry], lowers: Iterable[str]) -> list[Entry]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
 
 from contextkernel.layer import names
-from contextkernel.model.backing import SettleRequest
+from contextkernel.model.backing import TREE, SettleRequest
+from contextkernel.model.box import BoxView
 from contextkernel.store import tree_record
-from contextkernel.store.tree_changes import Difference, TreeChanges, compare
+from contextkernel.store.measuring import measure
+from contextkernel.store.tree_changes import Difference, TreeChanges, compare, written
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
 from contextkernel.store.worker_files import copy_bytes, new_file, xattrs_of
 from contextkernel.store.worker_marks import make_opaque, white_out
-from contextkernel.store.worker_tree import Ids, Tree
+from contextkernel.store.worker_tree import Ids, Tree, remove_at
 from contextkernel.store.worker_trees import discard, move_tree
 
 _OVERLAYS = ("trusted.overlay.", "user.overlay.")
@@ -36,6 +41,37 @@ def settle(request: SettleRequest, ids: Ids, check: Check) -> None:
     os.unlink(tree_record.record_of(directory))
     move_tree(directory, request.park)
     tree_record.save(request.park, changes.rows)
+
+
+def measured(path: str, check: Check) -> int:
+    """Bytes of the files below ``path``; of a tree, those that have changed since it was made."""
+    directory, name = os.path.split(path.rstrip("/"))
+    if name != TREE or not tree_record.has_tree(directory):
+        return measure(path)
+    with Tree(path) as tree:
+        return written(compare(tree, tree_record.load(directory), check))
+
+
+@contextmanager
+def as_upper(view: BoxView, ids: Ids, check: Check) -> Iterator[BoxView]:
+    """The view with its changes where overlay would have them; of a tree, they are copied for a moment."""
+    directory = os.path.dirname(view.upper)
+    if not tree_record.has_tree(directory):
+        yield view
+        return
+    place = f"{view.room}/changes-{os.urandom(6).hex()}"
+    os.mkdir(place, 0o755)
+    try:
+        with Tree(tree_record.tree_of(directory)) as tree:
+            changes = compare(tree, tree_record.load(directory), check)
+            write_upper(tree, changes, place, ids, check, keep=True)
+        yield replace(view, upper=place)
+    finally:
+        parent = os.open(view.room, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_at(parent, os.path.basename(place))
+        finally:
+            os.close(parent)
 
 
 def write_upper(tree: Tree, changes: TreeChanges, upper: str, ids: Ids, check: Check, *, keep: bool) -> None:

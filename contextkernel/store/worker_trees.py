@@ -8,10 +8,11 @@ links of them, since whoever writes to the tree would write to the layer.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from contextkernel.errors import StoreProblem, SyscallFailed
 from contextkernel.layer import names
@@ -190,6 +191,25 @@ def prepare(request: PrepareRequest, ids: Ids, check: Check) -> Root:
         return root
     if request.read_only and len(root.lowers) == 1 and ids.mounts:
         return Root(lowers=(), upper=root.lowers[0], work="")
+    with _alone(directory):
+        if not tree_record.has_tree(directory):  # by somebody else meanwhile
+            _make(request, directory, ids, check)
+    return made
+
+
+@contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """Nobody else makes a tree here meanwhile: two kernels may look at one container."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make(request: PrepareRequest, directory: str, ids: Ids, check: Check) -> None:
+    root = request.root
     discard(directory)  # what a killed process left
     try:
         if request.parked and tree_record.has_tree(request.parked):
@@ -206,7 +226,6 @@ def prepare(request: PrepareRequest, ids: Ids, check: Check) -> Root:
         with suppress(OSError):  # the disk may be full, of just this
             discard(directory)
         raise
-    return made
 
 
 def discard(directory: str) -> None:
