@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from contextkernel.commands.execute import execute
@@ -45,4 +46,11 @@ def test_table():
         "  system calls      all",
         "  no new privileges false",
         "  annotations       a=b",
+        "  root              an overlay of the layers",
     ]
+
+
+def test_a_root_that_is_copied_is_said():
+    copied = msgspec.structs.replace(planned(("ls",)), backing="copy")
+    assert as_table(copied).splitlines()[-1] == "  root              a copy of the layers"
+    assert json.loads(as_json(copied))["backing"] == "copy"
