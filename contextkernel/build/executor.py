@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from contextkernel.build.admission import PROGRAMS, Admission, Programs
 from contextkernel.build.attestations import build_facts, make_statements
 from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.cache import BuildCache
@@ -100,6 +101,7 @@ class Builder:
         resolve_layout: finds images in directories in OCI image layout.
         fetch_limit: the most bytes that an archive may have when unpacked.
         cannot_run: says which platforms' programs do not run here.
+        programs: whether programs run here, and what has to be said before one does.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Builder:
         resolve_layout: LayoutResolver | None = None,
         fetch_limit: int | None = None,
         cannot_run: CannotRun = cannot_run,
+        programs: Programs = PROGRAMS,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -132,6 +135,7 @@ class Builder:
         self._resolve_layout = resolve_layout or _no_layouts
         self._fetch_limit = fetch_limit
         self._cannot_run = cannot_run
+        self._programs = programs
 
     def fetching(
         self, request: BuildRequest, keep: Callable[[Digest], bool], stack: ExitStack, stopped: Callable[[], bool]
@@ -501,13 +505,18 @@ class _Build:
                 [StageRun(plan, tools) for plan in plans.values()],
                 tools,
                 jobs=self._jobs,
-                admit=lambda stage: admit(
-                    stage,
-                    bottom_config(plans, stage.index, self._configs),
-                    target=self._platform,
-                    host=builder._platform,
-                    cannot_run=builder._cannot_run,
-                    source=source,
+                admit=Admission(
+                    builder._programs,
+                    self._report,
+                    lambda stage: admit(
+                        stage,
+                        bottom_config(plans, stage.index, self._configs),
+                        target=self._platform,
+                        host=builder._platform,
+                        cannot_run=builder._cannot_run,
+                        source=source,
+                    ),
+                    source,
                 ),
             )
 

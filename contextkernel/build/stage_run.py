@@ -82,6 +82,14 @@ class StageRun:
         """The first RUN that is still to be done."""
         return next((step for step in self._todo if isinstance(step, RunStep)), None)
 
+    @property
+    def doomed(self) -> RunStep | None:
+        """The first RUN that has to be executed whatever comes before it turns out to be: it is not in the cache.
+
+        ``None`` as long as a step before it may still be found there, and it after that.
+        """
+        return None if self._cache.active else self.program
+
     def take_cached(self) -> None:
         """Go on as long as steps are in the cache and what they need is there; runs nothing and never waits."""
         if self._lacking(self.plan.node.base):

@@ -13,6 +13,7 @@ from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
+    from contextkernel.build.admission import Programs
     from contextkernel.engine.contexts import BuildContext
     from contextkernel.model.build_inputs import StepOptions
     from contextkernel.model.digest import Digest
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
 
 class Builds(Caches):
     """Making images."""
+
+    @property
+    def _programs(self) -> Programs:
+        """Whether programs run here, and what has to be said of it."""
+        from contextkernel import host
+        from contextkernel.build.admission import Programs
+
+        report = self._host.report
+        return Programs(
+            refusal=host.refusal(report) if report.tier == "analysis" else None, notices=host.notices(report)
+        )
 
     def build(
         self,
@@ -140,6 +152,7 @@ class Builds(Caches):
             fetcher=fetcher,
             resolve_layout=self._resolve_layout,
             fetch_limit=limits.size,
+            programs=self._programs,
         )
         try:
             with given(context, dockerfile, text, store=self._store, fetcher=fetcher, limit=limits.size) as feed:

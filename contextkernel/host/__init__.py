@@ -12,13 +12,24 @@ import time
 
 from contextkernel.errors import HostUnsupported, InvalidInput
 from contextkernel.host.findings import Inspection
-from contextkernel.host.meaning import notices
+from contextkernel.host.meaning import notices, refusal
 from contextkernel.host.remedies import hint
 from contextkernel.model.backing import BACKINGS, VARIABLE, Backing
 from contextkernel.model.ids import IdMap
 from contextkernel.model.results import HostReport
 
-__all__ = ["Inspection", "backing", "hint", "idmap", "inspect", "inspect_host", "notices", "require_linux", "tier"]
+__all__ = [
+    "Inspection",
+    "backing",
+    "hint",
+    "idmap",
+    "inspect",
+    "inspect_host",
+    "notices",
+    "refusal",
+    "require_linux",
+    "tier",
+]
 
 
 def require_linux() -> None:

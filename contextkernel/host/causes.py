@@ -44,6 +44,8 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
     around, number = findings.surroundings, outcome.number
     if outcome.verdict == "works":
         return "", ""
+    if outcome.unwanted:
+        return "", "you"
     match outcome.name:
         case "user_namespace" if outcome.verdict == "refused":
             return _user_namespace(number, around)

@@ -18,6 +18,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         number: errno, 0 if there was none.
         detail: what was found; for a reader.
         milliseconds: time it took.
+        unwanted: it was not tried, because the user asks to do without it.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     number: int = 0
     detail: str = ""
     milliseconds: float = 0.0
+    unwanted: bool = False
 
 
 class Entered(msgspec.Struct, frozen=True, kw_only=True, tag=True):

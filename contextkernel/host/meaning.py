@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextkernel.host.remedies import hint
 from contextkernel.model.results import HostReport
 
 _PROOT = "through proot: several times slower, and without isolation: its programs may do all that you may"
@@ -66,6 +67,30 @@ def _with_namespaces(report: HostReport, backing: str) -> tuple[tuple[str, ...],
 def _backing(report: HostReport) -> str:
     reason = _reason(report, "backing")
     return reason.partition(": ")[2] or "layers lie over each other"
+
+
+#: what a container needs: where these are refused, it is why nothing runs
+_NEEDED = ("user_namespace", "mount_namespace", "pivot_root", "seccomp", "ptrace", "proot")
+
+
+def refusal(report: HostReport) -> tuple[str, str]:
+    """Why no program can be run on a host of the tier ``analysis``, and what would allow it; for an error.
+
+    Args:
+        report: of the host.
+
+    Returns:
+        A clause, and a hint.
+    """
+    reasons = []
+    for name in _NEEDED:
+        fact = report.fact(name)
+        if fact is None or fact.verdict != "refused" or fact.reason.startswith("needs a "):
+            continue
+        why = f"{fact.errno}: {fact.cause}" if fact.errno and fact.cause else fact.reason
+        reasons.append(f"{name} ({why})" if why else name)
+    missing = f": {'; '.join(reasons)}" if reasons else ""
+    return f"this host runs no programs{missing}", hint(report.remedies) or "contextkernel doctor says more"
 
 
 def notices(report: HostReport) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextkernel.host.catalogue import PACKAGES
 from contextkernel.host.causes import blocking_settings
 from contextkernel.host.findings import SETTINGS, Findings, Outcome, Surroundings
+from contextkernel.host.trying import WITHOUT_VARIABLE
 from contextkernel.model.results import Remedy
 
 #: with control groups of version 2; those of version 1 are root's
@@ -51,6 +52,9 @@ def remedies_for(outcome: Outcome, findings: Findings) -> tuple[Remedy, ...]:
     """
     if outcome.verdict == "works":
         return ()
+    if outcome.unwanted:
+        unset = f"unset {WITHOUT_VARIABLE}"
+        return (Remedy(fact=outcome.name, who="you", where="shell", text=unset, gives="what this host allows"),)
     advise = _ADVISERS.get(outcome.name, _program)
     return tuple(
         Remedy(fact=outcome.name, who=who, where=where, text=text, gives=_GIVES.get(outcome.name, ""))

@@ -45,11 +45,12 @@ def attempt(name: str, action: Callable[[], str | None]) -> bool:
     Returns:
         Whether it worked, at least in part.
     """
+    if name in without():
+        say(Outcome(name=name, verdict="refused", problem=f"not wanted: {WITHOUT_VARIABLE} has it", unwanted=True))
+        return False
     start = time.perf_counter()
     verdict, problem, number, detail = "works", "", 0, ""
     try:
-        if name in without():
-            raise Refused(f"not wanted: {WITHOUT_VARIABLE} has it")
         detail = action() or ""
     except Limited as limit:
         verdict, detail = "limited", str(limit)

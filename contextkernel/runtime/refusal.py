@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from contextkernel.model.container import ExecRequest, LaunchRequest, RunState
     from contextkernel.model.ports import RunningContainer
 
-_NEEDED = ("user_namespace", "mount_namespace", "pid_namespace", "overlay", "pivot_root")
-
 
 class RefusingRuntime:
     """Implements :class:`contextkernel.model.ports.ContainerRuntime` without starting anything.
@@ -44,11 +42,8 @@ class RefusingRuntime:
             HostUnsupported: always, with what is missing and what would help.
         """
         del stdin, stdout, stderr, detach_keys
-        missing = [f"{fact.name} ({fact.reason})" for fact in self._report.facts if _missing(fact.name, fact.verdict)]
-        raise HostUnsupported(
-            f"this host cannot run {request.argv[0]!r} in a container: {'; '.join(missing) or self._report.tier}",
-            hint=host.hint(self._report.remedies) or "see contextkernel doctor",
-        )
+        why, hint = host.refusal(self._report)
+        raise HostUnsupported(f"{request.argv[0]!r} cannot be run in a container: {why}", hint=hint)
 
     def connect(self, state_dir: str) -> RunningContainer | None:
         """Nothing runs here."""
@@ -75,7 +70,3 @@ class RefusingRuntime:
 
     def close(self) -> None:
         """Nothing to end."""
-
-
-def _missing(name: str, verdict: str) -> bool:
-    return verdict == "refused" and name in _NEEDED

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contextkernel.build import Builder, BuildRequest
+from contextkernel.build.admission import PROGRAMS
 from contextkernel.host.emulation import cannot_run
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
@@ -66,6 +67,7 @@ class Bench:
             fake_ids=options.pop("fake_ids", False),
             platform=Platform("linux", "amd64"),
             cannot_run=partial(cannot_run, root=str(self.context) + "/no-emulators"),  # whatever this host has
+            programs=options.pop("programs", PROGRAMS),
             now=self.now,
             fetcher=self.fetcher,
             resolve_layout=options.pop("layout", None),

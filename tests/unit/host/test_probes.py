@@ -108,4 +108,5 @@ def test_what_is_not_wanted_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> Non
     for name in ("user_namespace", "id_range", "overlay"):
         found = tried(never, name)
         assert (found.verdict, found.problem) == ("refused", "not wanted: CONTEXTKERNEL_WITHOUT has it")
+        assert found.unwanted
     assert tried(lambda: "yes", "seccomp").detail == "yes"

@@ -169,6 +169,19 @@ def test_what_is_said_where_something_is_run() -> None:
     assert host.notices(HostReport(tier="rootless", facts=())) == ()
 
 
+def test_why_nothing_runs_and_what_would_allow_it() -> None:
+    why, hint_ = host.refusal(recorded("no-proot"))
+    assert why == (
+        "this host runs no programs: user_namespace (EPERM: a seccomp filter of the container forbids it); "
+        "proot (proot is not installed)"
+    )
+    assert hint_.startswith("docker run --security-opt seccomp=unconfined ... (to start this container); RUN apt-get")
+    assert host.refusal(HostReport(tier="analysis", facts=())) == (
+        "this host runs no programs",
+        "contextkernel doctor says more",
+    )
+
+
 def test_a_hint_is_one_line_with_the_first_of_each() -> None:
     line = hint(recorded("no-proot").remedies)
     assert line == (
