@@ -89,8 +89,12 @@ _OTHERS = (
         path=("doctor",),
         aliases=(("system", "doctor"),),
         summary="Find out what this host allows, and say what would allow more",
-        description="Our own command.",
-        options=(Option(name="json", help="Print the report as JSON"),),
+        description=(
+            "Our own command. Each fact is found out by trying it, in a process that is thrown away, every time anew: "
+            "it works, works with a limit, or is refused, with the error, its cause, who could change it, and the time "
+            "that trying took. The exit code is 0 whatever the host allows."
+        ),
+        options=(Option(name="json", help="Print the report as JSON: tier, facts, remedies, build, run"),),
         maximum=0,
         verb="verbs_system:doctor",
     ),

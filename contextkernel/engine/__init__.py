@@ -22,6 +22,7 @@ __all__ = ["Engine"]
 
 
 class Engine(
+    System,
     Cleaning,
     Interaction,
     Looking,
@@ -32,7 +33,6 @@ class Engine(
     Happenings,
     Measurements,
     Records,
-    System,
 ):
     """Build, run and look into images, in one store.
 

@@ -11,9 +11,12 @@ import sys
 import time
 
 from contextkernel.errors import HostUnsupported, InvalidInput
+from contextkernel.host.catalogue import NAMES
+from contextkernel.host.conclusions import with_room
 from contextkernel.host.findings import Inspection
 from contextkernel.host.meaning import notices, refusal
 from contextkernel.host.remedies import hint
+from contextkernel.host.trying import WITHOUT_VARIABLE, without
 from contextkernel.model.backing import BACKINGS, VARIABLE, Backing
 from contextkernel.model.ids import IdMap
 from contextkernel.model.results import HostReport
@@ -29,6 +32,7 @@ __all__ = [
     "refusal",
     "require_linux",
     "tier",
+    "with_room",
 ]
 
 
@@ -60,10 +64,12 @@ def inspect(root: str | os.PathLike[str] | None = None, *, refresh: bool = False
 
     Raises:
         HostUnsupported: not Linux.
+        InvalidInput: ``$CONTEXTKERNEL_WITHOUT`` names no fact.
     """
     from contextkernel.host import cache
 
     require_linux()
+    _check_without()
     place = cache.place(root)
     key = cache.key(place)
     if not refresh:
@@ -86,6 +92,14 @@ def inspect(root: str | os.PathLike[str] | None = None, *, refresh: bool = False
         # the probe made the root if it was missing: that changes the key
         cache.write(place, cache.key(place), found)
     return found
+
+
+def _check_without() -> None:
+    unknown = [name for name in without() if name not in NAMES]
+    if unknown:
+        raise InvalidInput(
+            f"{WITHOUT_VARIABLE} has {unknown[0]!r}", hint="it takes names of facts, as contextkernel doctor shows them"
+        )
 
 
 def inspect_host(root: str | os.PathLike[str] | None = None, *, refresh: bool = False) -> HostReport:

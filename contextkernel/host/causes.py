@@ -71,7 +71,7 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
             return _id_range(findings.outcomes["id_range"], around)
         case "cgroup_v1" | "cgroup_v2":
             return _control_groups(number, around)
-        case "disk":
+        case "disk" if outcome.verdict == "limited":
             return "little room is left", "you"
         case "memory":
             return "little memory is left", outer(around)

@@ -8,8 +8,11 @@ import msgspec
 
 from contextkernel.host.findings import Findings
 from contextkernel.model.backing import BACKINGS
-from contextkernel.model.results import Fact
+from contextkernel.model.results import Fact, HostReport
+from contextkernel.model.room import STORE_LIMIT_VARIABLE, StoreRoom, human_size
 
+SCARCE_DISK = 1000**3
+"""Bytes; with less an image may not fit."""
 #: without one of these no container starts in namespaces
 _ESSENTIAL = ("mount_namespace", "pivot_root", "seccomp")
 _KINDS = ("pid", "network", "uts", "ipc", "cgroup")
@@ -134,6 +137,31 @@ def _apparmor(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Concl
     if not parts:
         return Conclusion(verdict="works", reason="nothing is confined by it")
     return Conclusion(verdict="limited", reason="; ".join(parts), like="mount_namespace" if restricted else "")
+
+
+def with_room(report: HostReport, room: StoreRoom) -> HostReport:
+    """The report with what the store takes, and may take, beside what its disk has left.
+
+    Args:
+        report: of the host.
+        room: of the store.
+    """
+    taken = f"the store takes {human_size(room.used)}"
+    if room.bound:
+        taken += f" of {human_size(room.bound)} ({STORE_LIMIT_VARIABLE})"
+    facts = list(report.facts)
+    for place, fact in enumerate(facts):
+        if fact.name == "disk":
+            scarce = fact.verdict == "works" and room.left < SCARCE_DISK
+            facts[place] = msgspec.structs.replace(
+                fact,
+                reason=f"{fact.reason}; {taken}",
+                verdict="limited" if scarce else fact.verdict,
+                cause="little of what it may take is left" if scarce else fact.cause,
+                who="you" if scarce else fact.who,
+                remedy="contextkernel system prune" if scarce else fact.remedy,
+            )
+    return msgspec.structs.replace(report, facts=tuple(facts))
 
 
 MAKERS: dict[str, Callable[[str, Mapping[str, Fact], Findings], Conclusion]] = {

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from contextkernel.host.conclusions import SCARCE_DISK
 from contextkernel.host.trying import Limited
 from contextkernel.linux.cgroup import Group, own_groups
+from contextkernel.model.room import human_size
 
 #: below this, in bytes, a build or a pull is likely to end early; a warning, not a rule
 SCARCE_MEMORY = 400 * 1000**2
-SCARCE_DISK = 1000**3
 #: version 1 says "no limit" with the largest multiple of a page that fits
 _NO_LIMIT = 1 << 60
 
@@ -90,7 +91,7 @@ def try_memory() -> str:
         Limited: so little is free that builds may end early.
     """
     total, free, limited = memory()
-    text = f"{human(free)} free of {human(total)}{', the limit of the control group' if limited else ''}"
+    text = f"{human_size(free)} free of {human_size(total)}{', the limit of the control group' if limited else ''}"
     if free < SCARCE_MEMORY:
         raise Limited(text)
     return text
@@ -132,7 +133,7 @@ def try_disk(place: str) -> str:
     facts = os.statvfs(place)
     free, size = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
     kind = kind_of(place)
-    text = f"{human(free)} free of {human(size)}{f' on {kind}' if kind else ''}"
+    text = f"{human_size(free)} free of {human_size(size)}{f' on {kind}' if kind else ''}"
     if facts.f_files and facts.f_favail < 20_000:
         raise Limited(f"{text}, room for {facts.f_favail} more files")
     if free < SCARCE_DISK:
@@ -168,11 +169,3 @@ def kind_of(path: str, mountinfo: str | None = None) -> str:
         if (path == bare or path.startswith(bare + "/")) and len(bare) >= len(best):
             best, kind = bare, its_kind
     return kind
-
-
-def human(size: int) -> str:
-    """Bytes for a reader: ``1.9 GB``."""
-    for unit, factor in (("TB", 1000**4), ("GB", 1000**3), ("MB", 1000**2), ("kB", 1000)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size} B"

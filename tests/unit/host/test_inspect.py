@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contextkernel import host
-from contextkernel.errors import HostUnsupported
+from contextkernel.errors import HostUnsupported, InvalidInput
 from contextkernel.host import attempt, cache
 from contextkernel.host.explain import NAMES
 from contextkernel.host.findings import Findings
@@ -206,3 +206,23 @@ def test_a_user_gets_a_user_namespace(tmp_path: Path) -> None:
 def test_no_new_privs_leaves_a_single_id(tmp_path: Path) -> None:
     tier, verdict, ranges, own = inspect_behind("caps.set_no_new_privs()", tmp_path)
     assert [tier, verdict, ranges, own] == ["rootless-single", "works", "1", "False"]
+
+
+@linux
+def test_less_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTEXTKERNEL_WITHOUT", "user_namespace,mount_namespace ptrace")
+    found = host.inspect(tmp_path)
+    assert found.report.tier == "analysis"
+    assert found.idmap.own == (os.geteuid() != 0)
+    namespace = found.report.fact("user_namespace")
+    assert namespace is not None
+    assert namespace.reason == "not wanted: CONTEXTKERNEL_WITHOUT has it"
+    assert namespace.remedy == "unset CONTEXTKERNEL_WITHOUT"
+    monkeypatch.delenv("CONTEXTKERNEL_WITHOUT")
+    assert host.tier(tmp_path) != "analysis"
+
+
+def test_what_is_asked_to_do_without_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTEXTKERNEL_WITHOUT", "overlay magic")
+    with pytest.raises(InvalidInput, match="has 'magic'"):
+        host.inspect(tmp_path)

@@ -94,11 +94,6 @@ def test_the_kind_of_a_file_system(path: str, kind: str) -> None:
     assert resources.kind_of(path, mounts) == kind
 
 
-@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (63_400_000_000, "63.4 GB")])
-def test_sizes(size: int, text: str) -> None:
-    assert resources.human(size) == text
-
-
 def test_what_is_not_wanted_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(trying.WITHOUT_VARIABLE, "user_namespace, overlay")
 

@@ -8,6 +8,7 @@ from contextkernel import host
 from contextkernel.host.catalogue import NAMES
 from contextkernel.host.remedies import hint
 from contextkernel.model.results import HostReport
+from contextkernel.model.room import StoreRoom
 from tests.unit.host.recorded_reports import ENVIRONMENTS, recorded
 
 NO_NAMESPACES = "isolation chroot whiteout_marks outbound"
@@ -139,7 +140,7 @@ def test_a_container_s_user_is_not_told_what_only_a_machine_s_user_can_do() -> N
         ("unconfined-volume", "backing", "works", "overlay: "),
         ("seccomp-unconfined", "backing", "limited", "copy: "),
         ("docker-default", "backing", "limited", "copy: "),
-        ("limited-pod", "memory", "works", "of 537 MB, the limit of the control group"),
+        ("limited-pod", "memory", "works", "of 537MB, the limit of the control group"),
         ("limited-pod", "cpus", "works", "0.5 of 2"),
         ("docker-default", "landlock", "works", "ABI 7"),
         ("docker-default", "seccomp_notify", "works", "answered by a supervisor"),
@@ -188,3 +189,24 @@ def test_a_hint_is_one_line_with_the_first_of_each() -> None:
         "docker run --security-opt seccomp=unconfined ... (to start this container); RUN apt-get update && apt-get "
         "install -y --no-install-recommends proot (in this container's Dockerfile)"
     )
+
+
+@pytest.mark.parametrize(
+    ("room", "verdict", "words"),
+    [
+        (StoreRoom(layers=2_000_000_000, free=9_000_000_000), "works", "; the store takes 2GB"),
+        (
+            StoreRoom(layers=4_500_000_000, free=9_000_000_000, bound=5_000_000_000),
+            "limited",
+            "; the store takes 4.5GB of 5GB (CONTEXTKERNEL_MAX_SIZE)",
+        ),
+    ],
+)
+def test_the_store_s_room_stands_beside_the_disk_s(room: StoreRoom, verdict: str, words: str) -> None:
+    found = host.with_room(recorded("docker-default"), room)
+    disk = found.fact("disk")
+    assert disk is not None
+    assert disk.reason.endswith(words)
+    assert disk.verdict == verdict
+    assert disk.remedy == ("contextkernel system prune" if verdict == "limited" else "")
+    assert len(found.facts) == len(NAMES)
