@@ -54,6 +54,7 @@ class ContainerVerbs(Creation):
                 bytes are typed, line by line, and the end of input after them.
             stdout, stderr: descriptors that get the output directly; without them it is collected in the result
                 and handed to ``on_output(stream, chunk)`` as it comes. With ``tty`` all output is standard output.
+                With ``on_output`` the result has the last megabyte or two of each (``left_out`` counts the rest).
             forward_signals: pass SIGINT, SIGTERM, ... of this process on to the container (main thread only).
             stdin_open: the container has an input, whether or not somebody gives it one now; default: if ``stdin`` is
                 given.

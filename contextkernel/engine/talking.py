@@ -63,4 +63,11 @@ def result_of(spec: ContainerSpec, said: Said) -> RunResult | None:
     """The finished result; ``None`` after the detach keys."""
     if said.exit_code is None:
         return None
-    return RunResult(id=spec.id, name=spec.name, exit_code=said.exit_code, stdout=said.stdout, stderr=said.stderr)
+    return RunResult(
+        id=spec.id,
+        name=spec.name,
+        exit_code=said.exit_code,
+        stdout=said.stdout,
+        stderr=said.stderr,
+        left_out=said.left_out,
+    )

@@ -161,13 +161,18 @@ class BuildResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished container; output is what went through the engine's pipes, decoded by :attr:`stdout_text`."""
+    """A finished container; output is what went through the engine's pipes, decoded by :attr:`stdout_text`.
+
+    ``left_out``: bytes from the beginning of ``stdout`` and ``stderr`` that are not in them, because somebody took the
+    output as it came, and there was much of it.
+    """
 
     id: str
     name: str
     exit_code: int
     stdout: bytes = b""
     stderr: bytes = b""
+    left_out: int = 0
 
     @property
     def stdout_text(self) -> str:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.humanize import human_size
-from contextkernel.notebook.buildstate import is_base
+from contextkernel.notebook.buildstate import FIRST_LINES, LOG_LINES, is_base
 from contextkernel.notebook.style import escape, wrap
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ RUNNING_LINES = 6
 """Last lines of a running step."""
 FAILED_LINES = 25
 """Last lines of a failed step, shown without a click."""
-LOG_LINES = 4_000
-"""Lines of one step's log in the finished view; the middle of a longer one is left out, and that is said."""
 PLAIN_LINES = 20
 """Lines of one step in the plain twin."""
 
@@ -167,9 +165,9 @@ def _fold(step: StepView) -> str:
 def _shortened(step: StepView) -> list[str]:
     if len(step.log) <= LOG_LINES:
         return list(step.log.last(LOG_LINES))
-    head = LOG_LINES // 10
     left_out = len(step.log) - LOG_LINES
-    return [*step.log.first(head), f"… {left_out:,} lines left out …", *step.log.last(LOG_LINES - head)]
+    last = step.log.last(LOG_LINES - FIRST_LINES)
+    return [*step.log.first(FIRST_LINES), f"… {left_out:,} lines left out …", *last]
 
 
 def _internal(hidden: list[StepView], now: float) -> str:
@@ -268,7 +266,7 @@ def _block(step: StepView, now: float) -> str:
     lines = step.tail(count)
     out = [f"{number} {step.name}"]
     if step.state != "cached" or lines:
-        left_out = len(step.lines) - len(lines)
+        left_out = step.count - len(lines)
         if left_out:
             out.append(f"{number} … {left_out:,} lines before")
         out += [f"{number} {line}" for line in lines]

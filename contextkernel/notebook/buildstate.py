@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 StepState: TypeAlias = Literal["running", "cached", "done", "failed", "interrupted"]
 BuildStatus: TypeAlias = Literal["running", "done", "failed", "interrupted"]
 
+LOG_LINES = 4_000
+"""Lines of one step's log in the finished view; the middle of a longer one is left out, and that is said."""
+FIRST_LINES = LOG_LINES // 10
+"""How many of them are from its beginning."""
 LINE_LIMIT = 2_000
 """Characters of one output line that are kept; the rest of a longer one is counted and left out."""
 
@@ -38,35 +42,45 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]
 
 
 class Log:
-    """An immutable sequence of lines with a cheap :meth:`extend`.
+    """An immutable sequence of lines with a cheap :meth:`extend`; of a long one the middle is not kept.
 
     All logs that grew out of each other share one list, of which each sees its own first part; so appending to the
-    newest one costs no copy, and an older one never changes.
+    newest one costs no copy, and an older one never changes. Its first lines are held apart once they leave that list.
     """
 
-    __slots__ = ("_count", "_lines")
+    __slots__ = ("_count", "_dropped", "_first", "_lines")
 
     def __init__(self, lines: tuple[str, ...] = ()) -> None:
         self._lines = list(lines)
         self._count = len(self._lines)
+        self._first: tuple[str, ...] = ()
+        self._dropped = 0
 
     def extend(self, lines: list[str]) -> Log:
         """A log with ``lines`` after this one's."""
         if not lines:
             return self
         longer = Log.__new__(Log)
-        longer._lines = self._lines if len(self._lines) == self._count else self._lines[: self._count]
+        longer._first, longer._dropped = self._first, self._dropped
+        own = self._count - self._dropped
+        longer._lines = self._lines if len(self._lines) == own else self._lines[:own]
         longer._lines.extend(lines)
         longer._count = self._count + len(lines)
+        if len(longer._lines) > 2 * LOG_LINES:  # cut now and then, not at every line
+            longer._first = longer._first or tuple(longer._lines[:FIRST_LINES])
+            longer._dropped += len(longer._lines) - LOG_LINES
+            longer._lines = longer._lines[-LOG_LINES:]
         return longer
 
     def last(self, count: int) -> tuple[str, ...]:
-        """At most ``count`` lines from the end."""
-        return tuple(self._lines[max(0, self._count - count) : self._count])
+        """At most ``count`` lines from the end; of a long log no more than :data:`LOG_LINES`."""
+        own = self._count - self._dropped
+        return tuple(self._lines[max(0, own - count) : own])
 
     def first(self, count: int) -> tuple[str, ...]:
-        """At most ``count`` lines from the beginning."""
-        return tuple(self._lines[: min(count, self._count)])
+        """At most ``count`` lines from the beginning; of a long log no more than :data:`FIRST_LINES`."""
+        own = self._count - self._dropped
+        return self._first[:count] if self._dropped else tuple(self._lines[: min(count, own)])
 
     def __len__(self) -> int:
         return self._count
@@ -114,8 +128,13 @@ class StepView:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Every line so far, an unfinished last one included."""
+        """Every line that is kept, an unfinished last one included."""
         return self.tail(len(self.log) + 1)
+
+    @property
+    def count(self) -> int:
+        """How many lines there were so far, an unfinished last one included."""
+        return len(self.log) + bool(_clean(self.partial))
 
     def tail(self, count: int) -> tuple[str, ...]:
         """At most ``count`` last lines, an unfinished last one included."""

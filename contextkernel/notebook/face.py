@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from contextkernel.commands.outcome import Table
 from contextkernel.commands.progress import text_reporter
 from contextkernel.notebook.buildview import LiveView
+from contextkernel.notebook.capped import Capped
 from contextkernel.notebook.terminal import TerminalText
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class NotebookFace:
         self._shell = shell
         self._namespace = namespace
         self._terminal: TerminalText | None = None
+        self._capped = {"stdout": Capped(), "stderr": Capped()}
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")}
 
     @property
@@ -77,11 +79,18 @@ class NotebookFace:
         sys.stderr.write(text)
 
     def write_output(self, stream: str, data: bytes) -> None:
-        """Print a container's output as it comes; characters that are split between pieces are put together."""
+        """Print a container's output as it comes; characters that are split between pieces are put together.
+
+        Of more than a notebook can hold the middle is left out, and that is said.
+        """
         target = sys.stderr if stream == "stderr" else sys.stdout
         text = self._decoders[stream].decode(data)
-        target.write(self._terminal.feed(text) if self._terminal is not None and stream == "stdout" else text)
-        target.flush()
+        if self._terminal is not None and stream == "stdout":
+            text = self._terminal.feed(text)
+        shown = self._capped[stream].feed(text)
+        if shown:
+            target.write(shown)
+            target.flush()
 
     def close(self) -> None:
         """Print what is left of a character whose end never came."""
@@ -89,6 +98,7 @@ class NotebookFace:
             rest = self._decoders[stream].decode(b"", final=True)
             if self._terminal is not None and stream == "stdout":
                 rest = self._terminal.feed(rest) + self._terminal.close()
+            rest = self._capped[stream].feed(rest) + self._capped[stream].end()
             if rest:
                 (sys.stderr if stream == "stderr" else sys.stdout).write(rest)
 

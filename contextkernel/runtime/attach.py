@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _GRACE = 2.0  # seconds an interrupted container has before SIGKILL
 _CHUNK = 65536
+KEPT = 1 << 20
+"""Bytes from the end of each stream that are collected where somebody hears the output as it comes."""
 #: docker's command line gives up on the third of these as well; here the container does not stay behind
 _INSISTENT = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 3
@@ -67,6 +69,7 @@ class Said(NamedTuple):
     exit_code: int | None
     stdout: bytes
     stderr: bytes
+    left_out: int
 
 
 class Starter(Protocol):
@@ -243,9 +246,14 @@ class _Pipes:
             self._mine.remove(descriptor)
             os.close(descriptor)
 
-    def pump(self, on_output: OnOutput | None) -> tuple[bytes, bytes]:
-        """Feed the input and take the output until all pipes are closed; returns what was collected."""
+    def pump(self, on_output: OnOutput | None) -> tuple[bytes, bytes, int]:
+        """Feed the input and take the output until all pipes are closed.
+
+        Returns:
+            What was collected of both, and how many bytes were not: all is kept, unless somebody hears it as it comes.
+        """
         collected = {"stdout": bytearray(), "stderr": bytearray()}
+        left_out = 0
         feed = memoryview(self._feed or b"")
         typist = Typist(bytes(feed), time.monotonic()) if self._typed and self._feed_end >= 0 else None
         with selectors.DefaultSelector() as selector:
@@ -275,9 +283,12 @@ class _Pipes:
                     collected[stream] += chunk
                     if on_output:
                         on_output(stream, chunk)
+                        if (more := len(collected[stream]) - KEPT) > KEPT:  # cut now and then, not at every piece
+                            del collected[stream][:more]
+                            left_out += more
                 if typist is not None and (keys := typist.next(time.monotonic())):
                     self._write_some(memoryview(keys))
-        return bytes(collected["stdout"]), bytes(collected["stderr"])
+        return bytes(collected["stdout"]), bytes(collected["stderr"]), left_out
 
     def _write_some(self, feed: memoryview) -> memoryview:
         try:

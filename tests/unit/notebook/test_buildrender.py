@@ -263,6 +263,7 @@ def test_the_log_of_a_finished_step_is_whole_on_demand_and_bounded(monkeypatch):
     assert "line 500\n" in page
     assert "#3 … 980 lines before\n#3 line 980" in to_text(state, 1.0)
     monkeypatch.setattr(buildrender, "LOG_LINES", 100)
+    monkeypatch.setattr(buildrender, "FIRST_LINES", 10)
     page = to_html(state, 1.0)
     assert "line 9\n… 900 lines left out …\nline 910\n" in page
 

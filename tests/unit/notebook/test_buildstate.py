@@ -16,7 +16,17 @@ from contextkernel.model.events import (
     StepProgress,
     StepStarted,
 )
-from contextkernel.notebook.buildstate import LINE_LIMIT, BuildState, Log, StepView, Warned, reduce, stop
+from contextkernel.notebook.buildstate import (
+    FIRST_LINES,
+    LINE_LIMIT,
+    LOG_LINES,
+    BuildState,
+    Log,
+    StepView,
+    Warned,
+    reduce,
+    stop,
+)
 
 IMAGE = Digest.of(b"image")
 
@@ -35,6 +45,24 @@ def run(number, instruction="RUN make"):
 
 def output(text, step=1, stream="stdout"):
     return StepOutput(step=step, stream=stream, text=text)
+
+
+def test_a_log_without_end_takes_no_more_than_its_first_and_last_lines():
+    log, logs, number = Log(), [], 0
+    while number < 10 * LOG_LINES:
+        log = log.extend([str(number + more) for more in range(700)])
+        logs.append(log)
+        number += 700
+    assert len(log) == number
+    assert len(log._lines) <= 2 * LOG_LINES
+    for one in (logs[0], logs[20], log):  # older ones stay what they were
+        count = len(one)
+        assert one.first(3) == ("0", "1", "2")
+        assert one.last(3) == (str(count - 3), str(count - 2), str(count - 1))
+    assert log.first(10**9) == tuple(map(str, range(FIRST_LINES)))
+    assert len(log.last(LOG_LINES)) == LOG_LINES
+    other = logs[20].extend(["other"])  # two that grow out of the same one
+    assert (other.last(1), logs[21].last(1)) == (("other",), (str(len(logs[21]) - 1),))
 
 
 def test_a_step_runs_then_is_done():
