@@ -22,6 +22,7 @@ from contextkernel.errors import CommandNotExecutable, CommandNotFound, LaunchFa
 from contextkernel.model.backing import Root
 from contextkernel.model.container import Bind, LaunchRequest
 from contextkernel.model.ports import Process, Runtime
+from contextkernel.model.recorded import TABLE
 from contextkernel.plan.run_steps import SCRIPT_DIRECTORY
 from contextkernel.plan.steps import RunStep
 
@@ -31,6 +32,11 @@ _GRACE = 10.0
 STAYS_ROOT = (
     "this host maps a single id: after USER the program still runs as root of the container; what it makes belongs to "
     "that user in the image. A range in /etc/subuid and /etc/subgid changes that"
+)
+#: the same; what a step says of owners is written down beside its files, if it can be
+OWNERS_LOST = (
+    "this host lets no supervisor answer system calls: what chown and mknod say in a RUN with a single id is not kept; "
+    "`doctor` says why (seccomp_notify)"
 )
 
 
@@ -97,6 +103,8 @@ class RunExecution:
                 status = self._wait(request, emit, report)
             except (CommandNotFound, CommandNotExecutable) as problem:
                 raise self._failed(step, root, problem.exit_code, (*tail.lines(), problem.problem)) from problem
+        if tools.fake_ids and not os.path.exists(f"{directory}/{TABLE}"):
+            tools.report.warn_once(OWNERS_LOST, step.span)
         if status:
             raise self._failed(step, root, status, tail.lines())
         settle_root(self._stack, directory, tools, more=more)

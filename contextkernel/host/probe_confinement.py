@@ -46,7 +46,7 @@ def try_seccomp() -> None:
 
 def try_seccomp_notify() -> str:
     """Have a child's system call answered by this process, as a supervisor of ``chown`` does (seccomp_unotify(2))."""
-    from contextkernel.linux import bpf, seccomp
+    from contextkernel.linux import bpf, seccomp_notify
     from contextkernel.linux.seccomp_policy import ALLOW, NOTIFY
 
     # capget(2), because no container's own filter refuses it; a policy's tables would take longer than all the rest
@@ -54,7 +54,7 @@ def try_seccomp_notify() -> str:
     notified = filter_.jump(bpf.JEQ, number("capget"), filter_.ret(NOTIFY), filter_.ret(ALLOW))
     program = filter_.program(filter_.load(bpf.OFFSET_NUMBER, notified))
     set_no_new_privs()
-    listener = seccomp.install_listener(program)
+    listener = seccomp_notify.install_listener(program)
     pid = os.fork()
     if pid == 0:
         status = 1

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
 
 from contextkernel.errors import SyscallFailed
+from contextkernel.linux.libc import AT_EMPTY_PATH, check, libc
 from contextkernel.linux.openat2 import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 
 _STRICT = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
 DIRECTORY = os.O_PATH | os.O_DIRECTORY
+_PROC, _OVERLAY = 0x9FA0, 0x794C_7630  # <linux/magic.h>
 
 
 def open_strictly(root_fd: int, path: str, flags: int = DIRECTORY) -> int:
@@ -69,3 +72,31 @@ def clone(source: int, target: int) -> bool:
             return False
         raise
     return True
+
+
+def _type(descriptor: int) -> int:
+    found = (ctypes.c_long * 32)()  # struct statfs begins with its type, and is not larger
+    check(libc.fstatfs(ctypes.c_int(descriptor), found), "fstatfs")
+    return int(found[0])
+
+
+def is_proc(descriptor: int) -> bool:
+    """Whether an open file (``O_PATH`` will do) is one of /proc."""
+    return _type(descriptor) == _PROC
+
+
+def is_overlay(descriptor: int) -> bool:
+    """Whether an open file (``O_PATH`` will do) is on the kernel's overlay file system."""
+    return _type(descriptor) == _OVERLAY
+
+
+def change_owner(descriptor: int, uid: int, gid: int) -> None:
+    """Set the owner of an open file (``O_PATH`` will do), a symbolic link included; -1 leaves one as it is.
+
+    Raises:
+        SyscallFailed: refused.
+    """
+    result = libc.fchownat(
+        ctypes.c_int(descriptor), b"", ctypes.c_int(uid), ctypes.c_int(gid), ctypes.c_int(AT_EMPTY_PATH)
+    )
+    check(result, "fchownat")

@@ -10,7 +10,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from contextkernel.errors import HostUnsupported, SyscallFailed
@@ -23,6 +25,8 @@ from contextkernel.linux.seccomp_policy import (
     FAKE_IDS_POLICY,
     KILL_PROCESS,
     LOG,
+    NOTIFY,
+    RECORDED_IDS_POLICY,
     TRACE,
     UNIX_SOCKETS_POLICY,
     Condition,
@@ -58,10 +62,9 @@ _ABIS: dict[str, tuple[_Abi, ...]] = {
 }
 _ARM_PRIVATE = 0xF_0000
 
-_SET_MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
+SET_MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
 _LOG = 2  # SECCOMP_FILTER_FLAG_LOG
-_SPECULATION_ALLOWED = 4  # SECCOMP_FILTER_FLAG_SPEC_ALLOW
-_NEW_LISTENER = 8  # SECCOMP_FILTER_FLAG_NEW_LISTENER
+SPECULATION_ALLOWED = 4  # SECCOMP_FILTER_FLAG_SPEC_ALLOW
 
 
 def architectures() -> tuple[str, ...]:
@@ -262,7 +265,54 @@ def unix_sockets_filter(architecture: str | None = None) -> bytes:
     return compile_policy(UNIX_SOCKETS_POLICY, frozenset(), architecture or _machine())
 
 
-class _FilterProgram(ctypes.Structure):
+@cache
+def recorded_ids_filter(architecture: str | None = None) -> bytes:
+    """The same as :func:`fake_ids_filter`, but whoever listens answers changes of owner and device nodes.
+
+    For :func:`contextkernel.linux.seccomp_notify.install_listener`.
+
+    Args:
+        architecture: as ``uname -m`` says it; this machine's by default.
+
+    Raises:
+        HostUnsupported: no tables for this architecture.
+    """
+    return compile_policy(RECORDED_IDS_POLICY, frozenset(), architecture or _machine())
+
+
+class OwnerCall(NamedTuple):
+    """A call that :func:`recorded_ids_filter` tells of.
+
+    Attributes:
+        name: without the ``32`` of tables that have an older call with 16 bits beside it.
+        short: its ids have 16 bits.
+    """
+
+    name: str
+    short: bool
+
+
+@cache
+def recorded_calls(architecture: str | None = None) -> Mapping[tuple[int, int], OwnerCall]:
+    """The calls that :func:`recorded_ids_filter` tells of, by AUDIT_ARCH_* value and number.
+
+    Args:
+        architecture: as ``uname -m`` says it; this machine's by default.
+
+    Raises:
+        HostUnsupported: no tables for this architecture.
+    """
+    names = {name for rule in RECORDED_IDS_POLICY.rules if rule.action == NOTIFY for name in rule.names}
+    found = {}
+    for abi in _abis(architecture or _machine()):
+        numbers = syscall_numbers(abi.table)
+        for name in names & numbers.keys():
+            call = OwnerCall(name.removesuffix("32"), short=f"{name}32" in numbers)
+            found[abi.audit, abi.first + numbers[name]] = call
+    return MappingProxyType(found)
+
+
+class FilterProgram(ctypes.Structure):
     """``struct sock_fprog`` of <linux/filter.h>."""
 
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
@@ -282,32 +332,14 @@ def install_filter(program: bytes, *, log: bool = False) -> None:
     Raises:
         SyscallFailed: EACCES without no_new_privs and CAP_SYS_ADMIN; EINVAL for a program the kernel does not take.
     """
-    fprog = _FilterProgram(len(program) // 8, program)
+    fprog = FilterProgram(len(program) // 8, program)
     hint = "set no_new_privs first, or install it with CAP_SYS_ADMIN"
     # as runc does: without the flag, kernels before 5.16 slow the whole program down (speculative store bypass)
-    for flags in (_SPECULATION_ALLOWED, 0):
+    for flags in (SPECULATION_ALLOWED, 0):
         try:
-            syscall("seccomp", _SET_MODE_FILTER, flags | _LOG * log, ctypes.byref(fprog), hint=hint)
+            syscall("seccomp", SET_MODE_FILTER, flags | _LOG * log, ctypes.byref(fprog), hint=hint)
         except SyscallFailed as problem:
             if problem.number != errno.EINVAL or not flags:
                 raise
         else:
             return
-
-
-def install_listener(program: bytes) -> int:
-    """Install a filter some of whose verdicts are left to a supervisor (seccomp_unotify(2)), and get its descriptor.
-
-    The caller is as for :func:`install_filter`. The descriptor is close-on-exec; whoever reads from it must not make
-    the calls that it decides on.
-
-    Args:
-        program: from :func:`compile_policy`, with rules whose action is ``NOTIFY``.
-
-    Raises:
-        SyscallFailed: EBUSY: this process has a listener already; EINVAL: the kernel is older than 5.0; else as for
-            :func:`install_filter`.
-    """
-    fprog = _FilterProgram(len(program) // 8, program)
-    hint = "supervised calls need Linux 5.0 or newer, and no other supervisor"
-    return syscall("seccomp", _SET_MODE_FILTER, _NEW_LISTENER, ctypes.byref(fprog), hint=hint)

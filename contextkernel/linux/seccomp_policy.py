@@ -232,40 +232,46 @@ DEFAULT_POLICY = Policy(
     )
 )
 
-_OWNERS_AND_IDENTITIES = """
-chown fchown lchown fchownat setuid setgid setreuid setregid setgroups setresuid setresgid setfsuid setfsgid capset
-chown32 fchown32 lchown32 setuid32 setgid32 setreuid32 setregid32 setgroups32 setresuid32 setresgid32 setfsuid32
-setfsgid32
+_OWNERS = "chown fchown lchown fchownat chown32 fchown32 lchown32"
+_IDENTITIES = """
+setuid setgid setreuid setregid setgroups setresuid setresgid setfsuid setfsgid capset
+setuid32 setgid32 setreuid32 setregid32 setgroups32 setresuid32 setresgid32 setfsuid32 setfsgid32
 """
 _FILE_TYPE = 0o170000  # S_IFMT
 _CHARACTER_DEVICE, _BLOCK_DEVICE = 0o020000, 0o060000
 
 
-def _device_nodes(name: str, mode_argument: int) -> tuple[Rule, ...]:
+def _device_nodes(name: str, mode_argument: int, action: int) -> tuple[Rule, ...]:
     return tuple(
         Rule(
             names=(name,),
-            action=fail_with(0),
+            action=action,
             conditions=(Condition(mode_argument, Operator.MASKED_EQUAL, _FILE_TYPE, masked=kind, bits=32),),
         )
         for kind in (_CHARACTER_DEVICE, _BLOCK_DEVICE)
     )
 
 
+def _one_id(owners: int) -> Policy:
+    """Identities are faked; ``owners`` is what becomes of changes of owner and of device nodes."""
+    return Policy(
+        rules=(
+            Rule(names=tuple(_IDENTITIES.split()), action=fail_with(0)),
+            Rule(names=tuple(_OWNERS.split()), action=owners),
+            *_device_nodes("mknod", 1, owners),
+            *_device_nodes("mknodat", 2, owners),
+        ),
+        default=ALLOW,
+    )
+
+
 #: Where only one id is mapped, calls that change owners or identities cannot work. They are answered with success
 #: and do nothing, as Charliecloud does; device nodes, which no user namespace may make, likewise. FIFOs and sockets
 #: are made as asked. Everything else is allowed: this policy is installed beside the default one.
-FAKE_IDS_POLICY = Policy(
-    rules=(
-        Rule(
-            names=tuple(_OWNERS_AND_IDENTITIES.split()),
-            action=fail_with(0),
-        ),
-        *_device_nodes("mknod", 1),
-        *_device_nodes("mknodat", 2),
-    ),
-    default=ALLOW,
-)
+FAKE_IDS_POLICY = _one_id(fail_with(0))
+
+#: The same with a process outside that answers changes of owner and device nodes, and keeps what they say.
+RECORDED_IDS_POLICY = _one_id(NOTIFY)
 
 #: What is left of sockets for ``--network none`` without a network namespace. socketcall(2) of 32-bit programs hides
 #: what it does behind a pointer; io_uring can make sockets as well.

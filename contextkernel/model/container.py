@@ -233,6 +233,10 @@ class Usage(msgspec.Struct, frozen=True):
 Status = Literal["created", "running", "paused", "restarting", "exited", "dead"]
 
 
+#: changes of owner that the host cannot store are noted
+RECORDED = "recorded"
+
+
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """What the monitor knows of its container; the content of ``state.json``.
 
@@ -252,6 +256,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
         isolation: what keeps it apart, by ``inspect``'s names; of its last start.
         fallbacks: what stood in for what this host refuses, with the reason.
         boot: which start of the machine this was recorded in.
+        owners: where one id is mapped: :data:`RECORDED`, or why changes of owner are answered without being noted.
     """
 
     status: Status
@@ -270,6 +275,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     isolation: dict[str, str] = {}
     fallbacks: tuple[str, ...] = ()
     boot: str = ""
+    owners: str = ""
 
     @property
     def alive(self) -> bool:

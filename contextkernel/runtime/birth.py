@@ -16,7 +16,7 @@ from contextkernel.runtime.child import GO, SEEN, Streams, run_child
 from contextkernel.runtime.entering import Inside
 from contextkernel.runtime.freezing import children
 from contextkernel.runtime.joining import clone_beside
-from contextkernel.runtime.messages import Failed, Forked, FromChild, Generated, Opened, Rooted, SetUp
+from contextkernel.runtime.messages import Answering, Failed, Forked, FromChild, Generated, Opened, Rooted, SetUp
 
 if TYPE_CHECKING:
     from contextkernel.runtime.operations import Operation
@@ -118,12 +118,18 @@ class Birth:
         finally:
             end.close()
 
-    def await_exec(self, report: socket.socket, use_terminal: Callable[[int], None]) -> None:
+    def await_exec(
+        self,
+        report: socket.socket,
+        use_terminal: Callable[[int], None],
+        answering: Callable[[Answering, list[int]], None],
+    ) -> None:
         """Let the child go on, and read its report; its end of the socket closes at exec, or when it dies.
 
         Args:
             report: from :meth:`clone`.
             use_terminal: gets the other end of the program's terminal, which it then owns.
+            answering: gets who answers changes of owner, with the descriptors of the message, which it then owns.
         """
         decoder: messages.Decoder[FromChild]
         decoder = messages.Decoder(FromChild, "monitor", "child")
@@ -156,6 +162,9 @@ class Birth:
                                 self.inside.root = waiting.pop(0)
                         case Generated(path):
                             self.files[path] = waiting.pop(0)
+                        case Answering():
+                            answering(message, waiting)
+                            waiting = []
                         case Forked():
                             messages.unexpected("monitor", "child", message, "SetUp or Failed")
 

@@ -38,8 +38,8 @@ from contextkernel.linux.namespaces import (
 )
 from contextkernel.linux.net import loopback_up
 from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root, open_in_root, openat2
-from contextkernel.linux.seccomp import fake_ids_filter, install_filter, unix_sockets_filter
-from contextkernel.runtime import binds, devices, limits, privileges, roots, sharing, step_mounts
+from contextkernel.linux.seccomp import install_filter, unix_sockets_filter
+from contextkernel.runtime import answering, binds, devices, limits, privileges, roots, sharing, step_mounts
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.child_terminal import open_terminal, own_streams
 from contextkernel.runtime.execute import ExecProblem, execute
@@ -296,7 +296,7 @@ class _SetUp:
             case op.RefuseSockets():
                 install_filter(unix_sockets_filter())
             case op.InstallFakeIds():
-                install_filter(fake_ids_filter())
+                answering.install_fake_ids(_REPORT, noted=self._identity.uid == 0)
             case op.SetUser():
                 self._set_user(step)
             case op.DropCapabilities(capabilities):

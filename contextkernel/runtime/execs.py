@@ -20,9 +20,21 @@ from contextkernel.runtime.birth import Child
 from contextkernel.runtime.channels import Attachment, Channels, Standard
 from contextkernel.runtime.freezing import children
 from contextkernel.runtime.loop import READABLE, Loop
-from contextkernel.runtime.messages import Detached, Exited, Failed, Forked, FromChild, Opened, SetUp, Started
+from contextkernel.runtime.messages import (
+    Answering,
+    Detached,
+    Exited,
+    Failed,
+    Forked,
+    FromChild,
+    Generated,
+    Opened,
+    SetUp,
+    Started,
+)
 
 Tell: TypeAlias = Callable[[Started | Failed | Exited | Detached], None]
+Answered: TypeAlias = Callable[[Answering, list[int]], None]
 
 
 class Execution:
@@ -35,10 +47,18 @@ class Execution:
             end :class:`Exited`, when the client has all output.
         detach_keys: what the client types to leave.
         lost: called when the process was forked, and its helper killed before it could tell which one it is.
+        answering: gets who answers changes of owner, with descriptors.
     """
 
     def __init__(
-        self, request: ExecRequest, streams: Standard, tell: Tell, *, detach_keys: bytes, lost: Callable[[], None]
+        self,
+        request: ExecRequest,
+        streams: Standard,
+        tell: Tell,
+        *,
+        detach_keys: bytes,
+        lost: Callable[[], None],
+        answering: Answered,
     ) -> None:
         wants = streams.stdout is not None, streams.stderr is not None
         terminal = request.terminal is not None
@@ -47,6 +67,8 @@ class Execution:
         self._tell = tell
         self._detach_keys = detach_keys
         self._lost = lost
+        self._answering = answering
+        self._waiting: list[int] = []  # descriptors whose message has not come yet
         self._decoder: messages.Decoder[FromChild] = messages.Decoder(FromChild, "monitor", "child")
         self._report: socket.socket | None = None
         self._helper = 0
@@ -96,15 +118,19 @@ class Execution:
         """What the process says before it executes the program."""
         try:
             data, descriptors = messages.receive_some(report)
-            for descriptor in descriptors:
-                self.channels.use_terminal(descriptor)
+            self._waiting += descriptors
             for message in self._decoder.feed(data):
                 match message:
                     case Forked(pid):
                         self._child = Child(pid)
                     case Failed():
                         self._failure = message
-                    case Opened() | SetUp():
+                    case Opened():
+                        self.channels.use_terminal(self._waiting.pop(0))
+                    case Answering():
+                        waiting, self._waiting = self._waiting, []
+                        self._answering(message, waiting)
+                    case SetUp() | Generated():
                         pass
         except BlockingIOError:
             return
@@ -186,6 +212,8 @@ class Execs:
         fork: forks the process for a request: see :meth:`contextkernel.runtime.life.Life.fork`.
         init: pid of the container's init, if that has a pid namespace.
         teller: for events.
+        answering: gets who answers changes of owner of a program, see
+            :meth:`contextkernel.runtime.life.Life.answering`.
     """
 
     def __init__(
@@ -194,11 +222,13 @@ class Execs:
         fork: Callable[[ExecRequest, tuple[int, int, int]], tuple[int, socket.socket]],
         init: Callable[[], int | None],
         teller: Callable[..., None],
+        answering: Answered,
     ) -> None:
         self._loop = loop
         self._fork = fork
         self._init = init
         self._teller = teller
+        self._answering = answering
         self._running: list[Execution] = []
 
     def start(self, request: ExecRequest, streams: Standard, tell: Tell, *, detach_keys: bytes = b"") -> Execution:
@@ -214,7 +244,9 @@ class Execs:
                 self._teller("exec_die", execID=identity, exitCode=message.exit_code)
             tell(message)
 
-        execution = Execution(request, streams, told, detach_keys=detach_keys, lost=self._kill_strays)
+        execution = Execution(
+            request, streams, told, detach_keys=detach_keys, lost=self._kill_strays, answering=self._answering
+        )
         try:
             execution.begin(*self._fork(request, execution.channels.child))
         except ContextKernelError as problem:

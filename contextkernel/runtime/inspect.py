@@ -119,6 +119,7 @@ def container_document(
             "Isolation": dict(state.isolation),
             "Fallbacks": list(state.fallbacks),
             "Backing": backing,
+            **({"Owners": state.owners} if state.owners else {}),
             "Limits": resources.limits(kept),
             **network_part.ours(spec, state),
         },

@@ -14,16 +14,17 @@ import msgspec
 
 from contextkernel.errors import Conflict, ContextKernelError
 from contextkernel.linux import namespaces as ns
-from contextkernel.model.container import ExecRequest, RunState, Usage
+from contextkernel.model.container import RECORDED, ExecRequest, RunState, Usage
 from contextkernel.runtime.birth import Birth, Child
 from contextkernel.runtime.entering import fork_into
 from contextkernel.runtime.facts import refresh
 from contextkernel.runtime.fallbacks import fallbacks, isolation
 from contextkernel.runtime.freezing import Freezer, SignalFreezer, children, descendants
-from contextkernel.runtime.messages import Done, Failed, Refusal
+from contextkernel.runtime.messages import Answering, Done, Failed, Refusal
 from contextkernel.runtime.plan_exec import plan_exec
 from contextkernel.runtime.plan_oci import plan_start
-from contextkernel.runtime.plan_security import plan_namespaces
+from contextkernel.runtime.plan_security import container_capabilities, plan_namespaces
+from contextkernel.runtime.recorder import RecorderProcess
 from contextkernel.runtime.stubs import remove_stubs
 from contextkernel.runtime.surroundings import Place, surroundings_of
 
@@ -66,6 +67,7 @@ class Life:
         self._place: Place | None = None
         self._pid_namespace = True
         self._frozen: Freezer | None = None
+        self._recorder: RecorderProcess | None = None
         self.state = RunState(status="created")
         self.usage: Usage | None = None
         self.others: Callable[[], list[int]] = list
@@ -137,7 +139,7 @@ class Life:
         except BaseException:
             report.close()
             raise
-        self._birth.await_exec(report, channels.use_terminal)
+        self._birth.await_exec(report, channels.use_terminal, self.answering)
         for surrounding in self._surroundings:
             self._birth.files = surrounding.opened(self._birth.files)
         for descriptor in self._birth.files.values():
@@ -154,6 +156,30 @@ class Life:
             "fallbacks": fallbacks(request, facts),
         }
 
+    def answering(self, message: Answering, descriptors: list[int]) -> None:
+        """Somebody has to answer changes of owner of a process of the container.
+
+        Args:
+            message: what the process says.
+            descriptors: that come with it; closed here.
+
+        Raises:
+            SyscallFailed, LaunchFailed: nobody can.
+        """
+        try:
+            self.state = msgspec.structs.replace(self.state, owners=message.problem or RECORDED)
+            if message.problem:
+                return
+            listener, root = descriptors
+            if self._recorder is None:
+                request = self._launch.request
+                capabilities = frozenset(container_capabilities(request, self._launch.facts))
+                self._recorder = RecorderProcess(root, os.path.dirname(request.upper), capabilities)
+            self._recorder.add(listener, noted=message.noted)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
     def collect(self) -> int:
         """Wait for the init, and for whatever it left behind; take its surroundings away. Its exit code."""
         if self._birth.child is None:
@@ -162,6 +188,9 @@ class Life:
         self.usage = Usage(seconds, memory)
         if not self._pid_namespace:
             _kill_descendants()
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder = None
         if self._birth.inside is not None:
             self._birth.inside.close()
         self._frozen = None

@@ -264,11 +264,25 @@ class Generated(msgspec.Struct, frozen=True, tag=True):
     path: str
 
 
+class Answering(msgspec.Struct, frozen=True, tag=True):
+    """Child to monitor: who answers changes of owner from now on.
+
+    Attributes:
+        problem: why they cannot be noted, and a filter answers them. Empty: two descriptors come along, the listener
+            that hears of them, and the container's root directory.
+        noted: what is said is to be noted. Not so for a program that was to have another user: it takes itself
+            for root, and would not say, or be allowed, otherwise what it says.
+    """
+
+    problem: str = ""
+    noted: bool = True
+
+
 ToLauncher = Hello | Launch
 FromLauncher = Welcome | Refused
 ToMonitor = Signal | Stop | Pause | Unpause | Attach | Exec | Resize | Update | Processes
 FromMonitor = Taken | Started | Failed | Exited | Detached | Done | Refusal | ProcessList
-FromChild = SetUp | Opened | Rooted | Generated | Forked | Failed
+FromChild = SetUp | Opened | Rooted | Generated | Answering | Forked | Failed
 
 T = TypeVar("T")
 _ENCODER = msgspec.msgpack.Encoder()

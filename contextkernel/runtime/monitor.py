@@ -104,7 +104,9 @@ class Monitor:
         self._links: list[Link] = []
         self._attachments: dict[Link, Attachment] = {}
         self._dies = False  # the end that comes now has not been told
-        self._execs = Execs(self._loop, self._life.fork, self._life.init_of_namespace, self._teller)
+        self._execs = Execs(
+            self._loop, self._life.fork, self._life.init_of_namespace, self._teller, self._life.answering
+        )
         self._executions: dict[Link, Execution] = {}
         self._life.others = self._execs.pids
         self._health = HealthChecks(

@@ -10,8 +10,11 @@ import os
 import stat
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from contextkernel.layer import tar
 from contextkernel.model.layers import Entry, EntryKind
+from contextkernel.model.recorded import Device
 
 _CHUNK = 1 << 20
 _CAPABILITY = "security.capability"
@@ -34,12 +37,17 @@ def _its_own(_path: str, info: os.stat_result) -> Owner:
     return info.st_uid, info.st_gid
 
 
+def _no_node(_path: str) -> Device | None:
+    return None
+
+
 class Packer:
     """Writes trees into one archive.
 
     Args:
         write: takes the bytes of the archive.
         owner: the owner to note for what is at a path, by path and stat.
+        node: the device node that a regular file at a path stands for.
         hidden: paths of directories whose content is left out.
         check: called for every entry; may raise to stop.
     """
@@ -49,11 +57,13 @@ class Packer:
         write: Callable[[bytes | memoryview], object],
         *,
         owner: Callable[[str, os.stat_result], Owner] = _its_own,
+        node: Callable[[str], Device | None] = _no_node,
         hidden: frozenset[str] = frozenset(),
         check: Callable[[], None] = _nothing,
     ) -> None:
         self._write = write
         self._owner = owner
+        self._node = node
         self._hidden = hidden
         self._check = check
         self._links: dict[tuple[int, int], str] = {}
@@ -85,6 +95,11 @@ class Packer:
             if first != name:
                 self._write(tar.header(self._entry(name, "hardlink", path, info, link=first)))
                 return
+        device = self._node(path) if kind == "file" else None
+        if device is not None:
+            entry = replace(self._entry(name, "file", path, info), kind=device.kind, size=0)
+            self._write(tar.header(replace(entry, major=device.major, minor=device.minor)))
+            return
         if kind == "file":
             self._file(directory, base, name, path)
             return

@@ -105,7 +105,8 @@ class Worker:
             case messages.Place():
                 return messages.Done(id=job.id, notes=worker_box.place(job.request, root, descriptor, ids, check))
             case messages.Changes():
-                return messages.Done(id=job.id, changes=worker_changes.changes(job.view, ids, check))
+                reowned = worker_box.reowned(job.view, ids, check)
+                return messages.Done(id=job.id, changes=worker_changes.changes(job.view, ids, check, reowned))
             case messages.WriteChanges():
                 with worker_settle.as_upper(job.view, ids, check) as view:
                     worker_commit.write_changes(view, descriptor, ids, check)

@@ -20,14 +20,18 @@ from contextkernel.layer.untar import read_members
 from contextkernel.linux import mount
 from contextkernel.linux.openat2 import open_in_root
 from contextkernel.model.box import BoxView, PathFacts, PathKind, PlaceRequest
+from contextkernel.model.layers import Entry
+from contextkernel.model.recorded import Device
 from contextkernel.store.resolving import destination_in_root
 from contextkernel.store.tree_pack import Packer, writer
 from contextkernel.store.tree_unpack import Peekable, Unpacker
+from contextkernel.store.worker_commit import changed_rows
 from contextkernel.store.worker_extract import open_source
 from contextkernel.store.worker_messages import Pack
 from contextkernel.store.worker_new_owners import noted_user
 from contextkernel.store.worker_owners import Notes, Owner, owners_below, resolve_owner
-from contextkernel.store.worker_tree import Ids
+from contextkernel.store.worker_settle import as_upper
+from contextkernel.store.worker_tree import Ids, Tree
 from contextkernel.store.worker_view import OpenedView, open_view
 
 Check = Callable[[], None]
@@ -88,8 +92,8 @@ def pack(job: Pack, root: int, descriptor: int, ids: Ids, check: Check) -> None:
     """Write what is at a path as a tar archive; see ports.LayerWorker."""
     view, where = job.view, job.path.strip("/")
     with open_view(view, root, ids, check, write=False) as whole, whole.at(where or ".") as (opened, inside):
-        owner = _owners(view, ids, whole.changes)
-        packer = Packer(writer(descriptor), owner=owner, hidden=frozenset(view.hidden), check=check)
+        owner, node = _noted(view, ids, check, whole.changes)
+        packer = Packer(writer(descriptor), owner=owner, node=node, hidden=frozenset(view.hidden), check=check)
         if job.kind == "dir":
             # opened as what it was found to be: a link that has taken its place meanwhile would be one on the host
             flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -122,18 +126,45 @@ def _other(path: str) -> Conflict:
     return Conflict(f"{path} has become something else while it was to be copied", hint="try again")
 
 
-def _owners(view: BoxView, ids: Ids, changes: str) -> Callable[[str, os.stat_result], Owner]:
-    """With a single id the indexes of the layers know the owners of what the image has."""
+def _noted(
+    view: BoxView, ids: Ids, check: Check, changes: str
+) -> tuple[Callable[[str, os.stat_result], Owner], Callable[[str], Device | None]]:
+    """Owners and device nodes by path; with a single id indexes and notes know them."""
     if not ids.single:
-        return lambda _path, info: (info.st_uid, info.st_gid)
+        return (lambda _path, info: (info.st_uid, info.st_gid)), (lambda _path: None)
     known, user = owners_below(view.lowers), noted_user(changes)
+    changed = {row.path: row for row in _changed(view, ids, check)}
     elsewhere = tuple(f"{one.target.strip('/')}/" for one in view.mounts)
 
     def owner(path: str, _info: os.stat_result) -> Owner:
         """What is in a volume may be anybody's; what is new is the program's user's."""
-        return known.get(path or ".") or ((0, 0) if f"{path}/".startswith(elsewhere) else user)
+        if f"{path}/".startswith(elsewhere):
+            return 0, 0
+        row = changed.get(path)
+        return (row.uid, row.gid) if row is not None else known.get(path or ".", user)
 
-    return owner
+    def node(path: str) -> Device | None:
+        row = changed.get(path)
+        if row is None or f"{path}/".startswith(elsewhere):
+            return None
+        kind = row.kind
+        return Device(kind, row.major, row.minor) if kind in ("char", "block") else None
+
+    return owner, node
+
+
+def reowned(view: BoxView, ids: Ids, check: Check) -> frozenset[str]:
+    """Paths that a container has changed and that have another owner than below, where the host cannot store it."""
+    if not ids.single:
+        return frozenset()
+    known = owners_below(view.lowers)
+    rows = _changed(view, ids, check)
+    return frozenset(row.path for row in rows if known.get(row.path, (row.uid, row.gid)) != (row.uid, row.gid))
+
+
+def _changed(view: BoxView, ids: Ids, check: Check) -> list[Entry]:
+    with as_upper(view, ids, check) as settled, Tree(settled.upper) as tree:
+        return changed_rows(tree, settled, ids, check)
 
 
 def place(request: PlaceRequest, root: int, descriptor: int, ids: Ids, check: Check) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from contextkernel.model.box import BoxView, Change
 from contextkernel.model.layers import Entry
@@ -26,8 +26,15 @@ POINTS = frozenset(("dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/reso
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
 
-def changes(view: BoxView, ids: Ids, check: Check) -> tuple[Change, ...]:
-    """See ports.LayerWorker."""
+def changes(view: BoxView, ids: Ids, check: Check, reowned: Container[str] = frozenset[str]()) -> tuple[Change, ...]:
+    """See ports.LayerWorker.
+
+    Args:
+        view: where the container's files are.
+        ids: of the worker.
+        check: raises when the client has given up.
+        reowned: paths of another owner than before, where the host cannot store it.
+    """
     directory = os.path.dirname(view.upper)
     if tree_record.has_tree(directory):
         record = tree_record.load(directory)
@@ -35,18 +42,19 @@ def changes(view: BoxView, ids: Ids, check: Check) -> tuple[Change, ...]:
             return row_changes(compare(tree, record, check).rows, record, POINTS)
     with Tree(view.upper) as upper:
         if not view.lowers:
-            return _Comparison(upper, None, check).run()
+            return _Comparison(upper, None, check, reowned).run()
         with open_merged(view.lowers, view.room, ids, check) as opened, Tree(os.dup(opened)) as lower:
-            return _Comparison(upper, lower, check).run()
+            return _Comparison(upper, lower, check, reowned).run()
 
 
 class _Comparison:
     """An upper directory beside what is below it."""
 
-    def __init__(self, upper: Tree, lower: Tree | None, check: Check) -> None:
+    def __init__(self, upper: Tree, lower: Tree | None, check: Check, reowned: Container[str]) -> None:
         self._upper = upper
         self._lower = lower
         self._check = check
+        self._reowned = reowned
         self._found: dict[str, Change] = {}
 
     def run(self) -> tuple[Change, ...]:
@@ -111,13 +119,13 @@ class _Comparison:
             return True
         if directory and stat.S_ISDIR(before.st_mode):
             inside = self._directory(path, fresh=False)
-            if inside or Row.of(info).owned != Row.of(before).owned:
+            if inside or Row.of(info).owned != Row.of(before).owned or path in self._reowned:
                 self._note("C", path)
                 return True
             return False
         if directory:
             self._directory(path, fresh=True)
-        if directory or Row.of(info).differs(Row.of(before)):
+        if directory or Row.of(info).differs(Row.of(before)) or path in self._reowned:
             self._note("C", path)
             return True
         return False

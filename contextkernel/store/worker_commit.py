@@ -15,9 +15,11 @@ from contextkernel.layer.index import encode_name, layer_size, pack_index, sort_
 from contextkernel.model.box import BoxView
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Entry, EntryKind, LayerFacts
+from contextkernel.model.recorded import Device
 from contextkernel.store.worker_changes import without_points
 from contextkernel.store.worker_new_owners import noted_user, with_new_owners
 from contextkernel.store.worker_owners import Owner, OwnerTable, index_of, owner_for, owners_below
+from contextkernel.store.worker_records import Records
 from contextkernel.store.worker_tree import Ids, Tree, write_file
 from contextkernel.store.worker_unchanged import without_unchanged
 
@@ -35,6 +37,8 @@ _OVERLAYS = ("trusted.overlay.", "user.overlay.")
 _CARRIED = "security.capability"
 
 Check = Callable[[], None]
+#: owners by path, where the host can store one only; those of the layers below come last
+Known = tuple[Mapping[str, Owner], ...]
 
 
 class Sink:
@@ -88,7 +92,7 @@ def commit(directory: str, ids: Ids, check: Check, lowers: tuple[str, ...] = ())
         lowers: the ``diff`` directories below, asked for owners with a single id and for what has not changed.
     """
     sink = Sink()
-    owners: tuple[Mapping[str, Owner], ...] | None = None
+    owners: Known | None = None
     if ids.single:
         owners = (OwnerTable(directory).owners, _indexed(directory), owners_below(lowers))
     with Tree(f"{directory}/diff") as tree:
@@ -104,11 +108,8 @@ def commit(directory: str, ids: Ids, check: Check, lowers: tuple[str, ...] = ())
 def write_changes(view: BoxView, descriptor: int, ids: Ids, check: Check) -> None:
     """See ports.LayerWorker."""
     sink = Sink(descriptor)
-    owners: tuple[Mapping[str, Owner], ...] | None = None
-    if ids.single:
-        owners = (owners_below(view.lowers),)
     with Tree(view.upper) as tree:
-        scanned = _owned(tree, view.upper, check, owners)
+        scanned = changed_rows(tree, view, ids, check)
         scanned = without_unchanged(scanned, tree, view.lowers, _xattrs, _CARRIED)
         for _ in _emit(tree, without_points(scanned, view.lowers), sink, check, known=False):
             pass
@@ -139,15 +140,30 @@ def _indexed(directory: str) -> dict[str, Owner]:
     return {entry.path: (entry.uid, entry.gid) for entry in entries if entry.kind not in {"whiteout", "opaque"}}
 
 
-def _owned(tree: Tree, diff: str, check: Check, owners: tuple[Mapping[str, Owner], ...] | None) -> list[Entry]:
+def changed_rows(tree: Tree, view: BoxView, ids: Ids, check: Check) -> list[Entry]:
+    """What a container has changed, with the owners that the files are to have; contents are still to be read.
+
+    Args:
+        tree: its upper directory.
+        view: where its files are.
+        ids: of the worker.
+        check: raises when the client has given up.
+    """
+    return _owned(tree, view.upper, check, (owners_below(view.lowers),) if ids.single else None)
+
+
+def _owned(tree: Tree, diff: str, check: Check, owners: Known | None) -> list[Entry]:
     """The rows of an upper directory with the owners that they have, or, with a single id, that they should have."""
-    rows = scan(tree, check, owners)
-    return rows if owners is None else with_new_owners(rows, owners, noted_user(diff))
+    if owners is None:
+        return scan(tree, check, None)
+    records = Records(os.path.dirname(diff))
+    rows = scan(tree, check, owners, records)
+    return with_new_owners(rows, owners, noted_user(diff), records.seen)
 
 
-def scan(tree: Tree, check: Check, owners: tuple[Mapping[str, Owner], ...] | None) -> list[Entry]:
+def scan(tree: Tree, check: Check, owners: Known | None, records: Records | None = None) -> list[Entry]:
     """The rows of an upper directory in index order; contents and attributes of files are still to be read."""
-    found: list[tuple[bytes, str, os.stat_result, bool]] = []
+    found: list[tuple[bytes, str, os.stat_result, bool, Device | None]] = []
     rows: list[Entry] = []
     todo = ["."]
     while todo:
@@ -159,6 +175,8 @@ def scan(tree: Tree, check: Check, owners: tuple[Mapping[str, Owner], ...] | Non
                 attributes = _xattrs(descriptor, path)
                 if any(attributes.get(f"{prefix}opaque") == b"y" for prefix in _OVERLAYS):
                     rows.append(Entry(path=path, kind="opaque", mode=0))
+                if records is not None:
+                    records.read(path, attributes)
                 rows.append(_row(path, "dir", os.fstat(descriptor), owners, xattrs=_carried(attributes)))
             with os.scandir(descriptor) as listing:
                 for item in listing:
@@ -168,12 +186,13 @@ def scan(tree: Tree, check: Check, owners: tuple[Mapping[str, Owner], ...] | Non
                         todo.append(below)
                     elif not stat.S_ISSOCK(info.st_mode):  # a socket means nothing without its process
                         key = encode_name(below).replace(b"/", b"\0")
-                        found.append((key, below, info, item.name.startswith(names.WHITEOUT)))
+                        device = None if records is None else records.look(descriptor, item.name, info, below).device
+                        found.append((key, below, info, item.name.startswith(names.WHITEOUT), device))
         finally:
             os.close(descriptor)
     found.sort(key=lambda one: one[0])
     first: dict[int, str] = {}
-    for _, path, info, marked in found:
+    for _, path, info, marked, device in found:
         kind = _KINDS[stat.S_IFMT(info.st_mode)]
         if kind == "char" and info.st_rdev == 0:
             rows.append(Entry(path=path, kind="whiteout", mode=0))
@@ -185,6 +204,9 @@ def scan(tree: Tree, check: Check, owners: tuple[Mapping[str, Owner], ...] | Non
         elif kind == "symlink":
             directory, name = tree.parent(path)
             rows.append(_row(path, kind, info, owners, link=os.readlink(name, dir_fd=directory)))
+        elif kind == "file" and device is not None:
+            row = _row(path, device.kind, info, owners)
+            rows.append(replace(row, major=device.major, minor=device.minor))
         else:
             rows.append(_row(path, kind, info, owners))
     rows.sort(key=sort_key)
@@ -206,7 +228,7 @@ def _row(
     path: str,
     kind: EntryKind,
     info: os.stat_result,
-    owners: tuple[Mapping[str, Owner], ...] | None,
+    owners: Known | None,
     *,
     link: str = "",
     xattrs: Mapping[str, bytes] | None = None,

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, cast
 from contextkernel.errors import InvalidArchive, SyscallFailed
 from contextkernel.layer.untar import Member, Source
 from contextkernel.model.layers import Entry
+from contextkernel.model.recorded import PREFIX
 from contextkernel.store.worker_tree import Ids, Tree
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -223,6 +224,8 @@ class Extractor:
 def set_xattrs(target: int | str, attributes: Mapping[str, bytes]) -> None:
     """Set extended attributes as far as the file system and the namespace let us; links are not followed."""
     for name, value in attributes.items():
+        if name.startswith(PREFIX):
+            continue  # an image cannot say these things of its files
         try:
             if isinstance(target, int):
                 os.setxattr(target, name, value)

@@ -1,15 +1,20 @@
-"""With a single id: whose the new files of a program are, which the host cannot say and no chown has said.
+"""With a single id: whose the files of a program are, as far as the host cannot say it.
 
 What a program makes belongs to the user it runs as, and to the group of a set-group-ID directory that it is in
 (mkdir(2), open(2)). On the host all of it is 0:0. Whom the program was to run as, its launch has noted on the root of
-its files (:class:`contextkernel.runtime.operations.NoteUser`).
+its files (:class:`contextkernel.runtime.operations.NoteUser`); what chown has said, on the files themselves
+(:mod:`contextkernel.store.worker_records`).
+
+A program that rewrites a file (``sed -i``, ``useradd``) gives the new one the owner that it saw the old one have. With
+a single id it saw root, whoever it is in truth: such a file keeps the owner of the one it replaces.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -17,6 +22,7 @@ from contextkernel.layer import names
 from contextkernel.linux import xattr
 from contextkernel.model.layers import Entry
 from contextkernel.store.worker_owners import Owner
+from contextkernel.store.worker_records import Marks
 
 _MARKS = ("whiteout", "opaque")
 
@@ -34,20 +40,42 @@ def noted_user(diff: str) -> Owner:
     return 0, 0  # not what was noted: a program of the container's wrote it
 
 
-def with_new_owners(rows: list[Entry], known: Sequence[Container[str]], user: Owner) -> list[Entry]:
+def with_new_owners(
+    rows: list[Entry], known: Sequence[Container[str]], user: Owner, noted: Mapping[str, Marks] = MappingProxyType({})
+) -> list[Entry]:
     """Rows of a directory with the owners of what is new in it.
 
     Args:
         rows: all of it, in index order, with the owners that are known.
-        known: paths of which somebody knows the owner: it was given, or they were there before.
+        known: paths of which somebody knows the owner: it was given, or (the last ones) they were there before.
         user: uid and gid of whoever made the others.
+        noted: what is noted of each.
 
     Returns:
         The same rows; names of one file have one owner.
     """
+    *given_to, below = known or ((),)
+    rewritten = {
+        row.path
+        for row in rows
+        if row.kind == "file" and row.path in below and (marks := noted.get(row.path)) and marks.new and marks.root
+    }
 
     def is_new(path: str) -> bool:
-        return not any(path in paths for paths in known)
+        if any(path in paths for paths in given_to):
+            return False
+        marks = noted.get(path)
+        return path not in below or bool(marks and marks.new and path not in rewritten)
+
+    def said(path: str, owner: Owner) -> Owner:
+        """What chown has said is true, unless it was for a file that is to replace another."""
+        marks = noted.get(path)
+        if marks is None or path in rewritten or any(path in paths for paths in given_to):
+            return owner
+        if not marks.fresh and not is_new(path):
+            return owner
+        uid, gid = marks.owner
+        return owner[0] if uid is None else uid, owner[1] if gid is None else gid
 
     given: dict[str, Owner] = {}  # by a further name of a file
     for row in rows:
@@ -67,6 +95,7 @@ def with_new_owners(rows: list[Entry], known: Sequence[Container[str]], user: Ow
             uid, gid = given[row.path]
         elif is_new(row.path):
             uid, gid = user[0], groups.get(names.split(row.path)[0], user[1])
+        uid, gid = said(row.path, (uid, gid))
         if row.kind == "dir" and row.mode & stat.S_ISGID:
             groups[row.path] = gid
         owners[row.path] = uid, gid

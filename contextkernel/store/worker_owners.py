@@ -18,6 +18,7 @@ from contextkernel.errors import InvalidInput, StoreProblem, SyscallFailed
 from contextkernel.layer.index import decode_name, encode_name, unpack_index
 from contextkernel.layer.merge import merge
 from contextkernel.model.layers import Entry
+from contextkernel.store.worker_records import Records
 from contextkernel.store.worker_tree import write_file
 
 _MAX_FILE = 10 << 20  # as BuildKit bounds passwd and group
@@ -65,7 +66,7 @@ def index_of(diff: str) -> list[Entry]:
 def true_owners(lowers: Sequence[str]) -> dict[str, Owner]:
     """What is known of every path in a stack of ``diff`` directories that is not 0:0.
 
-    A layer whose commit is still under way has no index yet; then its side table speaks for it.
+    A layer whose commit is still under way has no index yet; then its side tables and notes speak for it.
     """
     return {path: owner for path, owner in owners_below(lowers).items() if owner != (0, 0)}
 
@@ -80,7 +81,8 @@ def _rows_or_owners(diff: str) -> list[Entry]:
     directory = os.path.dirname(diff)
     if os.path.exists(f"{directory}/index"):
         return index_of(diff)
-    owners = OwnerTable(directory).owners
+    owners = dict(OwnerTable(directory).owners)
+    owners.update((path, (said.uid or 0, said.gid or 0)) for path, said in Records(directory).all(diff) if any(said))
     # as directories, which hide nothing: only owners are asked for
     return [Entry(path=path, kind="dir", uid=uid, gid=gid) for path, (uid, gid) in owners.items()]
 

@@ -212,10 +212,10 @@ def test_environment_is_only_what_was_asked_for(box):
 
 def test_fake_ids(box):
     out = box.sh(
-        "touch /f; chown 33:33 /f; stat -c %u /f; mknod /n c 1 3; test -e /n || echo none; cat $APT_CONFIG",
+        "touch /f; chown 33:33 /f; stat -c %u /f; mknod /n c 1 3; stat -c %F /n; cat $APT_CONFIG",
         fake_ids=True,
     )
-    assert out == '0\nnone\nDebug::NoDropPrivs "true";\n'
+    assert out == '0\nregular empty file\nDebug::NoDropPrivs "true";\n'
 
 
 def test_working_directory_is_created(box):
@@ -241,6 +241,9 @@ def test_devices(box):
 def test_devices_made_inside_cannot_be_opened(box):
     for path in ("/disk", "/dev/disk", "/dev/shm/disk"):
         done = box.run("sh", "-c", f"mknod {path} b 7 0; head -c1 {path}")
+        if box.single and path == "/disk":
+            assert done.out == ""  # an empty file stands for it
+            continue
         assert done.code != 0
         assert "ermi" in done.err or "No such file" in done.err  # refused, or the node only pretended to be made
 

@@ -341,7 +341,10 @@ def test_a_wildcard_without_matches_copies_nothing_and_says_so(bench: Any) -> No
 def test_a_user_that_stays_root_is_a_warning_once(bench: Any) -> None:
     text = "FROM base\nRUN a\nUSER 0\nRUN b\nUSER 7:8\nRUN c\nRUN d\n"
     result = bench.build(text, fake_ids=True)
-    assert [warning.partition(":")[0] for warning in result.warnings] == ["this host maps a single id"]
+    assert [warning.partition(":")[0] for warning in result.warnings] == [
+        "this host lets no supervisor answer system calls",  # the runtime here has none
+        "this host maps a single id",
+    ]
     assert not bench.build(text, no_cache=True).warnings
 
 

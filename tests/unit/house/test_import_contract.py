@@ -65,6 +65,10 @@ LAUNCHER = tuple(
         "freezing",
         "child_terminal",
         "plan_exec",
+        "answering",
+        "callers",
+        "recorder",
+        "recording",
         "detaching",
         "room",
     ]

@@ -15,6 +15,8 @@ from contextkernel.linux.seccomp_policy import (
     DEFAULT_POLICY,
     ERRNO,
     FAKE_IDS_POLICY,
+    NOTIFY,
+    RECORDED_IDS_POLICY,
     Condition,
     Operator,
     Policy,
@@ -77,6 +79,34 @@ def test_program_decides_as_the_fake_ids_policy_says(architecture: str) -> None:
     program = seccomp.fake_ids_filter(architecture)
     assert check_every_number(FAKE_IDS_POLICY, frozenset(), architecture, program) > 1000
     assert machine.run(program, 5, 0x12345) == ALLOW
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_program_decides_as_the_recorded_ids_policy_says(architecture: str) -> None:
+    program = seccomp.recorded_ids_filter(architecture)
+    assert check_every_number(RECORDED_IDS_POLICY, frozenset(), architecture, program) > 1000
+    assert machine.run(program, 5, 0x12345) == ALLOW
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_whoever_listens_knows_the_calls_that_it_hears_of_and_no_others(architecture: str) -> None:
+    program = seccomp.recorded_ids_filter(architecture)
+    device = [0o020644] * 6  # whatever argument the mode is
+    heard = set()
+    for abi in machine.SUB[architecture]:
+        for number in range(machine.BIT.get(abi, 0), machine.BIT.get(abi, 0) + 700):
+            if machine.run(program, number, machine.AUDIT[abi], device) == NOTIFY:
+                heard.add((machine.AUDIT[abi], number))
+    assert heard == set(seccomp.recorded_calls(architecture))
+
+
+def test_ids_of_16_bits_are_known_as_such() -> None:
+    calls = seccomp.recorded_calls("x86_64")
+    assert {(call.name, call.short) for (audit, _), call in calls.items() if audit == machine.AUDIT["i386"]} == {
+        *((name, short) for name in ("chown", "fchown", "lchown") for short in (True, False)),
+        *((name, False) for name in ("fchownat", "mknod", "mknodat")),
+    }
+    assert not any(call.short for (audit, _), call in calls.items() if audit == machine.AUDIT["x86_64"])
 
 
 def call(name: str, *arguments: int, abi: str = "x86_64", capabilities: frozenset[str] = DEFAULT_CAPABILITIES) -> int:

@@ -1,0 +1,36 @@
+"""With one id: who answers a process's changes of owner from here on."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from contextkernel.errors import HostUnsupported, SyscallFailed
+from contextkernel.linux.seccomp import fake_ids_filter, install_filter, recorded_ids_filter
+from contextkernel.linux.seccomp_notify import install_listener
+from contextkernel.runtime.messages import Answering, send
+
+
+def install_fake_ids(report: int, *, noted: bool) -> None:
+    """Have the monitor's helper answer them; where the kernel refuses that, the filter itself does.
+
+    Args:
+        report: descriptor of the socket on which the monitor is told.
+        noted: see :class:`contextkernel.runtime.messages.Answering`.
+
+    Raises:
+        SyscallFailed: not even a filter can be installed.
+    """
+    descriptors: list[int] = []
+    try:
+        descriptors.append(install_listener(recorded_ids_filter()))
+        message = Answering(noted=noted)
+    except (SyscallFailed, HostUnsupported) as problem:
+        install_filter(fake_ids_filter())
+        message = Answering(problem.problem)
+    else:
+        descriptors.append(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+    with socket.socket(fileno=os.dup(report)) as channel:
+        send(channel, message, descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
