@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from contextkernel.runtime.plan_security import Namespaces
 
 _KILLED = 137
+#: what is said when proot ends without having started the program
+NOT_TRACED = "proot has ended before it had started the program"
+TRACER_HINT = "its output says why; contextkernel doctor tells whether programs can be traced here"
 _CLONE_HINT = "see /proc/sys/user/max_*_namespaces, and `system info` for what this host allows"
 
 
@@ -36,6 +39,20 @@ class Child:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.handle = os.pidfd_open(pid)
+
+    @property
+    def shown_pid(self) -> int:
+        """The program's."""
+        return self.pid
+
+    @property
+    def helpers(self) -> set[int]:
+        """Processes of the engine among those that descend from the monitor."""
+        return set()
+
+    def await_program(self) -> bool:
+        """Wait until the program is there, if that is later than what the child says of itself; whether it is."""
+        return True
 
     def signal(self, number: int) -> None:
         """Send a signal; no error when it has exited, or the signal does not exist."""
@@ -63,6 +80,7 @@ class Birth:
 
     Args:
         keeper: the process is the keeper of an OCI runtime's container, whose first process is its child.
+        child: makes the child of its pid.
 
     Attributes:
         child: the process, once it was cloned; it must be collected, whatever became of the start.
@@ -72,8 +90,9 @@ class Birth:
         files: generated files that were mounted for it, by path, open for writing; whoever takes them closes them.
     """
 
-    def __init__(self, *, keeper: bool = False) -> None:
+    def __init__(self, *, keeper: bool = False, child: Callable[[int], Child] = Child) -> None:
         self._keeper = keeper
+        self._make_child = child
         self.child: Child | None = None
         self.inside: Inside | None = None
         self.set_up = SetUp((), ())
@@ -112,7 +131,7 @@ class Birth:
             if pid == 0:
                 # others share its pid namespace: none of them may look into it before it is the container's
                 run_child(operations, Streams(*streams, end.fileno()), permitted, hidden=not chosen.pid)
-            self.child = Child(pid)
+            self.child = self._make_child(pid)
             self.inside = Inside(pid)
             return report
         finally:
@@ -131,6 +150,16 @@ class Birth:
             use_terminal: gets the other end of the program's terminal, which it then owns.
             answering: gets who answers changes of owner, with the descriptors of the message, which it then owns.
         """
+        self._hear(report, use_terminal, answering)
+        if self.failure is None and self.child is not None and not self.child.await_program():
+            self.failure = Failed("setup", NOT_TRACED, TRACER_HINT, "RunTraced")
+
+    def _hear(
+        self,
+        report: socket.socket,
+        use_terminal: Callable[[int], None],
+        answering: Callable[[Answering, list[int]], None],
+    ) -> None:
         decoder: messages.Decoder[FromChild]
         decoder = messages.Decoder(FromChild, "monitor", "child")
         waiting: list[int] = []

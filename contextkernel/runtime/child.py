@@ -41,12 +41,14 @@ from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, make_dirs_in_root
 from contextkernel.linux.seccomp import install_filter, unix_sockets_filter
 from contextkernel.runtime import answering, binds, devices, limits, privileges, roots, sharing, step_mounts
 from contextkernel.runtime import operations as op
-from contextkernel.runtime.child_terminal import open_terminal, own_streams
+from contextkernel.runtime import operations_traced as traced
+from contextkernel.runtime.child_terminal import open_hosts_terminal, open_terminal, own_streams
 from contextkernel.runtime.execute import ExecProblem, execute
 from contextkernel.runtime.image_users import identity_of
 from contextkernel.runtime.init import run_as_init
 from contextkernel.runtime.messages import Failed, Generated, Rooted, SetUp, encode, send
 from contextkernel.runtime.mountpoints import OWN, MountPoints
+from contextkernel.runtime.traced_tree import TracedTree
 from contextkernel.runtime.users import Identity
 
 _STANDARD = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
@@ -178,12 +180,19 @@ class _SetUp:
         self._empty = ""  # a directory that is already masked
         self._init = False
         self._held: dict[str, int] = {}  # sources that were taken before, by target
+        self._tracing: TracedTree | None = None
 
     @property
     def _tree(self) -> MountPoints:
         if self._points is None:
             raise LaunchFailed("the plan mounts something before the container's root")
         return self._points
+
+    @property
+    def _traced(self) -> TracedTree:
+        if self._tracing is None:
+            raise LaunchFailed("the plan shows something before the container's tree")
+        return self._tracing
 
     def apply(self, step: op.Operation) -> None:
         """Carry out one operation.
@@ -218,6 +227,8 @@ class _SetUp:
                 sharing.share_mount(pid, target, self._tree.at(target))
             case op.MountDevpts(target, options):
                 self._mount(target, "devpts", mounts.MS_NOSUID | mounts.MS_NOEXEC, options)
+            case op.OpenTerminal(hosts=True):
+                self._traced.show_terminal(open_hosts_terminal(step, _REPORT), console=step.console)
             case op.OpenTerminal():
                 root = self._tree.root if self._points else os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 open_terminal(step, root, self._dev, _REPORT)
@@ -305,12 +316,23 @@ class _SetUp:
             case op.GrantCapabilities(capabilities):
                 all_of_them = frozenset(capabilities) & self._permitted
                 apply_capabilities(CapabilitySets(*[all_of_them] * 5))
+            case op.Chdir(target) if self._tracing is not None:
+                self._tracing.change_directory(target)
             case op.Chdir(target):
                 _change_directory(target)
             case op.StartInit():
                 self._init = True
             case op.RunOci():
                 self._run_oci(step)
+            case traced.UseTree():
+                self._tracing = TracedTree(step)
+                self._points = self._tracing.points
+            case traced.ShowDirectory():
+                self._dev = self._traced.show_directory(step, self._dev)
+            case traced.ShowPath() | traced.ShowFile() | traced.Confine() | traced.InstallTracedFilter():
+                self._traced.apply(step)
+            case traced.RunTraced():
+                self._traced.run(step, self._set_up_done)
             case op.Exec(argv, env, secrets):
                 self._exec(argv, (*env, *(f"{one.name}={one.value}" for one in secrets)))
             case _:

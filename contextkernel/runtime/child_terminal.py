@@ -6,6 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from contextkernel.errors import SyscallFailed
 from contextkernel.linux import mount as mounts
 from contextkernel.linux.openat2 import open_in_root
 from contextkernel.linux.terminal import open_peer, set_size, take_control
@@ -41,6 +42,33 @@ def open_terminal(step: OpenTerminal, root: int, dev: int, report: int) -> None:
         point = os.open("console", os.O_PATH | os.O_NOFOLLOW, dir_fd=dev)
         mounts.bind_at(f"/proc/self/fd/{terminal}", point)
         os.close(point)
+    _take(terminal)
+
+
+def open_hosts_terminal(step: OpenTerminal, report: int) -> str:
+    """Like :func:`open_terminal`, with a terminal of the host's own; its name.
+
+    Raises:
+        SyscallFailed: there is no usable ``/dev/ptmx``.
+    """
+    try:
+        ptmx = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as problem:
+        raise SyscallFailed("open", problem.errno or 0, "/dev/ptmx", "this host has no terminals to give") from problem
+    try:
+        terminal = open_peer(ptmx)
+        set_size(ptmx, step.rows, step.columns)
+        with socket.socket(fileno=os.dup(report)) as link:
+            messages.send(link, Opened(), [ptmx])
+    finally:
+        os.close(ptmx)
+    name = os.ttyname(terminal)
+    _take(terminal)
+    return name
+
+
+def _take(terminal: int) -> None:
+    """Make it this process's, with its three standard streams; it is closed as such."""
     take_control(terminal)
     for place in range(3):
         os.dup2(terminal, place, inheritable=True)

@@ -16,7 +16,7 @@ import msgspec
 from contextkernel.errors import ContextKernelError
 from contextkernel.model.container import ExecRequest, Usage
 from contextkernel.runtime import messages
-from contextkernel.runtime.birth import Child
+from contextkernel.runtime.birth import NOT_TRACED, TRACER_HINT, Child
 from contextkernel.runtime.channels import Attachment, Channels, Standard
 from contextkernel.runtime.freezing import children
 from contextkernel.runtime.loop import READABLE, Loop
@@ -72,6 +72,7 @@ class Execution:
         self._decoder: messages.Decoder[FromChild] = messages.Decoder(FromChild, "monitor", "child")
         self._report: socket.socket | None = None
         self._helper = 0
+        self._make_child: Callable[[int], Child] = Child
         self._child: Child | None = None
         self._failure: Failed | None = None
         self._attachment: Attachment | None = None
@@ -81,16 +82,21 @@ class Execution:
     @property
     def pid(self) -> int:
         """As the host sees it; 0 before it is known and after its end."""
-        return self._child.pid if self._child is not None and self._exited is None else 0
+        return self.child.pid if self.child is not None else 0
+
+    @property
+    def child(self) -> Child | None:
+        """Its process, while it is there and known."""
+        return self._child if self._exited is None else None
 
     @property
     def helper(self) -> int:
         """Pid of the process that forks it; 0 when that has ended."""
         return self._helper if self._report is not None else 0
 
-    def begin(self, helper: int, report: socket.socket) -> None:
-        """It has been forked: see :func:`~contextkernel.runtime.entering.fork_into`."""
-        self._helper, self._report = helper, report
+    def begin(self, helper: int, report: socket.socket, make_child: Callable[[int], Child] = Child) -> None:
+        """It has been forked: see :meth:`contextkernel.runtime.life.Life.fork`."""
+        self._helper, self._report, self._make_child = helper, report, make_child
         report.setblocking(False)  # noqa: FBT003 - takes no keyword
         self.channels.close_child_ends()
 
@@ -122,7 +128,7 @@ class Execution:
             for message in self._decoder.feed(data):
                 match message:
                     case Forked(pid):
-                        self._child = Child(pid)
+                        self._child = self._make_child(pid)
                     case Failed():
                         self._failure = message
                     case Opened():
@@ -147,6 +153,8 @@ class Execution:
         if self._child is None and self._failure is None:
             self._failure = Failed("setup", "the process to start the program was killed")
             self._lost()
+        if self._failure is None and self._child is not None and not self._child.await_program():
+            self._failure = Failed("setup", NOT_TRACED, TRACER_HINT, "RunTraced")
         if self._failure is not None or self._child is None:
             if self._child is not None:
                 self._child.collect()
@@ -156,7 +164,7 @@ class Execution:
             if self._failure is not None:
                 self._tell(_sorted(self._failure))
             return
-        self._tell(Started(self._child.pid))
+        self._tell(Started(self._child.shown_pid))
         self._attachment = self.channels.attach(self._streams, detach_keys=self._detach_keys, on_detach=self._detached)
         self._streams = Standard()
 
@@ -219,7 +227,7 @@ class Execs:
     def __init__(
         self,
         loop: Loop,
-        fork: Callable[[ExecRequest, tuple[int, int, int]], tuple[int, socket.socket]],
+        fork: Callable[[ExecRequest, tuple[int, int, int]], tuple[int, socket.socket, Callable[[int], Child]]],
         init: Callable[[], int | None],
         teller: Callable[..., None],
         answering: Answered,
@@ -256,9 +264,9 @@ class Execs:
             self._loop.add(execution)
         return execution
 
-    def pids(self) -> list[int]:
+    def children(self) -> list[Child]:
         """Of those that run."""
-        return [execution.pid for execution in self._running if execution.pid]
+        return [execution.child for execution in self._running if execution.child is not None]
 
     def sweep(self) -> None:
         """Forget those that are over."""

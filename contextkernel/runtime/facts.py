@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from contextkernel.linux.landlock import scopes_possible, tracing_possible
+from contextkernel.linux.landlock import abi, scopes_possible, tracing_possible
 
 if TYPE_CHECKING:
     from contextkernel.model.ids import IdMap
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 
 
 RootSwitch = Literal["pivot", "move", "chroot"]
+
+
+class Tracer(msgspec.Struct, frozen=True):
+    """The program that stands in for mounts.
+
+    Attributes:
+        path: of proot.
+        interpreter: what the kernel starts it with; empty for a static program.
+        libraries: what that loads, and reads to find it.
+    """
+
+    path: str
+    interpreter: str = ""
+    libraries: tuple[str, ...] = ()
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +62,11 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
         hosts_file: content of the container's /etc/hosts, where its network has written it.
         network_file: path of the network namespace that the container enters; empty: a new one, or the host's.
         refusals: why something cannot be had, by the name that it has in the host's report.
+        isolation: ``none``: no namespaces can be made, and a tracer shows containers their files.
+        tracer: with ``none``: path of proot, and what it needs to be started.
+        landlock: with ``none``: version of the kernel's Landlock ABI, 0 for none.
+        report: with ``none``: the pipe by which the monitor hears of the program that is started.
+        memory_room: with ``none``: a directory in memory, for secrets; empty: there are none.
     """
 
     user_namespace: bool = False
@@ -82,6 +101,11 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     hosts_file: str = ""
     network_file: str = ""
     refusals: dict[str, str] = {}
+    isolation: Literal["namespaces", "none"] = "namespaces"
+    tracer: Tracer | None = None
+    landlock: int = 0
+    report: str = ""
+    memory_room: str = ""
 
     @property
     def shares_pids(self) -> bool:
@@ -157,13 +181,32 @@ def from_report(idmap: IdMap, report: HostReport) -> HostFacts:
         proc="bind" if "fresh_proc" in refused else "fresh",
         sysfs="bind" if "fresh_sys" in refused else "fresh",
     )
-    return msgspec.structs.replace(
+    found = msgspec.structs.replace(
         found,
         root=root,
         refusals=refused,
         scopes=found.scopes and "landlock" not in refused,
         tracing=found.tracing and "landlock" not in refused,
         **{name: fact not in refused for name, fact in _SIMPLE.items()},
+    )
+    return _traced(found) if report.tier == "ptrace" else found
+
+
+def _traced(facts: HostFacts) -> HostFacts:
+    """Where there are no namespaces there are no mounts either; what stands in for them is none that could fail."""
+    from contextkernel.runtime.tracer import find_tracer
+
+    nothing: dict[str, bool] = dict.fromkeys(("pid", "network", "uts", "ipc", "cgroup_namespace"), False)
+    mounts: dict[str, bool] = dict.fromkeys(("tmpfs", "devpts", "mqueue"), True)
+    return msgspec.structs.replace(
+        facts,
+        isolation="none",
+        tracer=find_tracer(),
+        landlock=abi() if "landlock" not in facts.refusals else 0,
+        proc="bind",
+        sysfs="bind",
+        **nothing,
+        **mounts,
     )
 
 

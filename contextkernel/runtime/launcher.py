@@ -120,7 +120,7 @@ def _start(
     link: socket.socket, launch: Launch, descriptors: list[int], permitted: frozenset[str], membership: Membership
 ) -> None:
     """Fork a monitor for the request."""
-    attach = launch.request.attach
+    attach = launch.request.attach if launch.facts.isolation == "namespaces" else None
     if attach is not None:
         # loaded when the first container needs it, once for all
         from contextkernel.runtime import network_surrounding

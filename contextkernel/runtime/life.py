@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,7 @@ from contextkernel.runtime.birth import Birth, Child
 from contextkernel.runtime.entering import fork_into
 from contextkernel.runtime.facts import refresh
 from contextkernel.runtime.fallbacks import fallbacks, isolation
-from contextkernel.runtime.freezing import Freezer, SignalFreezer, children, descendants
+from contextkernel.runtime.freezing import Freezer, SignalFreezer, descendants
 from contextkernel.runtime.messages import Answering, Done, Failed, Refusal
 from contextkernel.runtime.plan_exec import plan_exec
 from contextkernel.runtime.plan_oci import plan_start
@@ -27,6 +28,7 @@ from contextkernel.runtime.plan_security import container_capabilities, plan_nam
 from contextkernel.runtime.recorder import RecorderProcess
 from contextkernel.runtime.stubs import remove_stubs
 from contextkernel.runtime.surroundings import Place, surroundings_of
+from contextkernel.runtime.traced_monitor import TracedChild, TracedRoom
 
 if TYPE_CHECKING:
     from contextkernel.model.resources import Resources
@@ -50,7 +52,7 @@ class Life:
     Attributes:
         state: what is known of it.
         usage: of the last run, after its end.
-        others: pids of processes that are not the init's descendants (``exec``).
+        others: processes that are not the init's descendants (``exec``).
     """
 
     def __init__(
@@ -61,6 +63,9 @@ class Life:
         self._loop = loop
         self._record = record
         self._surroundings = surroundings_of(launch.request)
+        self._room = TracedRoom(launch.request) if launch.facts.isolation == "none" else None
+        if self._room is not None:
+            self._surroundings.append(self._room)
         for surrounding in self._surroundings:
             surrounding.changed = self._changed
         self._birth = Birth()
@@ -70,7 +75,7 @@ class Life:
         self._recorder: RecorderProcess | None = None
         self.state = RunState(status="created")
         self.usage: Usage | None = None
-        self.others: Callable[[], list[int]] = list
+        self.others: Callable[[], list[Child]] = list
 
     @property
     def child(self) -> Child | None:
@@ -100,7 +105,7 @@ class Life:
             failure = Failed("setup", f"the container's monitor failed: {type(problem).__name__}: {problem}")
         if failure is None:
             self._report()
-            pid = self._birth.child.pid if self._birth.child else 0
+            pid = self._birth.child.shown_pid if self._birth.child else 0
             began = {"pid": pid, "exit_code": 0, "started": time.time_ns(), "finished": 0, "error": ""}
             self.note(status="running", **began, **self._kept())
             return None
@@ -121,7 +126,8 @@ class Life:
         self._pid_namespace = place.namespaces.pid
         if not self._pid_namespace:
             ns.set_child_subreaper()
-        self._birth = Birth(keeper=bool(place.request.security.runtime))
+        make_child = Child if self._room is None else self._room.child
+        self._birth = Birth(keeper=bool(place.request.security.runtime), child=make_child)
         beside = next((join.pid for join in place.request.joins if join.kind == "pid"), 0)
         report = self._birth.clone(
             operations,
@@ -218,13 +224,14 @@ class Life:
 
     def processes(self) -> list[int]:
         """All processes, as the host sees them, parents before children."""
-        return descendants(self._roots())
+        helpers = {pid for child in (self.child, *self.others()) if child for pid in child.helpers}
+        return [pid for pid in descendants(self._roots()) if pid not in helpers]
 
     def _roots(self) -> list[int]:
         """Processes that all others descend from."""
         if not self._pid_namespace:
             return [pid for pid in descendants([os.getpid()]) if pid != os.getpid()]
-        return [self.child.pid, *self.others()] if self.child is not None else []
+        return [child.pid for child in (self.child, *self.others())] if self.child is not None else []
 
     def init_of_namespace(self) -> int | None:
         """Pid of the init if it is that of a pid namespace of its own."""
@@ -238,7 +245,9 @@ class Life:
             return Refusal("it is not running", "ps -a shows what became of it")
         return None
 
-    def fork(self, wanted: ExecRequest, streams: tuple[int, int, int]) -> tuple[int, socket.socket]:
+    def fork(
+        self, wanted: ExecRequest, streams: tuple[int, int, int]
+    ) -> tuple[int, socket.socket, Callable[[int], Child]]:
         """Fork a process that becomes a further program; see :func:`~contextkernel.runtime.entering.fork_into`.
 
         Raises:
@@ -246,9 +255,16 @@ class Life:
         """
         if self._place is None or self._birth.inside is None:
             raise Conflict("the container is not running")
-        operations = plan_exec(self._place.request, self._place.facts, wanted)
+        facts = self._place.facts
+        make_child: Callable[[int], Child] = Child
+        if self._room is not None:
+            path, reader = self._room.new_report()
+            facts = msgspec.structs.replace(facts, report=path)
+            make_child = partial(TracedChild, reader=reader)
+        operations = plan_exec(self._place.request, facts, wanted)
         score = self._place.request.resources.oom_score_adj
-        return fork_into(self._birth.inside, operations, streams, self._permitted, self._join, oom_score=score)
+        forked = fork_into(self._birth.inside, operations, streams, self._permitted, self._join, oom_score=score)
+        return *forked, make_child
 
     def _join(self) -> None:
         for surrounding in self._surroundings:
@@ -299,10 +315,12 @@ class Life:
 
 def _kill_descendants() -> None:
     """Without a pid namespace: kill what the container left running; as their reaper we see them all in the end."""
+    own = os.getpid()
     while True:
-        for child in children(os.getpid()) or ():
+        # the innermost first: what is traced must not go on without its tracer
+        for pid in reversed([pid for pid in descendants([own]) if pid != own]):
             with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:

@@ -108,7 +108,7 @@ class Monitor:
             self._loop, self._life.fork, self._life.init_of_namespace, self._teller, self._life.answering
         )
         self._executions: dict[Link, Execution] = {}
-        self._life.others = self._execs.pids
+        self._life.others = self._execs.children
         self._health = HealthChecks(
             launch.request, self._loop, self._execs, lambda health: self._life.note(health=health), self._teller
         )

@@ -112,6 +112,8 @@ class NetworkSurrounding(Surrounding):
 
     def _enter_bridge(self, place: Place) -> Place:
         try:
+            if place.facts.isolation == "none":
+                raise LaunchFailed("this host allows no network namespace", hint="see doctor")
             service = self._reach()
             self._namespace = new_network()
         except ContextKernelError as problem:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from contextkernel.model.step_mounts import SecretVariable
+from contextkernel.runtime import operations_traced as traced
 
 
 class _Operation(msgspec.Struct, frozen=True, tag=True):
@@ -138,11 +139,13 @@ class OpenTerminal(_Operation, frozen=True):
     Attributes:
         rows, columns: its size; 0: not known.
         console: bind it to ``/dev/console`` too.
+        hosts: it is one of the host's: the container has no terminals of its own.
     """
 
     rows: int
     columns: int
     console: bool
+    hosts: bool = False
 
 
 class MountMqueue(_Operation, frozen=True):
@@ -587,5 +590,6 @@ Operation = (
     | Chdir
     | StartInit
     | RunOci
+    | traced.TracedOperation
     | Exec
 )

@@ -27,11 +27,12 @@ from contextkernel.runtime.plan_security import (
     sysctls,
     unconfined,
 )
+from contextkernel.runtime.plan_traced import plan_traced, plan_traced_exec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from contextkernel.model.container import LaunchRequest
+    from contextkernel.model.container import ExecRequest, LaunchRequest
     from contextkernel.runtime.facts import HostFacts, RootSwitch
     from contextkernel.runtime.operations import Operation
 
@@ -68,6 +69,8 @@ def plan_operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation
 
 def _operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation, ...]:
     wanted = user_mounts(request, facts)
+    if facts.isolation == "none":
+        return plan_traced(request, facts, wanted, _generated_files(request, facts, {one.target for one in wanted}))
     return (
         *kept_sources(wanted),
         op.MakePrivate(),
@@ -99,6 +102,19 @@ def _operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation, ..
         *([op.StartInit()] if request.init else ()),
         op.Exec(request.argv, environment(request), request.secret_env),
     )
+
+
+def plan_traced_program(request: LaunchRequest, facts: HostFacts, wanted: ExecRequest) -> tuple[Operation, ...]:
+    """The steps of a further program on a host that allows no namespaces: what is shown is shown to it by itself.
+
+    Args:
+        request: the container, as its init was started.
+        facts: what this host allows.
+        wanted: the program.
+    """
+    mounts = user_mounts(request, facts)
+    files = _generated_files(request, facts, {one.target for one in mounts})
+    return plan_traced_exec(request, facts, wanted, mounts, files)
 
 
 def limits(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
@@ -165,7 +181,7 @@ def _sys(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
         yield op.MountCgroup()
 
 
-def _generated_files(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[Operation]:
+def _generated_files(request: LaunchRequest, facts: HostFacts, taken: set[str]) -> Iterator[op.HostsFile]:
     if not request.hosts_files:
         return
     content = {

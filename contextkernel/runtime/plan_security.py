@@ -77,6 +77,8 @@ def nodev(request: LaunchRequest, facts: HostFacts) -> bool:
 def plan_namespaces(request: LaunchRequest, facts: HostFacts) -> Namespaces:
     """Which namespaces ``request`` gets on this host; one that is joined or the host's is none of its own."""
     security = request.security
+    if facts.isolation == "none":
+        return Namespaces(mount=False, uts=False, ipc=False, cgroup=False, pid=False, network=False)
     return Namespaces(
         uts=facts.uts and security.uts != "host",
         ipc=facts.ipc and not _shared(security.ipc),

@@ -1,7 +1,8 @@
 """A small root file system made of a static busybox, and a runtime for whoever runs the tests.
 
 Root runs them without a user namespace; an ordinary user with a range of ids, or with a single one
-(``CONTEXTKERNEL_TEST_IDS=single``). test_unprivileged.py runs them both ways from root.
+(``CONTEXTKERNEL_TEST_IDS=single``). test_unprivileged.py runs them both ways from root. With
+``CONTEXTKERNEL_TEST_IDS=traced`` there are no namespaces, and proot shows the files.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ import pytest
 
 from contextkernel.model.container import Bind, LaunchRequest
 from contextkernel.model.ids import IdMap, IdRange
+from contextkernel.model.results import HostReport
 from contextkernel.runtime.client import NamespaceRuntime
+from contextkernel.runtime.facts import HostFacts, from_report
 
 BUSYBOX = "/bin/busybox"
 APPLETS = (
     "awk cat chown cut dd env find grep head hostname id ifconfig ip kill ln ls mkdir mknod mount mv ps pwd readlink"
     " rm rmdir seq setsid sh sleep sort stat su tail tar test touch tr true umount wc yes"
 )
+TRACED = os.environ.get("CONTEXTKERNEL_TEST_IDS") == "traced"
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001:Bob:/home/bob:/bin/sh\n"
 GROUP = "root:x:0:root\nbob:x:1001:\nextra:x:50:bob\nother:x:60:\n"
 
@@ -41,6 +45,8 @@ def _own_range(path: str, name: str) -> IdRange | None:
 
 def _idmap() -> IdMap:
     uid, gid = os.geteuid(), os.getegid()
+    if TRACED:
+        return IdMap(own=uid != 0)
     if uid == 0:
         return IdMap()
     single = IdMap((IdRange(0, uid, 1),), (IdRange(0, gid, 1),))
@@ -61,7 +67,9 @@ def _namespaces_allowed() -> bool:
 
 @pytest.fixture(scope="session")
 def idmap() -> IdMap:
-    if sys.platform != "linux" or not _namespaces_allowed():
+    if TRACED and not shutil.which("proot"):
+        pytest.skip("needs proot")
+    if sys.platform != "linux" or (not TRACED and not _namespaces_allowed()):
         pytest.skip("this host allows no namespaces")
     if not os.path.exists(BUSYBOX):
         pytest.skip("needs a static busybox")
@@ -120,6 +128,9 @@ class Box:
             "work": str(directory / "work"),
             "fake_ids": self.single,
         }
+        if self.runtime.facts.isolation == "none":
+            shutil.copytree(self.base, directory / "tree", symlinks=True)
+            values |= {"lowers": (), "upper": str(directory / "tree"), "network": "host"}
         if state:
             values |= {"state_dir": str(directory), "log": str(directory / "log.json")}
             self.started.append(str(directory))
@@ -162,6 +173,15 @@ class Box:
             code, collected[out_read].decode("utf-8", "replace"), collected[err_read].decode("utf-8", "replace")
         )
 
+    def end(self) -> None:
+        """Kill what still runs."""
+        for directory in self.started:
+            process = self.runtime.connect(directory)
+            if process is not None:
+                process.signal(9)
+                process.wait()
+                process.close()
+
     def sh(self, script: str, **changes: object) -> str:
         """Standard output of a shell script that must succeed."""
         done = self.run("sh", "-c", script, **changes)
@@ -184,9 +204,32 @@ def python(box: Box):
     return run
 
 
+def _traced_facts(idmap: IdMap) -> HostFacts:
+    """Those of a host that allows no namespaces."""
+    return from_report(idmap, HostReport(tier="ptrace", facts=()))
+
+
+@pytest.fixture(scope="session")
+def _traced_runtime():
+    if not shutil.which("proot"):
+        pytest.skip("needs proot")
+    idmap = IdMap(own=os.geteuid() != 0)
+    runtime = NamespaceRuntime(idmap, facts=_traced_facts(idmap))
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture
+def traced(_traced_runtime: NamespaceRuntime, base: Path, tmp_path: Path):
+    """A box whose containers have no namespaces, whatever this host allows."""
+    made = Box(_traced_runtime, IdMap(own=os.geteuid() != 0), base, tmp_path)
+    yield made
+    made.end()
+
+
 @pytest.fixture(scope="session")
 def _runtime(idmap: IdMap):
-    runtime = NamespaceRuntime(idmap)
+    runtime = NamespaceRuntime(idmap, facts=_traced_facts(idmap) if TRACED else None)
     yield runtime
     runtime.close()
 
@@ -195,9 +238,4 @@ def _runtime(idmap: IdMap):
 def box(_runtime: NamespaceRuntime, idmap: IdMap, base: Path, tmp_path: Path):
     made = Box(_runtime, idmap, base, tmp_path)
     yield made
-    for directory in made.started:
-        process = _runtime.connect(directory)
-        if process is not None:
-            process.signal(9)
-            process.wait()
-            process.close()
+    made.end()

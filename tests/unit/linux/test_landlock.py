@@ -118,6 +118,69 @@ print(json.dumps({"before": before, "outside": outcome(reach, name), "inside": o
     assert found == {"before": "done", "outside": "Operation not permitted", "inside": "done"}
 
 
+@pytest.mark.skipif(
+    landlock.abi() < landlock.TRUNCATE_SINCE, reason="this kernel cannot keep files read-only (Linux 6.2)"
+)
+def test_files_are_open_below_what_is_named_and_nowhere_else(tmp_path) -> None:
+    for name in ("read", "write", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    (tmp_path / "alone").write_text("x")
+    found = in_fresh_process(
+        """
+place = sys.argv[1]
+landlock.restrict(0, [
+    (place + "/read", landlock.READ), (place + "/write", landlock.WRITE), (place + "/alone", landlock.READ),
+    (place + "/none", landlock.WRITE),
+])
+def write(path):
+    with open(path, "a") as file:
+        file.write("y")
+print(json.dumps({
+    "read": outcome(open, place + "/read/file"), "list": outcome(os.listdir, place + "/read"),
+    "change what is read": outcome(write, place + "/read/file"),
+    "empty what is read": outcome(os.truncate, place + "/read/file", 0),
+    "remove what is read": outcome(os.unlink, place + "/read/file"),
+    "write": outcome(write, place + "/write/file"), "make": outcome(os.mkdir, place + "/write/new"),
+    "move": outcome(os.rename, place + "/write/file", place + "/write/new/file"),
+    "execute": outcome(os.execv, "/bin/true", ["true"]),
+    "other": outcome(open, place + "/other/file"), "list other": outcome(os.listdir, place + "/other"),
+    "move out": outcome(os.rename, place + "/write/new/file", place + "/other/file"),
+    "a file alone": outcome(open, place + "/alone"), "change it": outcome(write, place + "/alone"),
+    "see": outcome(os.stat, place + "/other/file"),
+}))
+""",
+        str(tmp_path),
+    )
+    refused = "Permission denied"
+    assert found == {
+        "read": "done",
+        "list": "done",
+        "change what is read": refused,
+        "empty what is read": refused,
+        "remove what is read": refused,
+        "write": "done",
+        "make": "done",
+        "move": "done",
+        "execute": refused,
+        "other": refused,
+        "list other": refused,
+        "move out": refused,
+        "a file alone": "done",
+        "change it": refused,
+        "see": "done",
+    }
+    assert (tmp_path / "read/file").read_text() == "x"
+
+
+def test_rights_are_asked_of_the_kernel_as_far_as_it_knows_them() -> None:
+    assert landlock.handled_rights(1) == (1 << 13) - 1
+    assert landlock.handled_rights(2) == (1 << 14) - 1
+    assert landlock.handled_rights(4) == (1 << 15) - 1
+    assert landlock.handled_rights(7) == (1 << 16) - 1
+    assert not landlock.WRITE & landlock.EXECUTE
+
+
 def test_no_landlock_is_said_and_has_no_scopes(monkeypatch: pytest.MonkeyPatch) -> None:
     from contextkernel.errors import SyscallFailed
 
