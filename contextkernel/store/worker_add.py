@@ -58,7 +58,7 @@ def extract_archive(descriptor: int, stage: Stage, target: str, owner: Owner | N
         stage.tree.inside(target) as tree,
     ):
         extractor = Extractor(tree, stage.ids, owner)
-        for member in read_members(open_source(stream, None), names.contained):
+        for member in read_members(open_source(stream, None, check=check), names.contained):
             check()
             entry = member.entry
             if entry.path == ".":

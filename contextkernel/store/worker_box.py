@@ -197,7 +197,7 @@ def _place(
     stream = Peekable(descriptor)
     if not stream.peek():
         return ()  # nothing at all is an archive of nothing, as with docker
-    source = open_source(cast("Any", stream), None)
+    source = open_source(cast("Any", stream), None, check=check)
     unpacker.run(read_members(source, names.contained))
     source.finish()
     return tuple(unpacker.skipped)

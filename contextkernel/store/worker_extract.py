@@ -23,15 +23,24 @@ _MAX_WINDOW = 1 << 27  # zstd: what `zstd --long` writes at most
 _XATTR_REFUSED = {errno.EPERM, errno.ENOTSUP, errno.EINVAL, errno.ENOSPC, errno.ERANGE, errno.E2BIG}
 
 
-def open_source(stream: BinaryIO, limit: int | None, step: int | None = None) -> Source:
+def open_source(
+    stream: BinaryIO, limit: int | None, step: int | None = None, *, check: Callable[[], None] | None = None
+) -> Source:
     """The archive in ``stream``, decompressed by what its first bytes say: plain, gzip, zstd, bzip2 or xz.
 
     Args:
         stream: at its beginning.
         limit: the most bytes to accept.
         step: the most bytes to decompress ahead of what is needed: damage that comes later is not noticed early.
+        check: called before every piece; may raise to stop.
     """
-    read = _guarded(_decompressor(stream))
+    plain = _guarded(_decompressor(stream))
+
+    def read(count: int) -> bytes:
+        if check is not None:
+            check()
+        return plain(count)
+
     return Source(read if step is None else lambda count: read(min(count, step)), limit)
 
 

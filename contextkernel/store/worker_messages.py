@@ -264,6 +264,10 @@ def target(job: Job) -> str:
             return copy.upper
         case Populate(request=populate):
             return populate.directory
+        case Prepare(request=prepare):
+            return os.path.dirname(prepare.root.upper)
+        case Place(request=place):
+            return place.view.room
     return ""
 
 

@@ -21,7 +21,7 @@ def unpack(source: str, directory: str, limit: int | None, ids: Ids, check: Chec
     os.makedirs(diff, 0o755, exist_ok=True)
     layer = LayerTree()
     with open(source, "rb") as stream, Tree(diff) as tree:
-        archive = open_source(stream, limit)
+        archive = open_source(stream, limit, check=check)
         extractor = Extractor(tree, ids)
         for member in read_layer(archive, layer):
             check()

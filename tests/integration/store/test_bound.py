@@ -69,6 +69,26 @@ def test_a_container_that_outgrows_its_room_is_killed(engine):
     assert engine.run("base", ["true"], remove=True, network="none").exit_code == 0
 
 
+@pytest.mark.parametrize("files", [1, 20])
+def test_what_is_unpacked_is_stopped_on_its_way(engine, tmp_path, monkeypatch, files):
+    """By the layer worker: nobody looks at the end here."""
+    import gzip
+    import io
+    import tarfile
+
+    monkeypatch.setattr(engine._store.bound, "admit", lambda *_, **__: None)
+    size = (200 << 20) // files
+    with gzip.open(tmp_path / "zeros.tar.gz", "wb", 1) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+        for number in range(files):
+            info = tarfile.TarInfo(f"file-{number}")
+            info.size = size
+            archive.addfile(info, io.BytesIO(bytes(size)))
+    with pytest.raises(StoreFull, match="may take 50MB"):
+        engine.import_image(str(tmp_path / "zeros.tar.gz"), "zeros")
+    assert [row.repository for row in engine.images()] == ["base"]
+    assert left(engine) == []
+
+
 def test_a_commit_that_does_not_fit_changes_nothing(engine):
     engine.run("base", ["sh", "-c", "head -c 30000000 /dev/urandom > /file"], name="made", network="none")
     with pytest.raises(StoreFull):
