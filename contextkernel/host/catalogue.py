@@ -13,7 +13,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "namespaces": {
         "user_namespace": "entering a user namespace with one id, as root of it: for everything below",
         "id_range": "entering one with a range of ids, through newuidmap: for several users inside",
-        "mount_namespace": "a mount namespace, and a tmpfs mounted in it",
+        "mount_namespace": "a mount namespace, and a directory mounted in it once more",
         "pid_namespace": "a pid namespace: processes of their own",
         "network_namespace": "a network namespace: bridged networks, published ports",
         "uts_namespace": "a host name of one's own",
@@ -22,7 +22,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "fresh_proc": "mounting /proc in a new pid namespace",
         "fresh_sys": "mounting /sys in a new network namespace",
         "pivot_root": "making another directory the root, and detaching the old one",
-        "chroot": "making another directory the root; the fallback for pivot_root",
+        "move_root": "moving another directory over the root; the fallback for pivot_root",
+        "chroot": "making another directory the root; the fallback for both",
+        "tmpfs": "mounting a tmpfs: /dev, /dev/shm, --tmpfs",
+        "devpts": "mounting terminals of one's own: -t",
+        "mqueue": "mounting the message queues of a new ipc namespace",
     },
     "files": {
         "overlay": "an overlay in the store's root, mounted, and changed as a build step does: layers without copies",
@@ -75,8 +79,11 @@ NEEDS = {
     "packet_filter": "network_namespace",
     "tun_device": "network_namespace",
     "fresh_sys": "network_namespace",
+    "mqueue": "ipc_namespace",
     "fresh_proc": "pid_namespace",
 }
+#: of no interest where they have not been tried: they are stand-ins, or what stands in for them costs little
+SPARED = frozenset({"move_root", "tmpfs", "devpts", "mqueue"})
 PACKAGES = {
     "pasta": "passt",
     "slirp4netns": "slirp4netns",

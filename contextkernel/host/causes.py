@@ -6,10 +6,11 @@ import errno
 from typing import Literal
 
 from contextkernel.host.catalogue import PACKAGES
-from contextkernel.host.findings import SETTINGS, Findings, Outcome, Surroundings
+from contextkernel.host.findings import NAMESPACE_SETTINGS, SETTINGS, Findings, Outcome, Surroundings
 
 Who = Literal["", "you", "operator", "administrator"]
 
+_MOUNTS = ("pivot_root", "move_root", "tmpfs", "devpts", "mqueue")
 _RESTRICTED = "kernel.apparmor_restrict_unprivileged_userns"
 
 
@@ -51,8 +52,19 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
             return _user_namespace(number, around)
         case "id_range":
             return _id_range(outcome, around)
+        case name if name in NAMESPACE_SETTINGS and number == errno.ENOSPC:
+            setting = NAMESPACE_SETTINGS[name]
+            if around.settings.get(setting) == "0":
+                return f"{setting} is 0", "administrator"
+            return f"there are as many as {setting} allows, here or further out", "administrator"
         case "mount_namespace":
             return _mount_namespace(number, around)
+        case name if (name in NAMESPACE_SETTINGS or name in _MOUNTS) and number in (errno.EPERM, errno.EACCES):
+            return _mount_namespace(number, around)
+        case "tmpfs" | "devpts" | "mqueue" if number == errno.ENODEV:
+            return f"the kernel ({around.kernel}) has no {outcome.name}", "administrator"
+        case "pivot_root" if number == errno.EINVAL:
+            return "the root file system is an initramfs, or a directory that is no mount", outer(around)
         case "fresh_proc" if number == errno.EPERM:
             return "parts of the outer /proc are masked, so the kernel shows no unmasked one", outer(around)
         case "fresh_sys" if number == errno.EPERM:

@@ -13,8 +13,17 @@ from contextkernel.model.room import STORE_LIMIT_VARIABLE, StoreRoom, human_size
 
 SCARCE_DISK = 1000**3
 """Bytes; with less an image may not fit."""
-#: without one of these no container starts in namespaces
-_ESSENTIAL = ("mount_namespace", "pivot_root", "seccomp")
+#: one of these, in a mount namespace, gives a container a root of its own
+_ROOTS = ("pivot_root", "move_root", "chroot")
+#: what is said where a container lacks it
+_LACKING = {
+    "fresh_proc": "the outer /proc, read-only",
+    "pivot_root": "no pivot_root",
+    "seccomp": "no system call filter",
+    "landlock": "no Landlock",
+    "tmpfs": "no tmpfs",
+    "devpts": "no terminals",
+}
 _KINDS = ("pid", "network", "uts", "ipc", "cgroup")
 
 
@@ -40,10 +49,13 @@ def decide_tier(findings: Findings) -> str:
         outcome = findings.outcomes.get(name)
         return outcome is not None and outcome.verdict != "refused"
 
-    if findings.entered and all(works(name) for name in _ESSENTIAL):
+    if findings.entered and works("mount_namespace") and any(works(name) for name in _ROOTS):
         if findings.idmap.identity:
             return "rootful"
-        return "rootless-single" if findings.idmap.single else "rootless"
+        if not findings.idmap.single:
+            return "rootless"
+        if works("seccomp"):  # a filter stands in for the other ids
+            return "rootless-single"
     return "ptrace" if works("ptrace") and works("proot") else "analysis"
 
 
@@ -64,16 +76,20 @@ def _isolation(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Conc
     ids = {"rootful": "the host's ids", "rootless": "a user namespace with a range of ids"}
     missing_kinds = [kind for kind in _KINDS if not _works(facts, f"{kind}_namespace")]
     like = f"{missing_kinds[0]}_namespace" if missing_kinds else ""
-    if "pid" not in missing_kinds and not _works(facts, "fresh_proc"):
-        missing_kinds.insert(0, "pid")
+    if "pid" not in missing_kinds and not _works(facts, "fresh_proc") and facts["landlock"].verdict == "works":
+        missing_kinds.insert(0, "pid")  # Landlock's scopes do better there than numbers that are not those of /proc
         like = "fresh_proc"
     reason = ids.get(tier, "a user namespace with one id")
     kinds = [kind for kind in ("mount", *_KINDS) if kind not in missing_kinds]
     reason += f"; namespaces: {', '.join(kinds)}"
     if missing_kinds:
         reason += f"; not: {', '.join(missing_kinds)}"
+    lacking = [text for name, text in _LACKING.items() if name in facts and not _works(facts, name)]
+    like = like or next((name for name in _LACKING if name in facts and not _works(facts, name)), "")
     del findings
-    return Conclusion(verdict="limited" if missing_kinds else "works", reason=reason, like=like)
+    return Conclusion(
+        verdict="limited" if missing_kinds or lacking else "works", reason="; ".join((reason, *lacking)), like=like
+    )
 
 
 def _backing(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Conclusion:

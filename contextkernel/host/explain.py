@@ -8,7 +8,7 @@ import re
 import msgspec
 
 from contextkernel.host import conclusions
-from contextkernel.host.catalogue import ABOUT, CONCLUSIONS, GROUP_OF, NAMES, NEEDS, NEEDS_USER_NAMESPACE
+from contextkernel.host.catalogue import ABOUT, CONCLUSIONS, GROUP_OF, NAMES, NEEDS, NEEDS_USER_NAMESPACE, SPARED
 from contextkernel.host.causes import cause
 from contextkernel.host.conclusions import Conclusion, decide_tier
 from contextkernel.host.findings import Findings, Outcome
@@ -36,6 +36,8 @@ def explain(findings: Findings, milliseconds: float = 0.0) -> HostReport:
         if name in CONCLUSIONS:
             continue
         reason = _untried(name, findings)
+        if reason and name in SPARED:
+            continue
         if reason:
             facts[name] = Fact(name=name, verdict="refused", reason=reason, group=GROUP_OF[name], about=ABOUT[name])
             continue
@@ -46,7 +48,7 @@ def explain(findings: Findings, milliseconds: float = 0.0) -> HostReport:
         concluded = conclusions.MAKERS[name](tier, facts, findings)
         of_fact[name] = tuple(one for like in (concluded.like, *concluded.also) for one in of_fact.get(like, ()))
         facts[name] = _concluded(name, concluded, facts, of_fact[name])
-    ordered = tuple(facts[name] for name in NAMES)
+    ordered = tuple(facts[name] for name in NAMES if name in facts)
     bare = HostReport(tier=tier, facts=ordered)
     build, run = meaning(bare)
     return HostReport(

@@ -83,8 +83,12 @@ SETTINGS = {
     "kernel.apparmor_restrict_unprivileged_userns": "0",
     "user.max_user_namespaces": "15000",
 }
-#: others that explain something
-NOTED_SETTINGS = ("kernel.yama.ptrace_scope",)
+NAMESPACE_SETTINGS = {
+    f"{kind}_namespace": f"user.max_{short}_namespaces"
+    for kind, short in (("mount", "mnt"), ("pid", "pid"), ("network", "net"), ("uts", "uts"), ("ipc", "ipc"))
+} | {"cgroup_namespace": "user.max_cgroup_namespaces"}
+"""The setting that says how many namespaces there may be, by the fact."""
+NOTED_SETTINGS = ("kernel.yama.ptrace_scope", *NAMESPACE_SETTINGS.values())
 TOOLS = ("newuidmap", "newgidmap", "pasta", "slirp4netns", "proot", "mmdebstrap")
 
 

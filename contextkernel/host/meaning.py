@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from contextkernel.host.remedies import hint
 from contextkernel.model.results import HostReport
 
@@ -56,6 +58,8 @@ def _with_namespaces(report: HostReport, backing: str) -> tuple[tuple[str, ...],
     proc = ""
     if _refused(report, "pid_namespace") or _refused(report, "fresh_proc"):
         proc = "; /proc and the processes in it are the outer ones"
+    if _refused(report, "seccomp"):
+        proc += "; system calls are not filtered"
     outbound = _reason(report, "outbound")
     limits = _reason(report, "limits")
     return (
@@ -85,12 +89,28 @@ def refusal(report: HostReport) -> tuple[str, str]:
     reasons = []
     for name in _NEEDED:
         fact = report.fact(name)
+        if name == "pivot_root" and not all(_refused(report, other) for other in ("move_root", "chroot")):
+            continue  # something stands in for it
         if fact is None or fact.verdict != "refused" or fact.reason.startswith("needs a "):
             continue
         why = f"{fact.errno}: {fact.cause}" if fact.errno and fact.cause else fact.reason
         reasons.append(f"{name} ({why})" if why else name)
     missing = f": {'; '.join(reasons)}" if reasons else ""
     return f"this host runs no programs{missing}", hint(report.remedies) or "contextkernel doctor says more"
+
+
+def _lowered(report: HostReport) -> Iterator[str]:
+    """Isolation that is weaker than a container's usually is."""
+    landlock = report.fact("landlock")
+    kept = landlock is not None and landlock.verdict == "works"
+    if _refused(report, "pid_namespace") or (kept and _refused(report, "fresh_proc")):
+        yield f"no pid namespace: RUN sees the processes of this machine{'' if kept else ', and can signal yours'}"
+    elif _refused(report, "fresh_proc"):
+        yield "no /proc of its own: RUN sees the processes of this machine"
+    if _refused(report, "pivot_root") and _refused(report, "move_root"):
+        yield "no pivot_root: the root of a RUN is changed by chroot alone"
+    if _refused(report, "seccomp"):
+        yield "no seccomp: the system calls of a RUN are not filtered"
 
 
 def notices(report: HostReport) -> tuple[str, ...]:
@@ -111,8 +131,7 @@ def notices(report: HostReport) -> tuple[str, ...]:
     lines = []
     if report.tier == "rootless-single":
         lines.append(_ONE_ID if _refused(report, "seccomp_notify") else _ONE_ID_RECORDED)
-    if _refused(report, "fresh_proc") or _refused(report, "pid_namespace"):
-        lines.append("no pid namespace: RUN sees the processes of this machine")
+    lines += _lowered(report)
     if _refused(report, "overlay"):
         lines.append(_COPYING)
     return tuple(lines)

@@ -250,7 +250,10 @@ def try_namespaces(idmap: IdMap, place: str, unusable: OSError | None) -> bool:
         attempt("mount_namespace", lambda: _private_mounts(place))
     say(Entered(idmap=idmap))
     attempt("uts_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWUTS))
-    attempt("ipc_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWIPC))
+    attempt("tmpfs", lambda: _mountable(place, "tmpfs"))
+    attempt("devpts", lambda: _mountable(place, "devpts", "newinstance,ptmxmode=0666"))
+    if attempt("ipc_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWIPC)) or idmap.identity:
+        attempt("mqueue", lambda: _mountable(place, "mqueue"))
     attempt("cgroup_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWCGROUP))
     userxattr = not idmap.identity
     if not attempt("overlay", lambda: _in_root(unusable, lambda: files.try_overlay(place, userxattr=userxattr))):
@@ -264,10 +267,15 @@ def try_namespaces(idmap: IdMap, place: str, unusable: OSError | None) -> bool:
         attempt("tun_device", try_tun)
         attempt("packet_filter", try_packet_filter)
         attempt("fresh_sys", lambda: _mount_at(place, "sysfs", mounts.MS_RDONLY))
+    elif idmap.identity:
+        attempt("fresh_sys", lambda: _mount_at(place, "sysfs", mounts.MS_RDONLY))
     if attempt("pid_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWPID)):
         # the first process of the new namespace; this one stays in the old
         in_child(lambda: attempt("fresh_proc", lambda: _fresh_proc(place)))
-    attempt("pivot_root", lambda: _pivot_root(place))
+    elif idmap.identity:
+        attempt("fresh_proc", lambda: _shared_proc(place))
+    if not attempt("pivot_root", lambda: _pivot_root(place)):
+        attempt("move_root", lambda: _move_root(place))
     return True
 
 
@@ -292,8 +300,17 @@ def _chroot(place: str) -> None:
 def _private_mounts(place: str) -> None:
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounts.make_private("/")
-    _mount_at(place, "tmpfs")
+    mounts.bind(place, place, recursive=False)
     mounts.umount(place)
+
+
+def _mountable(place: str, kind: str, options: str | None = None) -> None:
+    mounts.mount(kind, place, kind, mounts.MS_NOSUID | mounts.MS_NOEXEC, options)
+    try:
+        if kind == "devpts":
+            os.close(os.open(os.path.join(place, "ptmx"), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    finally:
+        mounts.umount(place)
 
 
 def _mount_at(place: str, kind: str, flags: int = 0) -> None:
@@ -308,14 +325,36 @@ def _fresh_proc(place: str) -> None:
         raise Refused("the new /proc shows other processes")
 
 
+def _shared_proc(place: str) -> str:
+    """Of the processes that are there already: root of the machine may, and can have others hidden (Linux 5.8)."""
+    mounts.mount("proc", place, "proc", mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC, "hidepid=ptraceable")
+    mounts.umount(place)
+    return "without a pid namespace; processes that may not be traced are hidden"
+
+
 def _pivot_root(place: str) -> None:
-    _mount_at(place, "tmpfs")
-    os.chdir(place)
+    _go_to_new_root(place)
     mounts.pivot_root(".", ".")
     mounts.umount(".", mounts.MNT_DETACH)
     os.chdir("/")
     if os.listdir("/"):
         raise Refused("the old root is still there after pivot_root")
+
+
+def _move_root(place: str) -> None:
+    _go_to_new_root(place)
+    mounts.mount(".", "/", None, mounts.MS_MOVE)
+    os.chroot(".")
+    os.chdir("/..")
+    if os.listdir("."):
+        raise Refused("the old root is still there after another was moved over it")
+
+
+def _go_to_new_root(place: str) -> None:
+    inside = os.path.join(place, "root")
+    os.makedirs(inside, exist_ok=True)
+    mounts.bind(inside, inside, recursive=False)
+    os.chdir(inside)
 
 
 def _overlay_elsewhere(*, userxattr: bool) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from contextkernel.host.catalogue import PACKAGES
 from contextkernel.host.causes import blocking_settings
-from contextkernel.host.findings import SETTINGS, Findings, Outcome, Surroundings
+from contextkernel.host.findings import NAMESPACE_SETTINGS, SETTINGS, Findings, Outcome, Surroundings
 from contextkernel.host.trying import WITHOUT_VARIABLE
 from contextkernel.model.results import Remedy
 
@@ -29,6 +29,15 @@ _GIVES = {
     "id_range": "users and owners inside that are real (tier rootless)",
     "overlay": "containers and build steps that start without a copy of their files",
     "fuse_overlayfs": "containers and build steps that start without a copy of their files",
+    "pid_namespace": "processes of their own in containers",
+    "network_namespace": "bridged networks, published ports, --network none with a loopback",
+    "uts_namespace": "host names of their own in containers (--hostname)",
+    "ipc_namespace": "shared memory and message queues of their own in containers",
+    "cgroup_namespace": "paths of control groups that begin at the container",
+    "pivot_root": "a root of the container's own, with nothing of the host's below it",
+    "tmpfs": "temporary file systems with a limit",
+    "devpts": "terminals (-t)",
+    "mqueue": "/dev/mqueue in containers",
     "fresh_proc": "a pid namespace and a /proc of the container's own",
     "fresh_sys": "a /sys of the container's own",
     "tun_device": "UDP and ICMP from containers to the outside",
@@ -106,6 +115,18 @@ def _user_namespace(outcome: Outcome, findings: Findings) -> _Advice:
             + ", ".join(f'"{name}": {{"type": "Unconfined"}}' for name in context)
             + "}",
         )
+
+
+def _namespace(outcome: Outcome, findings: Findings) -> _Advice:
+    if outcome.number == errno.ENOSPC:
+        yield from _node(findings.surroundings, f"sysctl -w {NAMESPACE_SETTINGS[outcome.name]}=15000")
+    elif outcome.number in (errno.EPERM, errno.EACCES):
+        yield from _user_namespace(outcome, findings)
+
+
+def _mount(outcome: Outcome, findings: Findings) -> _Advice:
+    if outcome.number in (errno.EPERM, errno.EACCES):
+        yield from _user_namespace(outcome, findings)
 
 
 def _ptrace(outcome: Outcome, findings: Findings) -> _Advice:
@@ -259,6 +280,8 @@ def _program(outcome: Outcome, findings: Findings) -> _Advice:
 _ADVISERS: dict[str, Callable[[Outcome, Findings], _Advice]] = {
     "user_namespace": _user_namespace,
     "mount_namespace": _user_namespace,
+    **dict.fromkeys((name for name in NAMESPACE_SETTINGS if name != "mount_namespace"), _namespace),
+    **dict.fromkeys(("pivot_root", "move_root", "tmpfs", "devpts", "mqueue"), _mount),
     "ptrace": _ptrace,
     "id_range": _id_range,
     "fresh_proc": _masked,

@@ -8,6 +8,7 @@ import pytest
 from contextkernel.host.catalogue import CONCLUSIONS, NAMES
 from contextkernel.host.explain import explain
 from contextkernel.host.findings import Findings, Outcome, Surroundings
+from contextkernel.host.meaning import notices
 from contextkernel.model.ids import IdMap, IdRange
 from contextkernel.model.results import Fact, HostReport
 
@@ -46,6 +47,7 @@ def texts(found: HostReport) -> list[str]:
     return [remedy.text for remedy in found.remedies]
 
 
+KINDS = tuple(f"{kind}_namespace" for kind in ("pid", "network", "uts", "ipc", "cgroup"))
 NO_NAMESPACES = {"user_namespace": errno.EPERM, "id_range": errno.EPERM}
 
 
@@ -59,6 +61,13 @@ NO_NAMESPACES = {"user_namespace": errno.EPERM, "id_range": errno.EPERM}
         (report({**NO_NAMESPACES, "proot": 0}, idmap=None), "analysis"),
         (report({**NO_NAMESPACES, "ptrace": 1}, idmap=None), "analysis"),
         (report({"seccomp": errno.EINVAL, "proot": 0}), "analysis"),
+        (report({"seccomp": errno.EINVAL}, idmap=RANGE), "rootless"),
+        (report({"seccomp": errno.EINVAL}, idmap=IdMap()), "rootful"),
+        (report({"pivot_root": errno.EPERM}), "rootless-single"),
+        (report({"pivot_root": errno.EPERM, "move_root": errno.EPERM}), "rootless-single"),
+        (report({"pivot_root": errno.EPERM, "move_root": errno.EPERM, "chroot": errno.EPERM}), "ptrace"),
+        (report({"tmpfs": errno.EPERM, "devpts": errno.EPERM, "mqueue": errno.ENODEV}, idmap=RANGE), "rootless"),
+        (report(dict.fromkeys(KINDS, errno.ENOSPC)), "rootless-single"),
         (report({"mount_namespace": errno.EACCES}), "ptrace"),
         (report({"overlay": errno.EINVAL}), "rootless-single"),
         (report({"fresh_proc": errno.EPERM}, idmap=RANGE), "rootless"),
@@ -218,3 +227,49 @@ def test_what_keeps_limits(found: HostReport, verdict: str, reason: str, remedy:
     limits = fact(found, "limits")
     assert (limits.verdict, limits.remedy) == (verdict, remedy)
     assert reason in limits.reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_namespace_that_a_setting_forbids(kind: str) -> None:
+    setting = f"user.max_{ {'network': 'net'}.get(kind.partition('_')[0], kind.partition('_')[0]) }_namespaces"
+    found = report({kind: errno.ENOSPC}, settings={setting: "0"})
+    assert fact(found, kind).reason.endswith(f"{setting} is 0")
+    assert fact(found, kind).remedy == f"sudo sysctl -w {setting}=15000"
+    assert fact(found, kind).who == "administrator"
+    assert "there are as many as" in fact(report({kind: errno.ENOSPC}, settings={setting: "9"}), kind).reason
+    isolation = fact(found, "isolation")
+    assert isolation.verdict == "limited"
+    assert f"not: {kind.partition('_')[0]}" in isolation.reason
+
+
+@pytest.mark.parametrize("name", ["pivot_root", "move_root", "tmpfs", "devpts", "mqueue", *KINDS])
+def test_what_a_filter_of_a_container_forbids(name: str) -> None:
+    found = report({name: errno.EPERM}, filtered=True, container=True)
+    assert fact(found, name).cause == "a seccomp filter of the container forbids it"
+    assert fact(found, name).remedy == "docker run --security-opt seccomp=unconfined ..."
+    assert fact(report({name: errno.EPERM}, container=True, apparmor="x"), name).cause.startswith(
+        "the AppArmor profile x"
+    )
+
+
+def test_a_root_file_system_that_cannot_be_swapped() -> None:
+    found = report({"pivot_root": errno.EINVAL}, idmap=RANGE)
+    assert "initramfs" in fact(found, "pivot_root").cause
+    assert fact(found, "isolation").reason.endswith("; no pivot_root")
+
+
+def test_isolation_says_what_is_lacking() -> None:
+    masked = report({"fresh_proc": errno.EPERM}, idmap=RANGE)
+    assert fact(masked, "isolation").reason.endswith("not: pid; the outer /proc, read-only")
+    lacking = report({"seccomp": errno.EINVAL, "devpts": errno.EPERM}, idmap=RANGE)
+    assert fact(lacking, "isolation").reason.endswith("no system call filter; no terminals")
+    assert notices(lacking)[-1] == "no seccomp: the system calls of a RUN are not filtered"
+    shared = report({"pid_namespace": errno.ENOSPC, "landlock": errno.ENOSYS}, idmap=RANGE)
+    assert notices(shared) == ("no pid namespace: RUN sees the processes of this machine, and can signal yours",)
+    rooted = report({"pivot_root": errno.EPERM, "move_root": errno.EPERM}, idmap=RANGE)
+    assert notices(rooted) == ("no pivot_root: the root of a RUN is changed by chroot alone",)
+
+
+def test_what_was_not_tried_because_nothing_depends_on_it_is_left_out() -> None:
+    found = report(missing=("move_root", "mqueue"))
+    assert not {"move_root", "mqueue"} & {fact.name for fact in found.facts}
