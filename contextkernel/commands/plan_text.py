@@ -35,6 +35,7 @@ def as_json(made: Planned) -> str:
     """One object with the OCI ``config.json`` and the operations, in order."""
     operations = [{"operation": step.operation, **step.values} for step in made.operations]
     whole = {"config": made.document, "operations": operations, "backing": made.backing}
+    whole |= {"isolation": made.isolation, "fallbacks": list(made.fallbacks)}
     return json.dumps(whole, indent=2) + "\n"
 
 
@@ -61,6 +62,10 @@ def as_table(made: Planned) -> str:
     )
     lines += ["", "PROCESS"]
     lines += [f"  {name:18}{_shown(value)}".rstrip() for name, value in facts]
+    lines += ["", "ISOLATION"] if made.isolation else []
+    lines += [f"  {name:18}{value or '-'}" for name, value in made.isolation.items()]
+    lines += ["", "FALLBACKS"] if made.fallbacks else []
+    lines += [f"  {text}" for text in made.fallbacks]
     return "\n".join(lines) + "\n"
 
 

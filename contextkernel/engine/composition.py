@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextkernel.runtime.containers import Containers
     from contextkernel.runtime.enforcing import GroupFacts
     from contextkernel.runtime.events import EventLog
+    from contextkernel.runtime.facts import HostFacts
     from contextkernel.store import Store
 
 
@@ -60,6 +61,8 @@ class Composition:
         self._runtime_made = runtime
         self._worker_made = worker
         self._host_made = host
+        self._facts_made: HostFacts | None = None
+        self._host_told = False
         self._lock = threading.RLock()
         self._swept = False
 
@@ -144,14 +147,27 @@ class Composition:
             return RefusingRuntime(report)
         from contextkernel.linux.userns_shared import registry_of
         from contextkernel.runtime.client import NamespaceRuntime
-        from contextkernel.runtime.facts import from_report
 
         return NamespaceRuntime(
             self._idmap,
             fork=self._fork_launcher,
-            facts=from_report(self._idmap, report),
+            facts=self._host_facts,
             registry=registry_of(self._store.root),
         )
+
+    @property
+    def _host_facts(self) -> HostFacts:
+        """What this host allows a container; of files only what they were when it was first asked for."""
+        with self._lock:
+            if self._facts_made is None:
+                from contextkernel.runtime.facts import from_report
+
+                self._facts_made = from_report(self._idmap, self._host.report)
+            return self._facts_made
+
+    def _namespace_facts(self) -> HostFacts | None:
+        """The same; ``None`` where no container is started in namespaces."""
+        return None if self._host.report.tier in ("ptrace", "analysis") else self._host_facts
 
     def _worker(self) -> LayerWorker:
         with self._lock:
@@ -179,12 +195,24 @@ class Composition:
             events=self._events,
             groups=self._group_facts,
             warn=self._warn,
+            facts=self._namespace_facts,
         )
 
     def _group_facts(self) -> GroupFacts:
         from contextkernel.runtime.resource_group import base, facts_of
 
         return facts_of(base())
+
+    def _warn_of_host(self) -> None:
+        """Once per engine: what elsewhere holds for all containers, and here does not."""
+        facts = self._namespace_facts()
+        if facts is None or self._host_told:
+            return
+        from contextkernel.runtime.fallbacks import lowered
+
+        self._host_told = True
+        for text in lowered(facts):
+            self._warn(text)
 
     def _warn(self, text: str) -> None:
         if self.on_warning is not None:

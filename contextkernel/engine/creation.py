@@ -64,6 +64,7 @@ class Creation(Builds):
         detached: bool = False,
     ) -> ContainerSpec:
         options = self._options(command, wanted, stdin_open=stdin_open, detached=detached)
+        self._warn_of_host()
         return self._containers.create(image, self._image_of(image, pull, report), options)
 
     def _options(
@@ -103,11 +104,10 @@ class Creation(Builds):
         Raises:
             ImageNotFound, InvalidInput: see there.
         """
-        from contextkernel.runtime.facts import from_report
         from contextkernel.runtime.planning import planned
 
         request = self._containers.planned(image, self._image_of(image, pull, report), self._options(command, wanted))
-        facts = from_report(self._idmap, self._host.report)
+        facts = self._host_facts
         return planned(request, facts, self._idmap, backing=self._backing)
 
     def _image_of(self, image: str, pull: str, report: Reporter | None) -> Digest:

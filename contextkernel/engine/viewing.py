@@ -95,7 +95,17 @@ class ContainerViews(Composition):
             tier=self._host.report.tier,
             backing="copy" if copied else "overlay",
             kept=self._kept(spec, state),
+            apart=self._apart(spec, state),
         )
+
+    def _apart(self, spec: ContainerSpec, state: RunState) -> tuple[dict[str, str], tuple[str, ...]]:
+        """What keeps a container apart, and what stands in for what; of one that was never started, what will."""
+        from contextkernel.runtime.fallbacks import expected
+
+        facts = self._namespace_facts()
+        if state.isolation or facts is None:
+            return state.isolation, state.fallbacks
+        return expected(spec, facts)
 
     def _kept(self, spec: ContainerSpec, state: RunState) -> tuple[Enforced, ...]:
         """How a container's limits are kept, or would be."""

@@ -266,9 +266,9 @@ def try_namespaces(idmap: IdMap, place: str, unusable: OSError | None) -> bool:
     if attempt("network_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWNET)):
         attempt("tun_device", try_tun)
         attempt("packet_filter", try_packet_filter)
-        attempt("fresh_sys", lambda: _mount_at(place, "sysfs", mounts.MS_RDONLY))
+        attempt("fresh_sys", lambda: _fresh_sys(place))
     elif idmap.identity:
-        attempt("fresh_sys", lambda: _mount_at(place, "sysfs", mounts.MS_RDONLY))
+        attempt("fresh_sys", lambda: _fresh_sys(place))
     if attempt("pid_namespace", lambda: namespaces.unshare(namespaces.CLONE_NEWPID)):
         # the first process of the new namespace; this one stays in the old
         in_child(lambda: attempt("fresh_proc", lambda: _fresh_proc(place)))
@@ -317,12 +317,20 @@ def _mount_at(place: str, kind: str, flags: int = 0) -> None:
     mounts.mount(kind, place, kind, flags | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC)
 
 
+def _fresh_sys(place: str) -> None:
+    _mount_at(place, "sysfs", mounts.MS_RDONLY)
+    mounts.umount(place)
+
+
 def _fresh_proc(place: str) -> None:
     if os.getpid() != 1:
         raise Refused(f"the first process of a new pid namespace has pid {os.getpid()}")
     _mount_at(place, "proc")
-    if os.readlink(os.path.join(place, "self")) != "1":
-        raise Refused("the new /proc shows other processes")
+    try:
+        if os.readlink(os.path.join(place, "self")) != "1":
+            raise Refused("the new /proc shows other processes")
+    finally:
+        mounts.umount(place)
 
 
 def _shared_proc(place: str) -> str:

@@ -30,8 +30,12 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
         document: ``config.json`` of the OCI runtime specification.
         operations: the ordered steps that this engine carries out for it on this host.
         backing: what the root is made with; with ``copy`` all layers are copied into a directory before.
+        isolation: what keeps it apart, by ``inspect``'s names.
+        fallbacks: what stands in for what this host refuses, with the reason.
     """
 
     document: dict[str, Any]
     operations: tuple[PlannedStep, ...]
     backing: Backing = "overlay"
+    isolation: dict[str, str] = {}
+    fallbacks: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ from contextkernel.runtime.container_talks import ContainerTalks
 from contextkernel.runtime.device_fence import fence_base
 from contextkernel.runtime.enforcing import GroupFacts, adapted
 from contextkernel.runtime.events import EventLog, event_attributes
+from contextkernel.runtime.fallbacks import unheard
 from contextkernel.runtime.log_reading import LogRecord, read_log
 from contextkernel.runtime.mounting import launch_mounts, resolve_mounts, to_populate
 from contextkernel.runtime.networks import Networks
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from contextkernel.model.digest import Digest
     from contextkernel.model.ports import ContainerRuntime, LayerWorker, RunningContainer
     from contextkernel.model.volumes import Volume
+    from contextkernel.runtime.facts import HostFacts
     from contextkernel.store import Store
 
 
@@ -94,6 +96,7 @@ class Containers(ContainerChanges, ContainerTalks):
         events: where it is told what happens.
         groups: what control groups this host allows; asked for containers with limits only.
         warn: gets what the user should know of a container that is made all the same.
+        facts: what this host allows a container; ``None`` where none can be started.
     """
 
     def __init__(
@@ -107,11 +110,13 @@ class Containers(ContainerChanges, ContainerTalks):
         events: EventLog,
         groups: Callable[[], GroupFacts] = GroupFacts,
         warn: Callable[[str], None] = lambda _: None,
+        facts: Callable[[], HostFacts | None] = lambda: None,
     ) -> None:
         super().__init__(store, runtime, events, fake_ids=fake_ids, warn=warn)
         self._worker = worker
         self._new_name = new_name
         self._groups = groups
+        self._facts = facts
         self.networks = Networks(store, self.state, events)
 
     def create(self, image: str, image_id: Digest, options: RunOptions) -> ContainerSpec:
@@ -203,6 +208,9 @@ class Containers(ContainerChanges, ContainerTalks):
         )
         _check_life(spec)
         self._warn_of_user(spec.user)
+        facts = self._facts()
+        for text in unheard(spec, facts) if facts is not None else ():
+            self._warn(text)
         if spec.security.device_rules and not spec.security.runtime and not fence_base().version:
             self._warn("--device-cgroup-rule has no effect: this engine may make no device control groups here")
         return spec, volumes

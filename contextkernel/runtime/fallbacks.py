@@ -5,6 +5,7 @@ One table for ``inspect`` and ``run --plan``; what is said once, as a warning, i
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from contextkernel.runtime.plan_security import (
@@ -21,7 +22,7 @@ from contextkernel.runtime.plan_security import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from contextkernel.model.container import LaunchRequest
+    from contextkernel.model.container import ContainerSpec, LaunchRequest
     from contextkernel.runtime.facts import HostFacts
     from contextkernel.runtime.plan_security import Namespaces
 
@@ -123,19 +124,62 @@ def _fallbacks(request: LaunchRequest, facts: HostFacts) -> Iterator[tuple[str, 
         yield "no seccomp: system calls are not filtered", why.get("seccomp", "")
 
 
+def expected(spec: ContainerSpec, facts: HostFacts) -> tuple[dict[str, str], tuple[str, ...]]:
+    """:func:`isolation` and :func:`fallbacks` of a container that has not been started yet.
+
+    Args:
+        spec: as it was created.
+        facts: what this host allows.
+    """
+    from contextkernel.model.container import LaunchRequest
+
+    shared = spec.network == "host" or (spec.network != "none" and not facts.network)
+    request = LaunchRequest(
+        id=spec.id,
+        argv=spec.argv,
+        env=(),
+        hostname=spec.hostname,
+        network="host" if shared else "none",
+        lowers=(),
+        upper="",
+        work="",
+        security=spec.security,
+    )
+    return isolation(request, facts), fallbacks(request, facts)
+
+
+def unheard(spec: ContainerSpec, facts: HostFacts) -> Iterator[str]:
+    """Warnings about what was asked for a container and is not had in full on this host.
+
+    Args:
+        spec: as it is created.
+        facts: what this host allows.
+    """
+    asked = spec.hostname not in ("", spec.id[:12], os.uname().nodename) and not spec.network.startswith("container:")
+    if asked and not facts.uts and spec.security.uts != "host":
+        text = f"the host name is the host's, only HOSTNAME is {spec.hostname}"
+        yield f"WARNING: {text}{_because(facts, 'uts_namespace')}"
+    if spec.network == "none" and not facts.network:
+        text = "--network none is kept by a system call filter: no sockets but unix ones, and no loopback"
+        yield f"WARNING: {text}{_because(facts, 'network_namespace')}"
+
+
+def _because(facts: HostFacts, name: str) -> str:
+    reason = facts.refusals.get(name)
+    return f": {reason}" if reason else ""
+
+
 def lowered(facts: HostFacts) -> tuple[str, ...]:
     """Warnings for whoever starts containers here: what elsewhere holds without being asked for, and here does not.
 
     Args:
         facts: what this host allows.
     """
-    why = facts.refusals
     found = []
     if facts.shares_pids and not facts.scopes:
-        text = "containers share the host's processes, and can signal those of the same user"
-        found.append((text, why.get("pid_namespace", "")))
+        found.append(("containers share the host's processes, and can signal those of the same user", "pid_namespace"))
     if facts.root == "chroot":
-        found.append(("the root of containers is changed by chroot alone", why.get("pivot_root", "")))
+        found.append(("the root of containers is changed by chroot alone", "pivot_root"))
     if not facts.seccomp:
-        found.append(("containers run without a system call filter", why.get("seccomp", "")))
-    return tuple(f"WARNING: {text}{f': {reason}' if reason else ''}" for text, reason in found)
+        found.append(("containers run without a system call filter", "seccomp"))
+    return tuple(f"WARNING: {text}{_because(facts, name)}" for text, name in found)

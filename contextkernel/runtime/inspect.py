@@ -28,6 +28,7 @@ def container_document(
     tier: str,
     backing: Backing = "overlay",
     kept: Iterable[Enforced] = (),
+    apart: tuple[dict[str, str], tuple[str, ...]] = ({}, ()),
 ) -> dict[str, Any]:
     """Describe one container.
 
@@ -40,6 +41,7 @@ def container_document(
         tier: the host's tier; shown with what it means for isolation.
         backing: what its root is made with.
         kept: how its limits are kept.
+        apart: what keeps it apart, by name, and what stands in for what this host refuses.
 
     Returns:
         Docker's document; the ``ContextKernel`` object at the end is ours and says how it is isolated.
@@ -116,8 +118,8 @@ def container_document(
         "NetworkSettings": network_part.settings(spec, state),
         "ContextKernel": {
             "Tier": tier,
-            "Isolation": dict(state.isolation),
-            "Fallbacks": list(state.fallbacks),
+            "Isolation": apart[0],
+            "Fallbacks": list(apart[1]),
             "Backing": backing,
             **({"Owners": state.owners} if state.owners else {}),
             "Limits": resources.limits(kept),

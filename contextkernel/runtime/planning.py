@@ -13,6 +13,7 @@ from contextkernel.errors import InvalidInput
 from contextkernel.model.planned import Planned, PlannedStep
 from contextkernel.runtime import devices
 from contextkernel.runtime.document import make_plan
+from contextkernel.runtime.fallbacks import fallbacks, isolation
 from contextkernel.runtime.oci import DeviceNode
 from contextkernel.runtime.users import Identity, resolve
 from contextkernel.store.tree_record import tree_of
@@ -38,6 +39,8 @@ def planned(request: LaunchRequest, facts: HostFacts, idmap: IdMap, *, backing: 
     Raises:
         InvalidInput: something that cannot be. LaunchFailed: a device that is not there.
     """
+    if request.attach is not None and request.attach.may_fall_back and not facts.network:
+        request = msgspec.structs.replace(request, network="host")  # as its monitor will find out
     identity = find_identity(request)
     if backing == "copy" and request.lowers:
         request = msgspec.structs.replace(request, lowers=(), upper=tree_of(os.path.dirname(request.upper)), work="")
@@ -46,7 +49,13 @@ def planned(request: LaunchRequest, facts: HostFacts, idmap: IdMap, *, backing: 
     for number, step in enumerate(plan.operations, start=1):
         values = _plain(step)
         steps.append(PlannedStep(number=number, operation=values.pop("type"), values=values))
-    return Planned(document=_plain(plan.document), operations=tuple(steps), backing=backing)
+    return Planned(
+        document=_plain(plan.document),
+        operations=tuple(steps),
+        backing=backing,
+        isolation=isolation(request, facts),
+        fallbacks=fallbacks(request, facts),
+    )
 
 
 def _plain(value: msgspec.Struct) -> dict[str, Any]:

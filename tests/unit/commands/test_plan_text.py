@@ -54,3 +54,20 @@ def test_a_root_that_is_copied_is_said():
     copied = msgspec.structs.replace(planned(("ls",)), backing="copy")
     assert as_table(copied).splitlines()[-1] == "  root              a copy of the layers"
     assert json.loads(as_json(copied))["backing"] == "copy"
+
+
+def test_what_stands_in_for_what_is_said():
+    apart = msgspec.structs.replace(
+        planned(("ls",)), isolation={"Pid": "host", "Landlock": ""}, fallbacks=("no pid namespace (why)",)
+    )
+    assert as_table(apart).splitlines()[-7:] == [
+        "",
+        "ISOLATION",
+        "  Pid               host",
+        "  Landlock          -",
+        "",
+        "FALLBACKS",
+        "  no pid namespace (why)",
+    ]
+    made = json.loads(as_json(apart))
+    assert (made["isolation"]["Pid"], made["fallbacks"]) == ("host", ["no pid namespace (why)"])

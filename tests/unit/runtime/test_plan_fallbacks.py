@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from contextkernel.errors import InvalidInput, LaunchFailed
-from contextkernel.model.container import ExecRequest, LaunchRequest, Terminal, Tmpfs
+from contextkernel.model.container import ContainerSpec, ExecRequest, LaunchRequest, Terminal, Tmpfs
+from contextkernel.model.digest import Digest
 from contextkernel.model.ids import IdMap
 from contextkernel.model.networks import NetworkLaunch
 from contextkernel.model.results import Fact, HostReport
@@ -14,7 +15,7 @@ from contextkernel.model.security import Join, Security
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.document import make_plan
 from contextkernel.runtime.facts import HostFacts, from_report
-from contextkernel.runtime.fallbacks import fallbacks, isolation, lowered
+from contextkernel.runtime.fallbacks import expected, fallbacks, isolation, lowered, unheard
 from contextkernel.runtime.plan import plan_operations
 from contextkernel.runtime.plan_exec import plan_exec
 from contextkernel.runtime.plan_security import CAPABILITIES, Namespaces, container_capabilities, plan_namespaces
@@ -299,3 +300,40 @@ def test_facts_from_a_report():
     assert works.refusals == {}
     assert not refused.scopes
     assert not refused.tracing
+
+
+SPEC = ContainerSpec(
+    id="a" * 64,
+    name="x",
+    image="i",
+    image_id=Digest("sha256:" + "0" * 64),
+    argv=("prog",),
+    hostname="a" * 12,
+    created=1,
+)
+
+
+def spec(**changes: object) -> ContainerSpec:
+    return msgspec.structs.replace(SPEC, **changes)
+
+
+def test_a_container_that_was_never_started():
+    assert expected(SPEC, FACTS) == (isolation(REQUEST, FACTS), ())
+    assert expected(SPEC, lacking(network=False))[0]["Network"] == "host"
+    closed, said = expected(spec(network="none"), lacking(network=False))
+    assert closed["Network"] == "host, closed by a system call filter"
+    assert len(said) == 1
+    assert expected(spec(network="host", security=Security(pid="host")), FACTS)[0]["Pid"] == "host"
+
+
+def test_what_was_asked_for_and_is_not_had_is_a_warning():
+    assert list(unheard(spec(hostname="mine", network="none"), FACTS)) == []
+    refusals = {"uts_namespace": "why", "network_namespace": "none left"}
+    facts = lacking(uts=False, network=False, refusals=refusals)
+    assert list(unheard(SPEC, facts)) == []  # nothing of it was asked for
+    assert list(unheard(spec(hostname="mine", network="none"), facts)) == [
+        "WARNING: the host name is the host's, only HOSTNAME is mine: why",
+        "WARNING: --network none is kept by a system call filter: no sockets but unix ones, and no loopback: none left",
+    ]
+    for other in (spec(hostname="mine", security=Security(uts="host")), spec(hostname="mine", network="container:x")):
+        assert list(unheard(other, facts)) == []
