@@ -18,6 +18,7 @@ from contextkernel.model.layers import Entry, EntryKind, LayerFacts
 from contextkernel.model.recorded import Device
 from contextkernel.store.worker_changes import without_points
 from contextkernel.store.worker_new_owners import noted_user, with_new_owners
+from contextkernel.store.worker_noting import note_owners
 from contextkernel.store.worker_owners import Owner, OwnerTable, index_of, owner_for, owners_below
 from contextkernel.store.worker_records import Records
 from contextkernel.store.worker_tree import Ids, Tree, write_file
@@ -99,6 +100,8 @@ def commit(directory: str, ids: Ids, check: Check, lowers: tuple[str, ...] = ())
         scanned = _owned(tree, f"{directory}/diff", check, owners)
         scanned = without_unchanged(scanned, tree, lowers, _xattrs, _CARRIED)
         entries = list(_emit(tree, scanned, sink, check, known=False))
+        if ids.single:
+            note_owners(tree, entries)
     sink.add(tar.END)
     diff_id = sink.digest()
     write_file(f"{directory}/index", pack_index(entries))

@@ -22,6 +22,7 @@ from contextkernel.store.worker_add import extract_archive, is_archive
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
 from contextkernel.store.worker_files import copy_bytes, is_whiteout, new_file, readable, xattrs_of
+from contextkernel.store.worker_noting import copy_device
 from contextkernel.store.worker_owners import Notes, Owner, resolve_owner, true_owners
 from contextkernel.store.worker_stage import Stage, open_merged, open_source_root, open_stage
 from contextkernel.store.worker_tree import Ids
@@ -336,6 +337,8 @@ class _Copy:
             descriptor = new_file(parent, last)
             try:
                 copy_bytes(source, descriptor, info)
+                if self._request.source_root is None:
+                    copy_device(source, descriptor)
                 self._metadata(descriptor, target, path, info, self._xattrs(source))
             finally:
                 os.close(descriptor)

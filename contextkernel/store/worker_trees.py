@@ -25,6 +25,7 @@ from contextkernel.store.tree_record import Row, Rows
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
 from contextkernel.store.worker_files import copy_bytes, new_file, xattrs_of
+from contextkernel.store.worker_noting import copy_device, note_owner
 from contextkernel.store.worker_tree import Ids, Tree, remove_at
 
 _SMALL = 1 << 20  # read and written at once
@@ -128,6 +129,9 @@ class TreeMaker:
                 self._ids.chown(target, entry.uid, entry.gid, entry.path)
                 os.fchmod(target, entry.mode)
                 set_xattrs(target, xattrs_of(source))
+                if self._ids.single:
+                    copy_device(source, target)
+                    note_owner(target, (entry.uid, entry.gid))
                 os.utime(target, ns=(entry.mtime, entry.mtime))
             finally:
                 os.close(target)
@@ -174,6 +178,8 @@ class TreeMaker:
                 self._ids.chown(here, entry.uid, entry.gid, entry.path)
                 os.fchmod(here, entry.mode)
                 set_xattrs(here, attributes)
+                if self._ids.single:
+                    note_owner(here, (entry.uid, entry.gid))
                 os.utime(here, ns=(entry.mtime, entry.mtime))
             finally:
                 os.close(here)

@@ -5,6 +5,7 @@
     python tests/conformance/run.py record [CASE...]     write expected.json from docker
     python tests/conformance/run.py journey              both engines on the course's images (needs a package mirror)
     python tests/conformance/run.py software [CASE...]   both engines on real software in RUN steps
+    python tests/conformance/run.py packages             write packages.json from docker
 
 CASE is a name or a pattern, such as `copy/*`. How docker is found: see judge/docker.py. `journey` and `software` take
 `--tier rootful|rootless|rootless-single`: run as root they become an ordinary user with or without a range of ids.
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from judge import docker, ours, software
+from judge import docker, ours, packages, software
 from judge.cases import Case, cases
 from judge.tiers import TIERS, Ours
 
@@ -123,6 +124,20 @@ def real_software(options: argparse.Namespace, folder: Path) -> int:
     return bad
 
 
+def record_packages(_: argparse.Namespace, folder: Path) -> int:
+    """Write packages.json from docker: whose files are that packages, archives and tools leave."""
+    box = "conformance-packages"
+    docker.docker("import", str(packages.prepare(folder)), packages.BASE)
+    shown = ("-v", "/usr:/usr:ro", "-v", f"{folder}/w:/w:ro")
+    docker.docker("run", "--name", box, "--network=none", *shown, packages.BASE, "/bin/sh", "-c", packages.SCRIPT)
+    docker.docker("commit", box, box)
+    docker.docker("rm", box)
+    docker.docker("save", box, "-o", str(folder / "docker.tar"))
+    text = json.dumps(packages.left(folder / "docker.tar"), indent=1) + "\n"
+    (HERE / "packages.json").write_text(text, encoding="utf-8")
+    return 0
+
+
 def _bases(options: argparse.Namespace, folder: Path, *names: str) -> Path:
     """The bases as an archive: the one that was given, or one made by whoever runs this."""
     if options.bases:
@@ -135,7 +150,7 @@ def _bases(options: argparse.Namespace, folder: Path, *names: str) -> Path:
 
 
 COMMANDS = {"check": check, "compare": compare, "record": record}
-ENGINES = {"journey": journey, "software": real_software}
+ENGINES = {"journey": journey, "software": real_software, "packages": record_packages}
 
 
 def main() -> int:

@@ -297,6 +297,22 @@ def test_what_is_new_belongs_to_the_user_of_the_program_and_to_the_directorys_gr
     }
 
 
+def test_a_file_keeps_its_owner_under_another_name(bench: Bench) -> None:
+    base, _ = bench.unpack(Archive().add("f", uid=5, gid=6).add("d", type=tarfile.DIRTYPE, uid=7, mode=0o755).bytes())
+    upper = bench.layer()
+    if bench.ids != "single":
+        return  # there the host keeps them
+    bench.worker.commit(str(base))
+    for name in ("f", "d"):  # as overlay copies up
+        place = upper / "diff" / f"moved-{name}"
+        (place.mkdir if name == "d" else place.touch)()
+        for attribute in os.listxattr(base / "diff" / name):
+            os.setxattr(place, attribute, os.getxattr(base / "diff" / name, attribute))
+    bench.worker.commit(str(upper), lowers=diffs((base,)))
+    assert {entry.path: (entry.uid, entry.gid) for entry in index(upper)} == {"moved-d": (7, 0), "moved-f": (5, 6)}
+    assert not any(entry.xattrs for entry in index(upper))
+
+
 def test_names_of_any_bytes_survive_the_whole_way(bench: Bench) -> None:
     name = os.fsdecode(b"\xff\xfe-\xc3\xa4")
     layer = bench.layer()
