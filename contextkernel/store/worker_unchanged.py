@@ -42,9 +42,25 @@ def without_unchanged(
         The rows that are left; the first name of a hard link that is left becomes the file.
     """
     lowers = tuple(lowers)
+    rows = _without_needless(rows, lowers)
     if not lowers or not _worth_a_look(rows, lowers):
         return rows
     return _Comparison(rows, tree, merge(map(index_of, lowers)), attributes, carried).left()
+
+
+def _without_needless(rows: list[Entry], lowers: tuple[str, ...]) -> list[Entry]:
+    """Rows without those for opaque directories that no layer has anything at (BuildKit, ``util/overlay``).
+
+    Overlay marks a new directory when it is moved to its place. What is made without overlay has no such marks, and
+    they would make another layer of the same files.
+    """
+    opaque = [row.path for row in rows if row.kind == "opaque"]
+    if not opaque:
+        return rows
+    with ExitStack() as stack:
+        trees = [stack.enter_context(Tree(lower)) for lower in lowers]
+        needless = {path for path in opaque if all(tree.lstat(path) is None for tree in trees)}
+    return [row for row in rows if row.kind != "opaque" or row.path not in needless]
 
 
 def _worth_a_look(rows: list[Entry], lowers: tuple[str, ...]) -> bool:
