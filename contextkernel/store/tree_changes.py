@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Literal
 
 import msgspec
 
 from contextkernel.layer import names
 from contextkernel.model.box import Change, ChangeKind
-from contextkernel.store.tree_record import Row, Rows, walk
+from contextkernel.store.tree_record import Found, Row, Rows, walk
 from contextkernel.store.worker_tree import Tree
 
 Kind = Literal["new", "replaced", "changed", "same", "removed"]
@@ -60,9 +60,8 @@ class _Comparison:
         self._found: dict[str, Difference] = {}
 
     def run(self, tree: Tree, check: Callable[[], None]) -> TreeChanges:
-        for path, info in walk(tree, check):
-            self._rows[path] = Row.of(info)
-            self._look(path, info)
+        for found in walk(tree, check):
+            self._look(found)
         for path, row in self._record.items():
             if path in self._rows:
                 continue
@@ -75,8 +74,12 @@ class _Comparison:
                 self._note(Difference(path, "removed"))
         return TreeChanges(self._found, self._rows)
 
-    def _look(self, path: str, info: os.stat_result) -> None:
+    def _look(self, found: Found) -> None:
+        path, info = found.path, found.info
         before = self._record.get(path)
+        still = before is not None and (before.inode, before.ctime) == (info.st_ino, info.st_ctime_ns)
+        made = before.made if before is not None and still else found.made()
+        self._rows[path] = Row.of(info, made)
         directory = stat.S_ISDIR(info.st_mode)
         if directory:
             self._infos[path] = info
@@ -85,7 +88,8 @@ class _Comparison:
         if before is None:
             self._note(Difference(path, "new", info))
             return
-        if before.inode != info.st_ino or stat.S_IFMT(before.mode) != stat.S_IFMT(info.st_mode):
+        another = before.inode != info.st_ino or (before.made and before.made != made)
+        if another or stat.S_IFMT(before.mode) != stat.S_IFMT(info.st_mode):
             self._note(Difference(path, "replaced", info))
             return
         if directory:
@@ -113,13 +117,16 @@ class _Comparison:
             self._found[difference.path] = difference
 
 
-def row_changes(now: Rows, before: Rows, points: frozenset[str]) -> tuple[Change, ...]:
+def row_changes(
+    now: Rows, before: Rows, points: frozenset[str], reowned: Container[str] = frozenset[str]()
+) -> tuple[Change, ...]:
     """Docker's ``diff``: see ``worker_changes``.
 
     Args:
         now: what is there.
         before: what was there.
         points: places that the engine makes for its own mounts: new and empty ones are no change.
+        reowned: paths of another owner than before, where the host cannot store it.
     """
     found: dict[str, Change] = {}
     holders: set[str] = set()  # directories with a change in them
@@ -140,9 +147,9 @@ def row_changes(now: Rows, before: Rows, points: frozenset[str]) -> tuple[Change
             if path not in points or path in filled or (not row.directory and row.size):
                 note("A", path)
         elif row.directory and old.directory:
-            if row.owned != old.owned:
+            if row.owned != old.owned or path in reowned:
                 note("C", path)
-        elif row.differs(old):
+        elif row.differs(old) or path in reowned:
             note("C", path)
     for path in before:
         if path not in now and names.split(path)[0] in now and now[names.split(path)[0]].directory:

@@ -10,12 +10,14 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
-from contextkernel.errors import StoreProblem
+from contextkernel.errors import StoreProblem, SyscallFailed
 from contextkernel.layer import names
 from contextkernel.layer.index import decode_name, encode_name
+from contextkernel.linux import statx
 from contextkernel.model.backing import TREE
 from contextkernel.store.worker_tree import Tree, write_file
 
@@ -26,7 +28,13 @@ _SECOND = 1_000_000_000
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
-    """One path of a tree, as stat(2) told of it; ``inode`` 0: a device node that this host did not let be made."""
+    """One path of a tree, as stat(2) told of it.
+
+    Attributes:
+        inode: 0: a device node that this host did not let be made.
+        ctime, mtime: nanoseconds since the epoch.
+        made: when the inode was made, by which it is told from a later one that got its number; 0: not known.
+    """
 
     inode: int
     ctime: int
@@ -36,9 +44,10 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     size: int
     mtime: int
     device: int
+    made: int = 0
 
     @classmethod
-    def of(cls, info: os.stat_result) -> Row:
+    def of(cls, info: os.stat_result, made: int = 0) -> Row:
         """The row for a file."""
         return cls(
             info.st_ino,
@@ -49,6 +58,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
             info.st_size,
             info.st_mtime_ns,
             info.st_rdev,
+            made,
         )
 
     @property
@@ -116,14 +126,30 @@ def load(directory: str) -> Rows:
     return {decode_name(name): row for name, row in rows}
 
 
-def walk(tree: Tree, check: Callable[[], None]) -> Iterator[tuple[str, os.stat_result]]:
+class Found(NamedTuple):
+    """One path that :func:`walk` comes by; ``holder`` is a descriptor of the directory, open for the moment."""
+
+    path: str
+    info: os.stat_result
+    holder: int
+    name: str
+
+    def made(self) -> int:
+        """When its inode was made, in nanoseconds since the epoch; 0: not known."""
+        try:
+            return statx.look(self.holder, os.fsencode(self.name)).made
+        except SyscallFailed:
+            return 0
+
+
+def walk(tree: Tree, check: Callable[[], None]) -> Iterator[Found]:
     """Everything in a tree, ``"."`` first, directories before what is in them.
 
     Args:
         tree: may be changed meanwhile by others: what vanishes is left out.
         check: raises when the client has given up.
     """
-    yield ".", os.fstat(tree.root)
+    yield Found(".", os.fstat(tree.root), tree.root, "")
     todo = ["."]
     while todo:
         path = todo.pop()
@@ -140,7 +166,7 @@ def walk(tree: Tree, check: Callable[[], None]) -> Iterator[tuple[str, os.stat_r
                     except FileNotFoundError:
                         continue
                     below = names.join(path, item.name)
-                    yield below, info
+                    yield Found(below, info, descriptor, item.name)
                     if stat.S_ISDIR(info.st_mode):
                         todo.append(below)
         finally:

@@ -39,7 +39,7 @@ def changes(view: BoxView, ids: Ids, check: Check, reowned: Container[str] = fro
     if tree_record.has_tree(directory):
         record = tree_record.load(directory)
         with Tree(tree_record.tree_of(directory)) as tree:
-            return row_changes(compare(tree, record, check).rows, record, POINTS)
+            return row_changes(compare(tree, record, check).rows, record, POINTS, reowned)
     with Tree(view.upper) as upper:
         if not view.lowers:
             return _Comparison(upper, None, check, reowned).run()

@@ -6,13 +6,16 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import msgspec
 from msgspec.structs import replace
 
 from contextkernel.layer import names
+from contextkernel.linux import xattr
 from contextkernel.model.backing import TREE, SettleRequest
 from contextkernel.model.box import BoxView
+from contextkernel.model.recorded import DEVICE, OWNER, TABLE, Run
 from contextkernel.store import tree_record
 from contextkernel.store.measuring import measure
 from contextkernel.store.tree_changes import Difference, TreeChanges, compare, written
@@ -20,10 +23,11 @@ from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
 from contextkernel.store.worker_files import copy_bytes, new_file, xattrs_of
 from contextkernel.store.worker_marks import make_opaque, white_out
-from contextkernel.store.worker_tree import Ids, Tree, remove_at
+from contextkernel.store.worker_tree import Ids, Tree, remove_at, write_file
 from contextkernel.store.worker_trees import discard, move_tree
 
 _OVERLAYS = ("trusted.overlay.", "user.overlay.")
+_THERE = ("changed", "same")
 
 
 def settle(request: SettleRequest, ids: Ids, check: Check) -> None:
@@ -35,6 +39,8 @@ def settle(request: SettleRequest, ids: Ids, check: Check) -> None:
     with Tree(tree_record.tree_of(directory)) as tree:
         changes = compare(tree, record, check)
         write_upper(tree, changes, request.upper, ids, check, keep=bool(request.park))
+        if ids.single:
+            _note_origins(directory, directory)
     if not request.park:
         discard(directory)
         return
@@ -60,18 +66,38 @@ def as_upper(view: BoxView, ids: Ids, check: Check) -> Iterator[BoxView]:
         yield view
         return
     place = f"{view.room}/changes-{os.urandom(6).hex()}"
+    upper = f"{place}/upper"
     os.mkdir(place, 0o755)
+    os.mkdir(upper, 0o755)
     try:
         with Tree(tree_record.tree_of(directory)) as tree:
             changes = compare(tree, tree_record.load(directory), check)
-            write_upper(tree, changes, place, ids, check, keep=True)
-        yield replace(view, upper=place)
+            write_upper(tree, changes, upper, ids, check, keep=True)
+        if ids.single:
+            _note_origins(directory, place)
+        yield replace(view, upper=upper)
     finally:
         parent = os.open(view.room, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             remove_at(parent, os.path.basename(place))
         finally:
             os.close(parent)
+
+
+def _note_origins(source: str, target: str) -> None:
+    """Say in the table of notes that marks tell what was there before, as on an overlay.
+
+    Args:
+        source: directory of the table that was written while the program ran.
+        target: directory in which it is read with the changes.
+    """
+    try:
+        with open(f"{source}/{TABLE}", "rb") as stream:
+            lines = stream.read()
+    except FileNotFoundError:
+        return  # nothing was noted
+    run = msgspec.json.encode(Run(overlay=True, run=f"settled-{os.urandom(6).hex()}"))
+    write_file(f"{target}/{TABLE}", lines + run + b"\n")
 
 
 def write_upper(tree: Tree, changes: TreeChanges, upper: str, ids: Ids, check: Check, *, keep: bool) -> None:
@@ -97,7 +123,9 @@ class _Upper:
         self._keep = keep
         self._links: dict[int, str] = {}
         self._directories: list[tuple[str, os.stat_result]] = []
+        self._there: set[str] = set()
         self._marks: list[Callable[[], None]] = []
+        self._origin = f"{ids.xattr}origin" if ids.single else ""
 
     def write(self, changes: TreeChanges, check: Check) -> None:
         """Write everything; directories get what they are to look like in the end, innermost first."""
@@ -111,7 +139,7 @@ class _Upper:
             elif stat.S_ISDIR(difference.info.st_mode):
                 self._directory(path, difference)
             else:
-                self._other(path, difference.info)
+                self._other(path, difference.info, there=difference.kind in _THERE)
         for mark in self._marks:
             mark()
         for path, info in reversed(self._directories):
@@ -145,40 +173,63 @@ class _Upper:
             if difference.kind == "replaced":
                 self._marks.append(lambda: make_opaque(self._target, path, self._ids))
         self._directories.append((path, difference.info))
+        if difference.kind in _THERE:
+            self._there.add(path)
 
     def _dress(self, path: str, info: os.stat_result) -> None:
         descriptor = self._target.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             source = self._tree.open_directory(path)
             try:
-                attributes = xattrs_of(source)
+                self._ids.chown(descriptor, info.st_uid, info.st_gid, path)
+                os.fchmod(descriptor, stat.S_IMODE(info.st_mode))
+                self._attributes(source, descriptor, there=path in self._there)
             finally:
                 os.close(source)
-            self._ids.chown(descriptor, info.st_uid, info.st_gid, path)
-            os.fchmod(descriptor, stat.S_IMODE(info.st_mode))
-            set_xattrs(descriptor, attributes)
             os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
         finally:
             os.close(descriptor)
 
-    def _other(self, path: str, info: os.stat_result) -> None:
+    def _attributes(self, source: int, target: int, *, there: bool) -> None:
+        """Copy extended attributes, with what was noted of owners; mark what was there before, as overlay does."""
+        set_xattrs(target, xattrs_of(source))
+        if not self._origin:
+            return
+        for name in (OWNER, DEVICE, xattr.USER):
+            value = xattr.get(source, name)
+            if value is not None:
+                os.setxattr(target, name, value)
+        if there:
+            with suppress(OSError):  # a file system without attributes: there are no notes either
+                os.setxattr(target, self._origin, b"")
+
+    def _other(self, path: str, info: os.stat_result, *, there: bool) -> None:
         if stat.S_ISSOCK(info.st_mode) or (stat.S_ISCHR(info.st_mode) and info.st_rdev == 0):
             return  # no layer has a socket; and the device that overlay would not have let be made
         directory, name = self._target.parent(path)
         leader = self._links.setdefault(info.st_ino, path) if info.st_nlink > 1 else path
-        if not self._keep and self._moved(path, directory, name, info):
+        if not self._keep and self._moved(path, directory, name, info, there=there):
             return
         if leader != path:
             holder, first = self._target.parent(leader)
             directory, name = self._target.parent(path)
             os.link(first, name, src_dir_fd=holder, dst_dir_fd=directory, follow_symlinks=False)
             return
-        self._copy(path, directory, name, info)
+        if self._origin and not stat.S_ISREG(info.st_mode):
+            # notes tell such a file by its number; nobody can write to it, so that one file may do for both
+            holder, base = self._tree.parent(path)
+            directory, name = self._target.parent(path)
+            os.link(base, name, src_dir_fd=holder, dst_dir_fd=directory, follow_symlinks=False)
+            return
+        self._copy(path, directory, name, info, there=there)
 
-    def _moved(self, path: str, directory: int, name: str, info: os.stat_result) -> bool:
+    def _moved(self, path: str, directory: int, name: str, info: os.stat_result, *, there: bool) -> bool:
         holder, base = self._tree.parent(path)
         if stat.S_ISREG(info.st_mode):
             self._clean(path)
+            if there and self._origin:
+                with suppress(OSError):
+                    os.setxattr(self._tree.link_path(path), self._origin, b"", follow_symlinks=False)
         try:
             os.rename(base, name, src_dir_fd=holder, dst_dir_fd=directory)
         except OSError as problem:
@@ -198,7 +249,7 @@ class _Upper:
             if attribute.startswith(_OVERLAYS):
                 os.removexattr(target, attribute, follow_symlinks=False)
 
-    def _copy(self, path: str, directory: int, name: str, info: os.stat_result) -> None:
+    def _copy(self, path: str, directory: int, name: str, info: os.stat_result, *, there: bool) -> None:
         if stat.S_ISREG(info.st_mode):
             source = self._tree.open_file(path)
             try:
@@ -207,7 +258,7 @@ class _Upper:
                     copy_bytes(source, target, info)
                     self._ids.chown(target, info.st_uid, info.st_gid, path)
                     os.fchmod(target, stat.S_IMODE(info.st_mode))
-                    set_xattrs(target, xattrs_of(source))
+                    self._attributes(source, target, there=there)
                     os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
                 finally:
                     os.close(target)

@@ -268,7 +268,7 @@ def _made(root: Root, directory: str, ids: Ids, check: Check) -> Rows:
         info = os.stat(root.lowers[-1], follow_symlinks=False)
         ids.chown(path, info.st_uid, info.st_gid, "/")
         os.chmod(path, stat.S_IMODE(info.st_mode))
-        return recorded(tree, maker.unmade.items(), check)
+        return recorded(tree, maker.unmade.items(), ids, check)
 
 
 def _taken(request: PrepareRequest, directory: str, ids: Ids, check: Check) -> Rows:
@@ -280,7 +280,7 @@ def _taken(request: PrepareRequest, directory: str, ids: Ids, check: Check) -> R
         return rows
     unmade, removed = _apply(request.above, directory, ids, check)
     with Tree(tree_record.tree_of(directory)) as tree:
-        found = recorded(tree, unmade.items(), check)
+        found = recorded(tree, unmade.items(), ids, check)
     for path, row in rows.items():
         if row.unmade and path not in found and path not in removed and names.split(path)[0] in found:
             found[path] = row
@@ -322,9 +322,13 @@ def _clear(tree: Tree, path: str) -> None:
     tree.forget()
 
 
-def recorded(tree: Tree, unmade: Iterable[tuple[str, Entry]], check: Check) -> Rows:
+def recorded(tree: Tree, unmade: Iterable[tuple[str, Entry]], ids: Ids, check: Check) -> Rows:
     """The record of a tree as it is now."""
-    rows = {path: Row.of(info) for path, info in tree_record.walk(tree, check)}
+    # of files the number tells enough, but for whom a new one belongs to where the host cannot say it
+    rows = {
+        found.path: Row.of(found.info, found.made() if ids.single or stat.S_ISDIR(found.info.st_mode) else 0)
+        for found in tree_record.walk(tree, check)
+    }
     for path, entry in unmade:
         if path not in rows:
             mode = _TYPES[entry.kind] | entry.mode
