@@ -79,6 +79,8 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
             return ("the container was not given it" if around.container else ""), outer(around)
         case "chroot" if number == errno.EPERM:
             return "it takes a user namespace, or CAP_SYS_CHROOT", outer(around)
+        case "proot" if "proot" in around.tools and _is_refused("ptrace", findings):
+            return "it cannot trace anything", ""
         case "newuidmap" | "newgidmap" if outcome.verdict == "limited":
             return _id_range(findings.outcomes["id_range"], around)
         case "cgroup_v1" | "cgroup_v2":
@@ -90,6 +92,11 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
         case name if name in PACKAGES and name not in around.tools:
             return "", installer(around)
     return "", ""
+
+
+def _is_refused(name: str, findings: Findings) -> bool:
+    outcome = findings.outcomes.get(name)
+    return outcome is not None and outcome.verdict == "refused"
 
 
 def _user_namespace(number: int, around: Surroundings) -> tuple[str, Who]:

@@ -93,6 +93,8 @@ def refusal(report: HostReport) -> tuple[str, str]:
             continue  # something stands in for it
         if fact is None or fact.verdict != "refused" or fact.reason.startswith("needs a "):
             continue
+        if name == "proot" and _refused(report, "ptrace") and not fact.remedy:
+            continue  # it is there; nothing lets it trace
         why = f"{fact.errno}: {fact.cause}" if fact.errno and fact.cause else fact.reason
         reasons.append(f"{name} ({why})" if why else name)
     missing = f": {'; '.join(reasons)}" if reasons else ""

@@ -142,7 +142,7 @@ def _ptrace(outcome: Outcome, findings: Findings) -> _Advice:
         del outcome
         yield from _outer(
             around,
-            docker="docker run --cap-add SYS_PTRACE ...",
+            docker="docker run --security-opt seccomp=builtin ...",
             pod="securityContext: {seccompProfile: {type: RuntimeDefault}}",
             kubespawner='container_security_context = {"seccompProfile": {"type": "RuntimeDefault"}}',
         )
@@ -328,7 +328,7 @@ def hint(remedies: tuple[Remedy, ...]) -> str:
 
 _PLACES = {
     "shell": "in a terminal",
-    "dockerfile": "in this container's Dockerfile",
+    "dockerfile": "in the Dockerfile of the image that this runs in",
     "apt.txt": "in binder/apt.txt",
     "docker": "to start this container",
     "kubernetes": "in the pod's manifest",

@@ -25,6 +25,7 @@ TABLE = {
     "strict": ("ptrace", NO_NAMESPACES, "user_namespace:docker"),
     "root-default": ("ptrace", "isolation whiteout_marks outbound", "user_namespace:docker"),
     "no-proot": ("analysis", f"{NO_NAMESPACES} proot", "user_namespace:docker proot:dockerfile"),
+    "no-ptrace": ("analysis", f"{NO_NAMESPACES} proot ptrace", "user_namespace:docker ptrace:docker"),
     "seccomp-unconfined": (
         "rootless-single",
         f"{MASKED} {ONE_ID} {NO_OVERLAY}",
@@ -177,6 +178,10 @@ def test_why_nothing_runs_and_what_would_allow_it() -> None:
         "proot (proot is not installed)"
     )
     assert hint_.startswith("docker run --security-opt seccomp=unconfined ... (to start this container); RUN apt-get")
+    assert host.refusal(recorded("no-ptrace"))[0] == (
+        "this host runs no programs: user_namespace (EPERM: a seccomp filter of the container forbids it); "
+        "ptrace (EPERM: a seccomp filter of the container forbids it)"
+    )
     assert host.refusal(HostReport(tier="analysis", facts=())) == (
         "this host runs no programs",
         "contextkernel doctor says more",
@@ -187,7 +192,7 @@ def test_a_hint_is_one_line_with_the_first_of_each() -> None:
     line = hint(recorded("no-proot").remedies)
     assert line == (
         "docker run --security-opt seccomp=unconfined ... (to start this container); RUN apt-get update && apt-get "
-        "install -y --no-install-recommends proot (in this container's Dockerfile)"
+        "install -y --no-install-recommends proot (in the Dockerfile of the image that this runs in)"
     )
 
 
