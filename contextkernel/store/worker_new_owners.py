@@ -6,7 +6,8 @@ its files (:class:`contextkernel.runtime.operations.NoteUser`); what chown has s
 (:mod:`contextkernel.store.worker_records`).
 
 A program that rewrites a file (``sed -i``, ``useradd``) gives the new one the owner that it saw the old one have. With
-a single id it saw root, whoever it is in truth: such a file keeps the owner of the one it replaces.
+a single id it saw root, whoever it is in truth: such a file keeps the owner of the one it replaces. What shadow's
+programs keep as a copy beside the new file (``/etc/shadow-``) has the owner of that.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from contextkernel.store.worker_owners import Owner
 from contextkernel.store.worker_records import Marks
 
 _MARKS = ("whiteout", "opaque")
+#: shadow, lib/commonio.c create_backup: with the owner that the file has
+_COPIES = {f"{path}-": path for path in ("etc/shadow", "etc/gshadow")}
 
 
 def noted_user(diff: str) -> Owner:
@@ -96,6 +99,8 @@ def with_new_owners(
         elif is_new(row.path):
             uid, gid = user[0], groups.get(names.split(row.path)[0], user[1])
         uid, gid = said(row.path, (uid, gid))
+        if (uid, gid) == (0, 0) and _COPIES.get(row.path) in owners and is_new(row.path):
+            uid, gid = owners[_COPIES[row.path]]
         if row.kind == "dir" and row.mode & stat.S_ISGID:
             groups[row.path] = gid
         owners[row.path] = uid, gid

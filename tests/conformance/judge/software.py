@@ -28,6 +28,7 @@ TIMELY = (
     "etc/ld.so.cache",
     "etc/ssl/certs/",
 )
+_SHOWN = 6  # lines of what has a reason
 _NOTHING: dict[str, Any] = {"files": {}, "history": [], "layers": 0, "links": [], "diff_ids": []}
 
 
@@ -162,16 +163,20 @@ def judged(case: Software, ours: Built, theirs: Built, *, single: bool) -> Verdi
             "same" if same else "DIFFERENT", [f"exit codes {ours.status}, docker {theirs.status}", ours.said]
         )
     found = compared(ours.image, theirs.image, case.timely)
-    lines, unexplained = [], False
+    reasons: dict[str, list[str]] = {}
     for line in found:
         path = line.partition(": ")[0]
         reason = next((why for one, why in case.differs.items() if fnmatch.fnmatch(path, one)), "") if single else ""
-        unexplained |= not reason
-        lines.append(f"{line}\n  ({reason})" if reason else line)
+        reasons.setdefault(reason, []).append(line)
         if path in ours.results:
-            lines += [f"  ours   | {text}" for text in ours.results[path].splitlines()]
-            lines += [f"  docker | {text}" for text in theirs.results.get(path, "").splitlines()]
-    return Verdict("same" if not found else "DIFFERENT" if unexplained else "explained", lines)
+            reasons[reason] += [f"  ours   | {text}" for text in ours.results[path].splitlines()]
+            reasons[reason] += [f"  docker | {text}" for text in theirs.results.get(path, "").splitlines()]
+    lines = []
+    for reason, those in reasons.items():
+        shown = those[:_SHOWN] if reason else those
+        lines += [*([f"({reason})"] if reason else []), *shown]
+        lines += [f"... and {len(those) - len(shown)} more lines"] if len(shown) < len(those) else []
+    return Verdict("same" if not found else "DIFFERENT" if "" in reasons else "explained", lines)
 
 
 def compared(ours: dict[str, Any], theirs: dict[str, Any], timely: Sequence[str] = ()) -> list[str]:

@@ -42,6 +42,13 @@ def test_names_of_one_file_have_one_owner():
     assert owners(with_new_owners(rows[:2], (), USER)) == dict.fromkeys("ab", USER)
 
 
+def test_the_copy_of_a_rewritten_file_of_secrets_has_its_owner():
+    rows = [row("etc/shadow", owner=(0, 42)), row("etc/shadow-"), row("etc/other-")]
+    assert owners(with_new_owners(rows, ({"etc/shadow"},), (0, 0)))["etc/shadow-"] == (0, 42)
+    known = ({"etc/shadow", "etc/shadow-"},)
+    assert owners(with_new_owners(rows, known, (0, 0)))["etc/shadow-"] == (0, 0)
+
+
 def test_marks_have_no_owner():
     rows = [row("a", "whiteout"), row("d", "dir"), row("d", "opaque")]
     assert [(one.kind, one.uid) for one in with_new_owners(rows, (), USER)] == [
