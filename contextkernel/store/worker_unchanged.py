@@ -42,8 +42,10 @@ def without_unchanged(
         The rows that are left; the first name of a hard link that is left becomes the file.
     """
     lowers = tuple(lowers)
+    if not lowers:
+        return rows
     rows = _without_needless(rows, lowers)
-    if not lowers or not _worth_a_look(rows, lowers):
+    if not _worth_a_look(rows, lowers):
         return rows
     return _Comparison(rows, tree, merge(map(index_of, lowers)), attributes, carried).left()
 
