@@ -62,6 +62,11 @@ class Facts(NamedTuple):
     made: int
     mount: int
 
+    @property
+    def place(self) -> tuple[int, ...]:
+        """The mount it was found on, or, where that is not known, its device."""
+        return (self.mount,) if self.mount else self.device
+
 
 def look(descriptor: int, name: bytes = b"") -> Facts:
     """What an open file is (``O_PATH`` will do), or what a name in an open directory is; links are not followed.

@@ -14,6 +14,8 @@ import msgspec
 PREFIX = "user.contextkernel."
 OWNER = "user.contextkernel.owner"
 DEVICE = "user.contextkernel.device"
+#: the run of what the engine itself puts into a container
+PLACED = "placed"
 #: name of the table, beside the directory that the changes are in
 TABLE = "recorded"
 
@@ -30,9 +32,9 @@ class RecordedOwner(NamedTuple):
         """This, said after ``before``."""
         return RecordedOwner(before.uid if self.uid is None else self.uid, before.gid if self.gid is None else self.gid)
 
-    def encode(self, run: str) -> bytes:
-        """As the attribute has it: ``uid:gid``, each may be empty, and in which run it was said."""
-        return f"{':'.join('' if one is None else str(one) for one in self)} {run}".encode()
+    def encode(self, run: str = "") -> bytes:
+        """As the attribute has it: ``uid:gid``, each may be empty, and in which run it was said; empty: in none."""
+        return f"{':'.join('' if one is None else str(one) for one in self)} {run}".rstrip().encode()
 
 
 def decode_owner(data: bytes | None) -> tuple[RecordedOwner, str]:

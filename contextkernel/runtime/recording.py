@@ -42,7 +42,21 @@ class Table:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
-        self._known: dict[tuple[int, int], RecordedOwner] = {}
+        self._known: dict[tuple[int, int], tuple[RecordedOwner, bytes]] = {}
+        self._places: set[bytes] = set()
+
+    def remember(self, facts: statx.Facts, file: int, wanted: RecordedOwner) -> None:
+        """Note where a regular file was that is not root's: whoever rewrites it will take it for root's.
+
+        It is as good as the memory for it: nothing fails when there are too many.
+        """
+        if wanted == (0, 0) and not self._places:
+            return
+        path = os.readlink(os.fsencode(str(file)))
+        if wanted != (0, 0) or path in self._places:
+            self._places.add(path)
+            with suppress(CallFails):
+                self.note(facts, path, wanted)
 
     def note(self, facts: statx.Facts, path: bytes, wanted: RecordedOwner) -> None:
         """Note what was said of a file.
@@ -51,15 +65,16 @@ class Table:
             CallFails: ENOSPC, when there is more to note than any image has.
         """
         key = facts.inode, facts.made
-        owner = wanted.over(self._known.get(key, RecordedOwner()))
-        if self._known.get(key) == owner:
+        before = self._known.get(key, (RecordedOwner(), b""))
+        owner = wanted.over(before[0])
+        if before == (owner, path):
             return
         kind = stat.S_IFMT(facts.mode)
         line = msgspec.json.encode(Row(kind, facts.inode, facts.made, path.lstrip(b"/"), owner.uid, owner.gid)) + b"\n"
         if self._size + len(line) > _LARGEST_TABLE:
             raise CallFails(errno.ENOSPC)
         self._size += os.write(self._descriptor, line)
-        self._known[key] = owner
+        self._known[key] = owner, path
 
 
 class Recorder:
@@ -139,9 +154,7 @@ class Recorder:
 
     def _is_own(self, facts: statx.Facts) -> bool:
         """Whether it is on the container's own file system."""
-        if self._mount.mount:
-            return facts.mount == self._mount.mount
-        return facts.device == self._mount.device
+        return facts.place == self._mount.place
 
     def _own(self, file: int, wanted: RecordedOwner, *, noted: bool) -> None:
         """Change the owner of an open file, and close it."""
@@ -172,6 +185,8 @@ class Recorder:
                 if problem.errno != errno.ENOTSUP:
                     raise
             else:
+                if stat.S_ISREG(facts.mode):
+                    self._table.remember(facts, file, wanted)
                 return
         self._table.note(statx.look(file), os.readlink(os.fsencode(str(file))), wanted)
 

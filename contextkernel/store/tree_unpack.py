@@ -25,6 +25,7 @@ from contextkernel.linux.openat2 import (
     openat2,
 )
 from contextkernel.model.layers import Entry
+from contextkernel.model.recorded import PREFIX
 from contextkernel.store.worker_files import new_file
 
 _PLACE = os.O_PATH | os.O_DIRECTORY
@@ -179,6 +180,8 @@ class Unpacker:
             os.fchmod(output, entry.mode & 0o7777)
             if self._chown is not None:
                 for key, value in entry.xattrs.items():
+                    if key.startswith(PREFIX):
+                        continue
                     with suppress(OSError):  # as far as the file system and this user's rights go
                         os.setxattr(output, key, value)
             os.utime(output, ns=(entry.mtime, entry.mtime))

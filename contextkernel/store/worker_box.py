@@ -11,17 +11,18 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
 from contextkernel.errors import Conflict, HostUnsupported, InvalidInput, SyscallFailed
 from contextkernel.layer import names
 from contextkernel.layer.untar import read_members
-from contextkernel.linux import mount
+from contextkernel.linux import mount, statx
 from contextkernel.linux.openat2 import open_in_root
 from contextkernel.model.box import BoxView, PathFacts, PathKind, PlaceRequest
 from contextkernel.model.layers import Entry
-from contextkernel.model.recorded import Device
+from contextkernel.model.recorded import OWNER, PLACED, Device, RecordedOwner
 from contextkernel.store.resolving import destination_in_root
 from contextkernel.store.tree_pack import Packer, writer
 from contextkernel.store.tree_unpack import Peekable, Unpacker
@@ -180,14 +181,25 @@ def place(request: PlaceRequest, root: int, descriptor: int, ids: Ids, check: Ch
             return _place(request, opened, whole.root, destination_in_root(opened, inside), descriptor, ids, check)
 
 
+def _note_owner(target: int, owner: Owner) -> None:
+    """Whose a file or directory is that was put into a container."""
+    with suppress(OSError):  # a file system without such attributes
+        os.setxattr(target, OWNER, RecordedOwner(*owner).encode(PLACED))
+
+
 def _place(
     request: PlaceRequest, opened: int, root: int, where: str, descriptor: int, ids: Ids, check: Check
 ) -> tuple[str, ...]:
     os.close(open_in_root(opened, where, os.O_PATH | os.O_DIRECTORY))
+    own = statx.look(root).place if opened == root else None  # volumes and binds in there are other mounts
     fixed = resolve_owner(request.owner, partial(open_in_root, root), Notes(strict=False)) if request.owner else None
 
     def chown(target: int | str, uid: int, gid: int, path: str, dir_fd: int | None) -> None:
         wanted = fixed or (uid, gid)
+        if ids.single:
+            if isinstance(target, int) and own is not None and statx.look(target).place == own:
+                _note_owner(target, wanted)
+            return
         try:
             ids.chown(target, *wanted, path, dir_fd=dir_fd)
         except HostUnsupported:  # an id of the host's that has no like in here: its user is root in here

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from contextkernel.layer import names
 from contextkernel.linux import xattr
 from contextkernel.model.layers import Entry
+from contextkernel.model.recorded import RecordedOwner
 from contextkernel.store.worker_owners import Owner
 from contextkernel.store.worker_records import Marks
 
@@ -59,9 +60,13 @@ def with_new_owners(
     """
     *given_to, below = known or ((),)
     rewritten = {
-        row.path
+        row.path: marks.earlier or RecordedOwner()
         for row in rows
-        if row.kind == "file" and row.path in below and (marks := noted.get(row.path)) and marks.new and marks.root
+        if row.kind == "file"
+        and (marks := noted.get(row.path))
+        and marks.new
+        and marks.root
+        and (row.path in below or marks.earlier)
     }
 
     def is_new(path: str) -> bool:
@@ -73,11 +78,11 @@ def with_new_owners(
     def said(path: str, owner: Owner) -> Owner:
         """What chown has said is true, unless it was for a file that is to replace another."""
         marks = noted.get(path)
-        if marks is None or path in rewritten or any(path in paths for paths in given_to):
+        if marks is None or any(path in paths for paths in given_to):
             return owner
-        if not marks.fresh and not is_new(path):
+        if path not in rewritten and not marks.fresh and not is_new(path):
             return owner
-        uid, gid = marks.owner
+        uid, gid = rewritten.get(path, marks.owner)
         return owner[0] if uid is None else uid, owner[1] if gid is None else gid
 
     given: dict[str, Owner] = {}  # by a further name of a file

@@ -20,6 +20,7 @@ from contextkernel.linux import statx
 from contextkernel.model.recorded import (
     DEVICE,
     OWNER,
+    PLACED,
     TABLE,
     Device,
     RecordedOwner,
@@ -41,6 +42,7 @@ class Marks(NamedTuple):
         owner: what was said of its owner.
         device: the node that it stands for.
         new: nothing of it was there before; ``None``: that cannot be told.
+        earlier: another file was there before in the same run, and this was said of its owner.
         fresh: this was said of it here; else it came up with the file from a layer below, whose index knows better.
     """
 
@@ -48,6 +50,7 @@ class Marks(NamedTuple):
     device: Device | None = None
     new: bool | None = None
     fresh: bool = False
+    earlier: RecordedOwner | None = None
 
     @property
     def root(self) -> bool:
@@ -56,6 +59,7 @@ class Marks(NamedTuple):
 
 
 _UNMARKED = Marks()
+_NOWHERE = (0, 0, RecordedOwner())
 
 
 class Records:
@@ -73,7 +77,7 @@ class Records:
         self.kept = False
         self.seen: dict[str, Marks] = {}
         self._overlay = False
-        self._runs: set[str] = set()
+        self._runs: set[str] = {PLACED}
         self._files: dict[tuple[int, int], RecordedOwner] = {}
         self._places: dict[bytes, tuple[int, int, RecordedOwner]] = {}
         with suppress(FileNotFoundError), open(f"{directory}/{TABLE}", "rb") as lines:
@@ -120,12 +124,16 @@ class Records:
                 found = os.listxattr(place, follow_symlinks=False)
             except OSError:
                 return _UNMARKED  # a file system without them
-            return self.told(
+            marks = self.told(
                 {
                     key: os.getxattr(place, key, follow_symlinks=False) if key in (OWNER, DEVICE) else b""
                     for key in found
                 }
             )
+            kind, _, earlier = self._places.get(os.fsencode(path), _NOWHERE)
+            if kind == stat.S_IFREG == stat.S_IFMT(info.st_mode) and marks.root and marks.fresh and any(earlier):
+                return marks._replace(earlier=earlier)
+            return marks
         if not self._files:
             return _UNMARKED
         try:
@@ -138,7 +146,7 @@ class Records:
         owner = self._files.get((facts.inode, facts.made))
         if owner is None:
             # one of a layer below had that one's number when it was noted
-            kind, made, there = self._places.get(os.fsencode(path), (0, 0, RecordedOwner()))
+            kind, made, there = self._places.get(os.fsencode(path), _NOWHERE)
             if kind == stat.S_IFMT(facts.mode) and made == facts.made:
                 return there
         return owner or RecordedOwner()
@@ -170,3 +178,13 @@ class Records:
                             yield below, self.of(here, item.name, info, below).owner
                 finally:
                     os.close(here)
+
+
+def stand_in(directory: int, name: str, device: Device) -> None:
+    """Make a regular file that stands for a device node, which this host does not let be made."""
+    made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    try:
+        with suppress(OSError):  # a file system without attributes
+            os.setxattr(made, DEVICE, device.encode())
+    finally:
+        os.close(made)

@@ -21,6 +21,7 @@ from contextkernel.linux.fsops import DIRECTORY, open_strictly
 from contextkernel.linux.openat2 import open_in_root
 from contextkernel.model.backing import Backing
 from contextkernel.model.ids import IdMap
+from contextkernel.model.recorded import OWNER, RecordedOwner
 from contextkernel.store.resolving import destination_in_root
 
 _KEPT = 16  # parents that stay open
@@ -64,9 +65,13 @@ class Ids:
 
         Raises:
             HostUnsupported: the id is not mapped here. With a single id that is so for all others, and no error:
-                the layer index knows better.
+                the layer index knows better. It is noted on regular files and directories, so that programs of a
+                container take it along with what they move or copy as a whole.
         """
         if self.single:
+            if isinstance(target, int) and (uid or gid):
+                with suppress(OSError):  # no file system has to have such attributes, and no other kind of file
+                    os.setxattr(target, OWNER, RecordedOwner(uid, gid).encode())
             return
         try:
             if isinstance(target, int):

@@ -19,13 +19,15 @@ from contextkernel.layer import names
 from contextkernel.linux.fsops import clone
 from contextkernel.model.backing import PrepareRequest, Root
 from contextkernel.model.layers import Entry
+from contextkernel.model.recorded import Device
 from contextkernel.store import tree_record
 from contextkernel.store.layer_stack import LayerStack, Located, Place
 from contextkernel.store.tree_record import Row, Rows
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
 from contextkernel.store.worker_files import copy_bytes, new_file, xattrs_of
-from contextkernel.store.worker_noting import copy_device, note_owner
+from contextkernel.store.worker_noting import copy_device
+from contextkernel.store.worker_records import stand_in
 from contextkernel.store.worker_tree import Ids, Tree, remove_at
 
 _SMALL = 1 << 20  # read and written at once
@@ -108,8 +110,10 @@ class TreeMaker:
         except PermissionError:
             if entry.kind == "fifo":
                 raise
-            self.unmade[entry.path] = entry
-            return
+            if not self._ids.single:
+                self.unmade[entry.path] = entry
+                return
+            stand_in(directory, name, Device("char" if entry.kind == "char" else "block", entry.major, entry.minor))
         self._ids.chown(name, entry.uid, entry.gid, entry.path, dir_fd=directory)
         os.chmod(name, entry.mode, dir_fd=directory)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=directory)
@@ -131,7 +135,6 @@ class TreeMaker:
                 set_xattrs(target, xattrs_of(source))
                 if self._ids.single:
                     copy_device(source, target)
-                    note_owner(target, (entry.uid, entry.gid))
                 os.utime(target, ns=(entry.mtime, entry.mtime))
             finally:
                 os.close(target)
@@ -178,8 +181,6 @@ class TreeMaker:
                 self._ids.chown(here, entry.uid, entry.gid, entry.path)
                 os.fchmod(here, entry.mode)
                 set_xattrs(here, attributes)
-                if self._ids.single:
-                    note_owner(here, (entry.uid, entry.gid))
                 os.utime(here, ns=(entry.mtime, entry.mtime))
             finally:
                 os.close(here)
