@@ -165,9 +165,9 @@ class Composition:
                 self._facts_made = from_report(self._idmap, self._host.report)
             return self._facts_made
 
-    def _namespace_facts(self) -> HostFacts | None:
-        """The same; ``None`` where no container is started in namespaces."""
-        return None if self._host.report.tier in ("ptrace", "analysis") else self._host_facts
+    def _container_facts(self) -> HostFacts | None:
+        """The same; ``None`` where no container can be started."""
+        return None if self._host.report.tier == "analysis" else self._host_facts
 
     def _worker(self) -> LayerWorker:
         with self._lock:
@@ -195,7 +195,7 @@ class Composition:
             events=self._events,
             groups=self._group_facts,
             warn=self._warn,
-            facts=self._namespace_facts,
+            facts=self._container_facts,
         )
 
     def _group_facts(self) -> GroupFacts:
@@ -205,7 +205,7 @@ class Composition:
 
     def _warn_of_host(self) -> None:
         """Once per engine: what elsewhere holds for all containers, and here does not."""
-        facts = self._namespace_facts()
+        facts = self._container_facts()
         if facts is None or self._host_told:
             return
         from contextkernel.runtime.fallbacks import lowered

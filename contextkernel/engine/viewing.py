@@ -102,7 +102,7 @@ class ContainerViews(Composition):
         """What keeps a container apart, and what stands in for what; of one that was never started, what will."""
         from contextkernel.runtime.fallbacks import expected
 
-        facts = self._namespace_facts()
+        facts = self._container_facts()
         if state.isolation or facts is None:
             return state.isolation, state.fallbacks
         return expected(spec, facts)

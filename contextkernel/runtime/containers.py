@@ -167,7 +167,7 @@ class Containers(ContainerChanges, ContainerTalks):
         identity = secrets.token_hex(32)
         network, hostname = self._network_of(options)
         if network == "host" and (options.networking.ports or options.networking.publish_all):
-            self._warn("WARNING: Published ports are discarded when using host network mode")
+            self._warn("Published ports are discarded when using host network mode")
         hostname = hostname or identity[:12]
         environment = rules.merge_environment(
             (rules.DEFAULT_PATH, f"HOSTNAME={hostname}", *([rules.TERM] if options.tty else ())),

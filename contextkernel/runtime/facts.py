@@ -161,7 +161,7 @@ _SIMPLE = {
     "mqueue": "mqueue",
     "seccomp": "seccomp",
 }
-_OTHERS = ("fresh_proc", "fresh_sys", "pivot_root", "move_root", "landlock")
+_OTHERS = ("fresh_proc", "fresh_sys", "pivot_root", "move_root", "landlock", "user_namespace", "mount_namespace")
 
 
 def from_report(idmap: IdMap, report: HostReport) -> HostFacts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from contextkernel.linux.landlock import FILES_SINCE
 from contextkernel.runtime.plan_security import (
     filtered,
     fresh_sysfs,
@@ -40,6 +41,8 @@ def isolation(request: LaunchRequest, facts: HostFacts, chosen: Namespaces | Non
     Returns:
         Words, by the names that ``inspect`` shows.
     """
+    if facts.isolation == "none":
+        return _traced(request, facts)
     chosen = chosen or plan_namespaces(request, facts)
     joined = {join.kind for join in request.joins}
     own = chosen.network or bool(facts.network_file)
@@ -56,6 +59,21 @@ def isolation(request: LaunchRequest, facts: HostFacts, chosen: Namespaces | Non
         "Root": _ROOTS[facts.root],
         "SystemCalls": "filtered" if filtered(request, facts) else "not filtered",
         "Landlock": _landlock(request, facts),
+    }
+
+
+def _traced(request: LaunchRequest, facts: HostFacts) -> dict[str, str]:
+    """What a container without namespaces has."""
+    closed = isolated_by_filter(request, facts)
+    kept = "files" if facts.landlock >= FILES_SINCE else ""
+    if facts.scopes and not unconfined(request) and request.security.landlock:
+        kept = ", ".join(filter(None, (kept, "" if request.security.pid == "host" else "signals", "abstract sockets")))
+    return {
+        **dict.fromkeys(("User", "Pid", "Proc", "Sys", "Network", "Uts", "Ipc", "Cgroup"), "host"),
+        **({"Network": "host, closed by a system call filter"} if closed else {}),
+        "Root": "shown by a tracer (proot)",
+        "SystemCalls": "filtered" if filtered(request, facts) else "not filtered",
+        "Landlock": kept,
     }
 
 
@@ -87,6 +105,10 @@ def fallbacks(request: LaunchRequest, facts: HostFacts) -> tuple[str, ...]:
 
 def _fallbacks(request: LaunchRequest, facts: HostFacts) -> Iterator[tuple[str, str]]:
     security, why = request.security, facts.refusals
+    if facts.isolation == "none":
+        reason = why.get("user_namespace") or why.get("mount_namespace", "")
+        yield "no namespaces: a tracer (proot) shows the container its files, all else is the host's", reason
+        return
     if security.pid == "":
         if not facts.pid:
             kept = ", which it can neither signal nor look into" if scopes(request, facts)[0] else ""
@@ -158,10 +180,13 @@ def unheard(spec: ContainerSpec, facts: HostFacts) -> Iterator[str]:
     asked = spec.hostname not in ("", spec.id[:12], os.uname().nodename) and not spec.network.startswith("container:")
     if asked and not facts.uts and spec.security.uts != "host":
         text = f"the host name is the host's, only HOSTNAME is {spec.hostname}"
-        yield f"WARNING: {text}{_because(facts, 'uts_namespace')}"
+        yield f"{text}{_because(facts, 'uts_namespace')}"
     if spec.network == "none" and not facts.network:
         text = "--network none is kept by a system call filter: no sockets but unix ones, and no loopback"
-        yield f"WARNING: {text}{_because(facts, 'network_namespace')}"
+        yield f"{text}{_because(facts, 'network_namespace')}"
+    if spec.network == "default" and not facts.network and (spec.networking.ports or spec.networking.publish_all):
+        text = "published ports are discarded: the container has the host's network"
+        yield f"{text}{_because(facts, 'network_namespace')}"
 
 
 def _because(facts: HostFacts, name: str) -> str:
@@ -175,11 +200,13 @@ def lowered(facts: HostFacts) -> tuple[str, ...]:
     Args:
         facts: what this host allows.
     """
-    found = []
+    found: list[tuple[str, str]] = []
+    if facts.isolation == "none":
+        return ()  # said by whoever starts programs there
     if facts.shares_pids and not facts.scopes:
         found.append(("containers share the host's processes, and can signal those of the same user", "pid_namespace"))
     if facts.root == "chroot":
         found.append(("the root of containers is changed by chroot alone", "pivot_root"))
     if not facts.seccomp:
         found.append(("containers run without a system call filter", "seccomp"))
-    return tuple(f"WARNING: {text}{_because(facts, name)}" for text, name in found)
+    return tuple(f"{text}{_because(facts, name)}" for text, name in found)

@@ -112,8 +112,9 @@ class NetworkSurrounding(Surrounding):
 
     def _enter_bridge(self, place: Place) -> Place:
         try:
-            if place.facts.isolation == "none":
-                raise LaunchFailed("this host allows no network namespace", hint="see doctor")
+            if place.facts.isolation == "none" or not place.facts.network:
+                why = place.facts.refusals.get("network_namespace")
+                raise LaunchFailed("this host allows no network namespace", hint=why or "see doctor")
             service = self._reach()
             self._namespace = new_network()
         except ContextKernelError as problem:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from contextkernel.engine import Engine
+from contextkernel.errors import LaunchFailed
 from contextkernel.linux import mount as mounts
 from contextkernel.linux.caps import set_no_new_privs
 from contextkernel.linux.namespaces import CLONE_NEWNS, unshare
@@ -68,6 +69,13 @@ def main(store: str, archive: str, kind: str, script: str) -> None:
             done = engine.run("made", ["sh", "-c", script], network=network, hostname="mine", name=network * 2)
             found[network] = (done.exit_code, done.stdout.decode(), done.stderr.decode())
         (document,) = engine.inspect(["nonenone"])
+        refused = ""
+        if kind == "net":
+            engine.create_network("wanted")
+            try:
+                engine.run("made", ["true"], network="wanted", remove=True)
+            except LaunchFailed as problem:
+                refused = f"{problem.problem}; {problem.hint}"
         plan = engine.plan("made", ["true"])
         for network in found:
             engine.remove_container(network * 2)
@@ -81,6 +89,7 @@ def main(store: str, archive: str, kind: str, script: str) -> None:
                 "build": said,
                 "runs": found,
                 "warnings": warnings,
+                "refused": refused,
                 "isolation": document["ContextKernel"]["Isolation"],
                 "fallbacks": document["ContextKernel"]["Fallbacks"],
                 "planned": plan.fallbacks,

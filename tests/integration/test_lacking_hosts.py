@@ -103,7 +103,9 @@ def test_no_network_namespaces(on_host: Callable[..., dict[str, Any]]) -> None:
     assert "Address family not supported" in closed
     assert found["isolation"]["Network"] == "host, closed by a system call filter"
     (warning,) = found["warnings"]
-    assert warning.startswith("WARNING: --network none is kept by a system call filter")
+    assert warning.startswith("--network none is kept by a system call filter")
+    assert "this host allows no network namespace" in found["refused"]
+    assert found["refused"].endswith("user.max_net_namespaces is 0")
     assert found["planned"][0].startswith("no network namespace: the container has the host's network")
 
 

@@ -273,10 +273,10 @@ def test_a_bridge_that_cannot_be_had_is_said():
 def test_a_lowered_floor_is_a_warning():
     assert lowered(FACTS) == lowered(lacking(proc="bind")) == lowered(lacking(pid=False, uts=False)) == ()
     assert lowered(lacking(pid=False, scopes=False, refusals={"pid_namespace": "why"})) == (
-        "WARNING: containers share the host's processes, and can signal those of the same user: why",
+        "containers share the host's processes, and can signal those of the same user: why",
     )
     (text,) = lowered(lacking(seccomp=False))
-    assert text == "WARNING: containers run without a system call filter"
+    assert text == "containers run without a system call filter"
     assert len(lowered(lacking(root="chroot", seccomp=False))) == 2
 
 
@@ -332,8 +332,32 @@ def test_what_was_asked_for_and_is_not_had_is_a_warning():
     facts = lacking(uts=False, network=False, refusals=refusals)
     assert list(unheard(SPEC, facts)) == []  # nothing of it was asked for
     assert list(unheard(spec(hostname="mine", network="none"), facts)) == [
-        "WARNING: the host name is the host's, only HOSTNAME is mine: why",
-        "WARNING: --network none is kept by a system call filter: no sockets but unix ones, and no loopback: none left",
+        "the host name is the host's, only HOSTNAME is mine: why",
+        "--network none is kept by a system call filter: no sockets but unix ones, and no loopback: none left",
     ]
     for other in (spec(hostname="mine", security=Security(uts="host")), spec(hostname="mine", network="container:x")):
         assert list(unheard(other, facts)) == []
+
+
+def test_published_ports_that_cannot_be_had():
+    from contextkernel.model.networking import Networking
+
+    asked = spec(networking=Networking(publish_all=True))
+    assert list(unheard(asked, lacking(network=False))) == [
+        "published ports are discarded: the container has the host's network"
+    ]
+    assert list(unheard(asked, FACTS)) == []
+
+
+def test_a_container_without_namespaces():
+    nothing = dict.fromkeys(("pid", "network", "uts", "ipc", "cgroup_namespace"), False)
+    facts = lacking(isolation="none", landlock=7, proc="bind", refusals={"user_namespace": "why"}, **nothing)
+    found = isolation(msgspec.structs.replace(REQUEST, network="host"), facts)
+    assert {found[name] for name in ("User", "Pid", "Proc", "Network", "Uts", "Ipc", "Cgroup")} == {"host"}
+    assert (found["Root"], found["Landlock"]) == ("shown by a tracer (proot)", "files, signals, abstract sockets")
+    assert isolation(REQUEST, facts)["Network"] == "host, closed by a system call filter"
+    assert isolation(asking(privileged=True), facts)["Landlock"] == "files"
+    (said,) = fallbacks(REQUEST, facts)
+    assert said.startswith("no namespaces: a tracer (proot)")
+    assert said.endswith("(why)")
+    assert lowered(facts) == ()
