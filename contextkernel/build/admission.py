@@ -17,10 +17,12 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         refusal: why none can be run, and what would allow it; ``None`` where they can.
         notices: what has to be said before one is run; sentences.
+        shows_users: where one id is all there is, they are shown the user that was asked for.
     """
 
     refusal: tuple[str, str] | None = None
     notices: tuple[str, ...] = ()
+    shows_users: bool = False
 
 
 PROGRAMS = Programs()

@@ -485,6 +485,7 @@ class _Build:
                 board=board,
                 report=self._report,
                 fake_ids=builder._fake_ids,
+                shows_users=builder._programs.shows_users,
                 backing=builder._backing,
                 source=source,
                 context=self._contexts.get,

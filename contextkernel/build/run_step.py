@@ -38,6 +38,8 @@ OWNERS_LOST = (
     "this host lets no supervisor answer system calls: what chown and mknod say in a RUN with a single id is not kept; "
     "`doctor` says why (seccomp_notify)"
 )
+#: the same where proot says what owners are
+OWNERS_LOST_TRACED = "what chown and mknod say in a RUN through proot is not kept: its files are root's in the image"
 
 
 class RunExecution:
@@ -70,7 +72,7 @@ class RunExecution:
             tail.add(stream, text)
             report.output(stream, text)
 
-        if tools.fake_ids and step.user.partition(":")[0] not in ("", "0", "root"):
+        if tools.fake_ids and not tools.shows_users and step.user.partition(":")[0] not in ("", "0", "root"):
             tools.report.warn_once(STAYS_ROOT, step.span)
         with self._script(step) as binds, ExitStack() as taken:
             mounts, tmpfs, variables = tools.mounts.prepare(step, directory, tools, report, taken)
@@ -104,7 +106,7 @@ class RunExecution:
             except (CommandNotFound, CommandNotExecutable) as problem:
                 raise self._failed(step, root, problem.exit_code, (*tail.lines(), problem.problem)) from problem
         if tools.fake_ids and not os.path.exists(f"{directory}/{TABLE}"):
-            tools.report.warn_once(OWNERS_LOST, step.span)
+            tools.report.warn_once(OWNERS_LOST_TRACED if tools.shows_users else OWNERS_LOST, step.span)
         if status:
             raise self._failed(step, root, status, tail.lines())
         settle_root(self._stack, directory, tools, more=more)

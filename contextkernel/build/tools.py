@@ -27,6 +27,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         board: what the stages know of each other.
+        shows_users: with one id all the same, programs are shown the user that was asked for.
         backing: what roots are made with.
         source: the Dockerfile's text, for errors.
         context: the directory that an origin is; ``None`` for what consists of layers.
@@ -51,6 +52,7 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     board: Board
     report: BuildReport
     fake_ids: bool
+    shows_users: bool = False
     backing: Backing
     source: str
     context: Callable[[Origin], DirectoryContext | None]

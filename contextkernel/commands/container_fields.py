@@ -40,6 +40,7 @@ CONTAINER_HEADERS = {
     "LocalVolumes": "LOCAL VOLUMES",
     "Networks": "NETWORKS",
     "Platform": "PLATFORM",
+    "Isolation": "ISOLATION",
 }
 
 
@@ -47,16 +48,16 @@ def status_text(row: ContainerRow, now: datetime | None = None) -> str:
     """Docker's words (moby, daemon/container/state.go).
 
     ``Up 5 seconds (healthy)``, ``Up 2 minutes (Paused)``, ``Restarting (1) 3 seconds ago``, ``Exited (0) 3 minutes
-    ago``, ``Created``, ``Dead``.
+    ago``, ``Created``, ``Dead``. What docker has no word for: ``Up 5 seconds (no isolation)``.
     """
     now = now or utc_now()
     if row.state in ("running", "paused"):
         up = f"Up {human_duration(now - (row.started or row.created))}"
         if row.state == "paused":
             return f"{up} (Paused)"
-        if row.health:
-            return f"{up} (health: starting)" if row.health == "starting" else f"{up} ({row.health})"
-        return up
+        notes = [f"health: {row.health}" if row.health == "starting" else row.health] if row.health else []
+        notes += ["no isolation"] if row.isolation == "none" else []
+        return f"{up} ({', '.join(notes)})" if notes else up
     if row.state in ("exited", "restarting"):
         return f"{row.state.capitalize()} ({row.exit_code}) {human_ago(row.finished or row.created, now)}"
     return row.state.capitalize()
@@ -83,5 +84,6 @@ def container_fields(row: ContainerRow, options: TableOptions, now: datetime) ->
         "LocalVolumes": str(sum(mount.driver == "local" for mount in row.mounts)),
         "Networks": row.network,
         "Platform": None,
+        "Isolation": row.isolation,
         "Label": lambda name: row.labels.get(name, ""),
     }

@@ -33,7 +33,9 @@ class Builds(Caches):
 
         report = self._host.report
         return Programs(
-            refusal=host.refusal(report) if report.tier == "analysis" else None, notices=host.notices(report)
+            refusal=host.refusal(report) if report.tier == "analysis" else None,
+            notices=host.notices(report),
+            shows_users=report.tier == "ptrace",
         )
 
     def build(

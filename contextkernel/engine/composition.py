@@ -141,7 +141,7 @@ class Composition:
 
     def _choose_runtime(self) -> ContainerRuntime:
         report = self._host.report
-        if report.tier in ("ptrace", "analysis"):
+        if report.tier == "analysis":
             from contextkernel.runtime.refusal import RefusingRuntime
 
             return RefusingRuntime(report)
@@ -191,6 +191,7 @@ class Composition:
             self._runtime,
             self._worker,
             fake_ids=self._idmap.single,
+            shows_users=self._host.report.tier == "ptrace",
             new_name=lambda: generate_name({spec.name for spec in self._store.containers()}),
             events=self._events,
             groups=self._group_facts,

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextkernel.host.remedies import hint
 from contextkernel.model.results import HostReport
 
-_PROOT = "through proot: several times slower, and without isolation: its programs may do all that you may"
+_PROOT = "through proot: several times slower, and without isolation"
+_UNCONFINED = ": its programs may do all that you may"
+_CONFINED = "; Landlock keeps its programs to their files"
 _STAYS_ROOT = "a program that gives up root goes on as root"
 _ONE_ID_RECORDED = f"one id: owners that programs set are recorded, and right in the image; {_STAYS_ROOT}"
 _ONE_ID = f"one id: what programs set as owner stays root's; {_STAYS_ROOT}"
@@ -22,6 +24,10 @@ def _refused(report: HostReport, name: str) -> bool:
 def _reason(report: HostReport, name: str) -> str:
     fact = report.fact(name)
     return fact.reason if fact is not None else ""
+
+
+def _proot(report: HostReport) -> str:
+    return _PROOT + (_UNCONFINED if _refused(report, "landlock") else _CONFINED)
 
 
 def meaning(report: HostReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -45,8 +51,11 @@ def meaning(report: HostReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
                 ),
             )
         case "ptrace":
-            network = "the network, the processes and /proc are this machine's; -p and limits of memory do not work"
-            return ((f"RUN goes {_PROOT}", network, backing), (f"programs go {_PROOT}", network, backing))
+            network = "the network, the processes and /proc are this machine's; limits of memory do not work"
+            return (
+                (f"RUN goes {_proot(report)}", network, backing),
+                (f"programs go {_proot(report)}", f"{network}; ports (-p) are relayed", backing),
+            )
         case _:
             return _with_namespaces(report, backing)
 
@@ -129,7 +138,7 @@ def notices(report: HostReport) -> tuple[str, ...]:
     if report.tier == "analysis":
         return ("this host runs no programs: RUN works from the cache only",)
     if report.tier == "ptrace":
-        return (f"RUN goes {_PROOT}",)
+        return (f"RUN goes {_proot(report)}",)
     lines = []
     if report.tier == "rootless-single":
         lines.append(_ONE_ID if _refused(report, "seccomp_notify") else _ONE_ID_RECORDED)

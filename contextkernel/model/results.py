@@ -71,6 +71,7 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
         virtual_size: the same with its image.
         network: names of its networks, with commas.
         networks: ids of its networks by name.
+        isolation: ``none`` for one that runs without namespaces.
         health: ``starting``, ``healthy`` or ``unhealthy``; empty without a health check.
     """
 
@@ -93,6 +94,7 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     networks: dict[str, str] = {}
     mounts: tuple[MountRow, ...] = ()
     port_list: tuple[PortRow, ...] = ()
+    isolation: str = ""
 
 
 class CompareRow(msgspec.Struct, frozen=True, kw_only=True):

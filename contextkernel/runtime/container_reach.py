@@ -22,6 +22,7 @@ class ContainerReach:
         runtime: what starts and reaches them.
         events: where it is told what happens.
         fake_ids: this host maps a single id only.
+        shows_users: all the same, programs are shown the user that was asked for.
         warn: gets what the user should know of what is done all the same.
     """
 
@@ -32,17 +33,19 @@ class ContainerReach:
         events: EventLog,
         *,
         fake_ids: bool = False,
+        shows_users: bool = False,
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._runtime = runtime
         self._events = events
         self._fake_ids = fake_ids
+        self._shows_users = shows_users
         self._warn = warn
 
     def _warn_of_user(self, user: str) -> None:
         """Say that a program stays root, if it does."""
-        if self._fake_ids and user and user.partition(":")[0] not in ("0", "root"):
+        if self._fake_ids and not self._shows_users and user and user.partition(":")[0] not in ("0", "root"):
             self._warn(
                 f"this host maps a single id: the program runs as root of the container, not as {user!r}; "
                 "a range in /etc/subuid and /etc/subgid changes that"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from contextkernel.model.results import ContainerRow, MountRow, PortRow
 from contextkernel.runtime import spec as rules
+from contextkernel.runtime.fallbacks import TRACED
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec, RunState
@@ -62,6 +63,7 @@ def container_row(
             for mount in document.get("Mounts") or ()
         ),
         port_list=ports,
+        isolation="none" if state.alive and state.isolation.get("Root") == TRACED else "",
     )
 
 

@@ -92,6 +92,7 @@ class Containers(ContainerChanges, ContainerTalks):
         runtime: what starts and reaches them.
         worker: makes the layer worker on demand; it removes files of foreign owners.
         fake_ids: this host maps a single id only.
+        shows_users: all the same, programs are shown the user that was asked for.
         new_name: generates a name that is not taken.
         events: where it is told what happens.
         groups: what control groups this host allows; asked for containers with limits only.
@@ -106,13 +107,14 @@ class Containers(ContainerChanges, ContainerTalks):
         worker: Callable[[], LayerWorker],
         *,
         fake_ids: bool,
+        shows_users: bool = False,
         new_name: Callable[[], str],
         events: EventLog,
         groups: Callable[[], GroupFacts] = GroupFacts,
         warn: Callable[[str], None] = lambda _: None,
         facts: Callable[[], HostFacts | None] = lambda: None,
     ) -> None:
-        super().__init__(store, runtime, events, fake_ids=fake_ids, warn=warn)
+        super().__init__(store, runtime, events, fake_ids=fake_ids, shows_users=shows_users, warn=warn)
         self._worker = worker
         self._new_name = new_name
         self._groups = groups

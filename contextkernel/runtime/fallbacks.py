@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from contextkernel.runtime.facts import HostFacts
     from contextkernel.runtime.plan_security import Namespaces
 
+#: what stands in for another root directory where there are no namespaces
+TRACED = "shown by a tracer (proot)"
 _ROOTS = {"pivot": "pivot_root", "move": "moved mount and chroot", "chroot": "chroot"}
 
 
@@ -71,7 +73,7 @@ def _traced(request: LaunchRequest, facts: HostFacts) -> dict[str, str]:
     return {
         **dict.fromkeys(("User", "Pid", "Proc", "Sys", "Network", "Uts", "Ipc", "Cgroup"), "host"),
         **({"Network": "host, closed by a system call filter"} if closed else {}),
-        "Root": "shown by a tracer (proot)",
+        "Root": TRACED,
         "SystemCalls": "filtered" if filtered(request, facts) else "not filtered",
         "Landlock": kept,
     }
@@ -108,6 +110,7 @@ def _fallbacks(request: LaunchRequest, facts: HostFacts) -> Iterator[tuple[str, 
     if facts.isolation == "none":
         reason = why.get("user_namespace") or why.get("mount_namespace", "")
         yield "no namespaces: a tracer (proot) shows the container its files, all else is the host's", reason
+        yield from _traced_fallbacks(request, facts)
         return
     if security.pid == "":
         if not facts.pid:
@@ -192,6 +195,17 @@ def unheard(spec: ContainerSpec, facts: HostFacts) -> Iterator[str]:
 def _because(facts: HostFacts, name: str) -> str:
     reason = facts.refusals.get(name)
     return f": {reason}" if reason else ""
+
+
+def _traced_fallbacks(request: LaunchRequest, facts: HostFacts) -> Iterator[tuple[str, str]]:
+    if facts.landlock < FILES_SINCE:
+        yield "no Landlock for files: a program that goes around proot can do all that you can", ""
+    if not facts.scopes:
+        yield "no Landlock scopes: the program can send signals to all your processes", ""
+    if isolated_by_filter(request, facts):
+        yield "no network namespace: --network none leaves no sockets but unix ones, and no loopback", ""
+    elif request.attach is not None and request.attach.mode == "bridge":
+        yield "no network namespace: the container has the host's network, and its ports are the host's", ""
 
 
 def lowered(facts: HostFacts) -> tuple[str, ...]:

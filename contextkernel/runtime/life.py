@@ -29,6 +29,7 @@ from contextkernel.runtime.recorder import RecorderProcess
 from contextkernel.runtime.stubs import remove_stubs
 from contextkernel.runtime.surroundings import Place, surroundings_of
 from contextkernel.runtime.traced_monitor import TracedChild, TracedRoom
+from contextkernel.runtime.traced_ports import TracedPorts
 
 if TYPE_CHECKING:
     from contextkernel.model.resources import Resources
@@ -65,7 +66,7 @@ class Life:
         self._surroundings = surroundings_of(launch.request)
         self._room = TracedRoom(launch.request) if launch.facts.isolation == "none" else None
         if self._room is not None:
-            self._surroundings.append(self._room)
+            self._surroundings += [TracedPorts(launch.request), self._room]
         for surrounding in self._surroundings:
             surrounding.changed = self._changed
         self._birth = Birth()

@@ -30,6 +30,9 @@ LOADER, LOADER_32, STARTER = "loader", "loader-32", "starter"
 #: where the program finds the latter, as it sees it
 STARTER_TARGET = "/dev/.starter"
 
+#: no terminals can be opened inside: those of the host are not the container's to look at
+APT_CONFIG = "/dev/.apt.conf"
+_APT_WITHOUT_TERMINAL = b'Dpkg::Use-Pty "0";\n'
 _LINKS = (
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
@@ -118,6 +121,7 @@ def _files(
     yield traced.ShowPath(os.path.join(room, STARTER), STARTER_TARGET, access="read")
     yield from (traced.ShowPath(f"/dev/{name}", f"/dev/{name}") for name in facts.devices)
     yield traced.ShowPath("/dev/pts", "/dev/pts", access="list", optional=True)
+    yield traced.ShowFile(APT_CONFIG, _APT_WITHOUT_TERMINAL, read_only=True, place=room)
     if first and request.terminal is not None:
         size = request.terminal
         yield op.OpenTerminal(size.rows, size.columns, console=True, hosts=True)
@@ -208,7 +212,7 @@ def _ending(
     yield traced.RunTraced(
         tracer.path,
         argv=argv,
-        env=env,
+        env=env if any(item.startswith("APT_CONFIG=") for item in env) else (*env, f"APT_CONFIG={APT_CONFIG}"),
         user=user,
         groups=security.groups,
         secrets=request.secret_env if announce else (),

@@ -14,6 +14,8 @@ import pytest
 from contextkernel.errors import CommandNotExecutable, CommandNotFound
 from contextkernel.linux import landlock
 from contextkernel.model.container import Bind, ExecRequest, Terminal, Tmpfs
+from contextkernel.model.networking import Networking, PortBinding
+from contextkernel.model.networks import NetworkLaunch
 from contextkernel.model.step_mounts import CacheBind, SecretFile
 
 confined = pytest.mark.skipif(landlock.abi() < landlock.TRUNCATE_SINCE, reason="needs Landlock (Linux 6.2)")
@@ -41,7 +43,8 @@ def test_it_sees_its_own_files_as_root_and_leaves_nothing(traced):
 
 def test_the_environment_is_the_containers(traced):
     env = ("PATH=/bin", "LD_LIBRARY_PATH=/none", "PWD=/elsewhere", "odd-name=1")
-    assert sorted(traced.run("/bin/busybox", "env", env=env).out.splitlines()) == sorted((*env, "HOME=/root"))
+    added = ("HOME=/root", "APT_CONFIG=/dev/.apt.conf")
+    assert sorted(traced.run("/bin/busybox", "env", env=env).out.splitlines()) == sorted((*env, *added))
 
 
 @pytest.mark.parametrize(
@@ -312,3 +315,28 @@ found = {
             tmp_path,
         )
     assert set(found.values()) == {"done"}, found
+
+
+def test_ports_are_relayed_to_the_hosts_where_they_differ(traced):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        inside = free.getsockname()[1]
+    ports = (PortBinding(container_port=inside), PortBinding(container_port=7, host_port=7, host_port_end=7))
+    request = traced.request(
+        *("/bin/busybox", "nc", "-l", "-p", str(inside), "-e", "/bin/busybox", "echo", "hello"),
+        state=True,
+        networking=Networking(ports=ports),
+        attach=NetworkLaunch(mode="bridge", root=str(traced.home), may_fall_back=True),
+    )
+    process = traced.runtime.launch(request)
+    shown = traced.runtime.state(request.state_dir).network
+    assert (shown.mode, bool(shown.reason)) == ("host", True)
+    assert {(one.container_port, one.host_port) for one in shown.ports if one.container_port == 7} == {(7, 7)}
+    outside = next(one.host_port for one in shown.ports if one.container_port == inside and ":" not in one.host_ip)
+    assert outside != inside
+    with socket.create_connection(("127.0.0.1", outside), timeout=30) as client:
+        assert client.recv(100) == b"hello\n"
+    assert process.wait() == 0
+    process.close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", outside))

@@ -45,6 +45,8 @@ def row(name: str = "web", **changes: Any) -> ContainerRow:
         ({"health": "starting"}, "Up 5 minutes (health: starting)"),
         ({"health": "healthy"}, "Up 5 minutes (healthy)"),
         ({"health": "unhealthy"}, "Up 5 minutes (unhealthy)"),
+        ({"isolation": "none"}, "Up 5 minutes (no isolation)"),
+        ({"isolation": "none", "health": "healthy"}, "Up 5 minutes (healthy, no isolation)"),
         ({"state": "paused", "health": "healthy"}, "Up 5 minutes (Paused)"),
         (
             {"state": "restarting", "exit_code": 1, "finished": NOW - timedelta(seconds=3)},

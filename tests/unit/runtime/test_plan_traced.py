@@ -12,6 +12,7 @@ from contextkernel.model.step_mounts import CacheBind, LayerBind, SecretFile, So
 from contextkernel.runtime import operations as op
 from contextkernel.runtime import operations_traced as traced
 from contextkernel.runtime.facts import HostFacts, Tracer
+from contextkernel.runtime.fallbacks import TRACED, fallbacks, isolation
 from contextkernel.runtime.plan import hosts_text, plan_operations
 from contextkernel.runtime.plan_exec import plan_exec
 from contextkernel.runtime.plan_security import CAPABILITIES, plan_namespaces
@@ -43,6 +44,7 @@ REQUEST = LaunchRequest(
     state_dir="/s/c",
     fake_ids=True,
 )
+APT = "APT_CONFIG=/dev/.apt.conf"
 CONFINE = traced.Confine(
     files=True,
     signals=True,
@@ -75,6 +77,7 @@ def test_exact_operations():
         traced.ShowPath("/dev/null", "/dev/null"),
         traced.ShowPath("/dev/tty", "/dev/tty"),
         traced.ShowPath("/dev/pts", "/dev/pts", access="list", optional=True),
+        traced.ShowFile("/dev/.apt.conf", b'Dpkg::Use-Pty "0";\n', read_only=True, place="/s/c/room"),
         traced.ShowDirectory("/dev/shm", mode=0o1777),
         traced.ShowFile("/etc/hosts", hosts_text(REQUEST, FACTS).encode()),
         traced.ShowFile("/etc/hostname", b"box\n"),
@@ -85,7 +88,7 @@ def test_exact_operations():
         op.Chdir("/work"),
         traced.InstallTracedFilter(),
         op.InstallSeccomp(CAPABILITIES),
-        traced.RunTraced("/usr/bin/proot", argv=("prog", "arg"), env=("PATH=/bin",), user="bob"),
+        traced.RunTraced("/usr/bin/proot", argv=("prog", "arg"), env=("PATH=/bin", APT), user="bob"),
     )
     assert not any(msgspec.structs.asdict(plan_namespaces(REQUEST, FACTS)).values())
 
@@ -99,7 +102,7 @@ def test_a_further_program_is_shown_the_same():
     assert not any(isinstance(one, op.MakeLink | op.MakeDirectory) for one in steps)
     assert op.OpenTerminal(24, 80, console=False, hosts=True) in steps
     assert op.Chdir("/tmp") in steps
-    assert steps[-1] == traced.RunTraced("/usr/bin/proot", argv=("ls",), env=("A=1",), user="root", announce=False)
+    assert steps[-1] == traced.RunTraced("/usr/bin/proot", argv=("ls",), env=("A=1", APT), user="root", announce=False)
 
 
 def test_mounts_of_all_kinds_are_shown():
@@ -194,3 +197,17 @@ def test_without_proot_it_is_said_how_to_get_it():
     with pytest.raises(LaunchFailed, match="proot is not installed") as caught:
         planned(msgspec.structs.replace(FACTS, tracer=None))
     assert "apt-get install proot" in str(caught.value.hint)
+
+
+def test_what_it_is_kept_apart_by_is_said():
+    bare = msgspec.structs.replace(FACTS, landlock=0, scopes=False)
+    assert isolation(REQUEST, FACTS)["Root"] == TRACED
+    assert isolation(REQUEST, FACTS)["Landlock"] == "files, signals, abstract sockets"
+    assert isolation(REQUEST, bare)["Landlock"] == ""
+    assert len(fallbacks(REQUEST, FACTS)) == 1
+    assert [text.partition(":")[0] for text in fallbacks(changed(network="none"), bare)] == [
+        "no namespaces",
+        "no Landlock for files",
+        "no Landlock scopes",
+        "no network namespace",
+    ]
