@@ -51,7 +51,7 @@ def isolation(request: LaunchRequest, facts: HostFacts, chosen: Namespaces | Non
     network = "host, closed by a system call filter" if isolated_by_filter(request, facts) else "own" if own else "host"
     return {
         "User": "own" if facts.user_namespace else "host",
-        "Pid": "container" if "pid" in joined else _whose(own=chosen.pid),
+        "Pid": "container" if "pid" in joined and not facts.shares_pids else _whose(own=chosen.pid),
         "Proc": _proc(request, facts),
         "Sys": "fresh" if fresh_sysfs(request, facts) else "host, read-only",
         "Network": network,

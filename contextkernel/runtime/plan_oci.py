@@ -93,8 +93,10 @@ def _check(request: LaunchRequest, facts: HostFacts) -> None:
         reason = "a terminal (-t) is the engine's own"
     elif request.joins:
         reason = "namespaces of other containers are joined by the engine's own runtime only"
-    elif facts.proc == "bind":
+    elif facts.proc == "bind" or not facts.pid:
         reason = "this host allows no new /proc, which it needs"
+    elif facts.root != "pivot":
+        reason = "this host refuses pivot_root, which it needs"
     elif request.fake_ids:
         reason = "this host maps a single id, which it cannot stand in for"
     elif request.init:

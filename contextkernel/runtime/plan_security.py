@@ -211,13 +211,16 @@ def fresh_sysfs(request: LaunchRequest, facts: HostFacts) -> bool:
 def container_capabilities(request: LaunchRequest, facts: HostFacts) -> tuple[str, ...]:
     """The bounding set: docker's default as changed by what was asked for (moby, daemon/pkg/oci/caps).
 
-    Who may change the root of a process can leave one that is nothing but that.
+    CAP_SYS_CHROOT is out of it where it is a way out: who may change its root can leave one that is nothing but that
+    (chroot(2)); and where the host's root lies below the container's, who may unmount as well can enter the mount
+    namespace once more, and finds that root (setns(2), which asks for CAP_SYS_CHROOT).
 
     Raises:
-        InvalidInput: CAP_SYS_CHROOT was asked for, and cannot be given.
+        InvalidInput: it was asked for by name.
     """
     wanted = _wanted_capabilities(request)
-    if facts.root != "chroot" or unconfined(request):
+    way_out = facts.root == "chroot" or (facts.root == "move" and "CAP_SYS_ADMIN" in wanted)
+    if not way_out or unconfined(request):
         return wanted
     if "CAP_SYS_CHROOT" in request.security.cap_add:
         raise InvalidInput(

@@ -110,6 +110,23 @@ print(os.path.exists({str(box.home)!r}), os.path.exists("/bin/busybox"))
     assert ("refused" in said) is (root == "chroot")
 
 
+@pytest.mark.parametrize("root", ["pivot", "move"])
+def test_attack_entering_the_own_mount_namespace_once_more(lacking, python, root):
+    """With the power to mount: take one's root away, and enter the namespace again, whose root is what was below."""
+    box = lacking(root=root)
+    code = f"""
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+print(libc.umount2(b"/", 2), libc.setns(namespace, 0x20000), os.path.exists({str(box.home)!r}))
+"""
+    said = python(code, within=box, security=Security(cap_add=("CAP_SYS_ADMIN",))).out.split()
+    assert said[1:] == ["0" if root == "pivot" else "-1", "False"]
+    # with the engine's own power it is reached: the test can fail
+    free = python(code, within=box, security=Security(privileged=True)).out.split()
+    assert free[1:] == ["0", "False" if root == "pivot" else "True"]
+
+
 def test_the_shared_memory_of_a_container_that_has_no_root_of_a_namespace(lacking, start):
     box = lacking(root="chroot")
     _, process = start(box, "echo mine >/dev/shm/f; echo up; sleep 1000", security=Security(ipc="shareable"))

@@ -18,6 +18,7 @@ from contextkernel.runtime.facts import HostFacts, from_report
 from contextkernel.runtime.fallbacks import expected, fallbacks, isolation, lowered, unheard
 from contextkernel.runtime.plan import plan_operations
 from contextkernel.runtime.plan_exec import plan_exec
+from contextkernel.runtime.plan_oci import plan_start
 from contextkernel.runtime.plan_security import CAPABILITIES, Namespaces, container_capabilities, plan_namespaces
 
 FACTS = HostFacts(user_namespace=True, cgroup="unified", scopes=True, tracing=True)
@@ -125,6 +126,10 @@ def test_a_root_that_is_changed_by_chroot_alone_takes_the_capability_for_it():
     # the engine's own power is asked for
     assert "CAP_SYS_CHROOT" in container_capabilities(asking(privileged=True), lacking(root="chroot"))
     assert "CAP_SYS_CHROOT" not in container_capabilities(asking(cap_add=("ALL",)), lacking(root="chroot"))
+    # below a root that was moved there is the host's: who may unmount as well could come to it
+    assert "CAP_SYS_CHROOT" in container_capabilities(asking(), lacking(root="move"))
+    assert "CAP_SYS_CHROOT" not in container_capabilities(asking(cap_add=("CAP_SYS_ADMIN",)), lacking(root="move"))
+    assert "CAP_SYS_CHROOT" in container_capabilities(asking(cap_add=("CAP_SYS_ADMIN",)), FACTS)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +207,15 @@ def test_every_scratch_directory_is_its_own():
     assert (mounts["/a"].type, mounts["/a"].source) == ("bind", steps[2].source)
 
 
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [({"pid": False, "user_namespace": False}, "no new /proc"), ({"root": "move"}, "refuses pivot_root")],
+)
+def test_another_runtime_has_no_fallbacks(facts, text):
+    with pytest.raises(InvalidInput, match=text):
+        plan_start(asking(runtime="runc"), lacking(**facts))
+
+
 def test_isolation_in_words():
     assert isolation(REQUEST, FACTS) == {
         "User": "own",
@@ -234,6 +248,7 @@ def test_isolation_in_words():
     }
     joins = msgspec.structs.replace(REQUEST, joins=(Join("pid", 5), Join("ipc", 5)))
     assert [isolation(joins, FACTS)[name] for name in ("Pid", "Ipc")] == ["container", "container"]
+    assert isolation(joins, lacking(pid=False))["Pid"] == "host"  # there is one pid namespace for all
     assert isolation(REQUEST, lacking(network=False))["Network"] == "host, closed by a system call filter"
 
 
