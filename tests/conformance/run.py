@@ -8,7 +8,8 @@
     python tests/conformance/run.py packages             write packages.json from docker
 
 CASE is a name or a pattern, such as `copy/*`. How docker is found: see judge/docker.py. `journey` and `software` take
-`--tier rootful|rootless|rootless-single`: run as root they become an ordinary user with or without a range of ids.
+`--tier rootful|rootless|rootless-single|ptrace`: run as root they become an ordinary user with or without a range of
+ids, or one who makes no namespaces.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ def compared(ours: dict[str, Any], theirs: dict[str, Any], timely: Sequence[str]
 
 def _timeless(image: dict[str, Any], timely: tuple[str, ...]) -> dict[str, Any]:
     files = {
-        path: " ".join(line.split(" ")[:3]) if path.startswith(timely) else line
+        path: " ".join(line.split(" ")[:3]) if path.startswith(timely) or "/__pycache__/" in path else line
         for path, line in image["files"].items()
     }
     return {**image, "files": files}

@@ -12,7 +12,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
 #: the ordinary user of each tier; `useradd` gives one its range of ids unless it is told not to
-USERS = {"rootless": "ck-range", "rootless-single": "ck-oneid"}
+USERS = {"rootless": "ck-range", "rootless-single": "ck-oneid", "ptrace": "ck-oneid"}
+#: what is not to be tried there
+_WITHOUT = {"ptrace": "CONTEXTKERNEL_WITHOUT=user_namespace mount_namespace"}
 _NO_RANGE = ("-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0")
 TIERS = ("rootful", *USERS)
 
@@ -46,6 +48,7 @@ class Ours:
         self._words = [
             *become,
             *("env", f"HOME={home}", f"CONTEXTKERNEL_ROOT={store}", f"PYTHONPATH={REPOSITORY}"),
+            *([_WITHOUT[tier]] if tier in _WITHOUT else []),
             *("PYTHONDONTWRITEBYTECODE=1", sys.executable, "-m", "contextkernel"),
         ]
         found = self.call("doctor", "--json").stdout
