@@ -67,5 +67,4 @@ class Admission:
                 f"{title} is not in the cache, and {reason}", hint=hint, span=doomed.span, source=self._source
             )
         for notice in self._programs.notices:
-            if notice not in self._report.warnings:
-                self._report.warn(notice)
+            self._report.warn_once(notice, early=True)

@@ -101,17 +101,17 @@ class BuildReport:
         """Since the build began."""
         return self._clock() - self._began
 
-    def warn(self, text: str, span: Span | None = None) -> None:
-        """Say something that does not change the result."""
+    def warn(self, text: str, span: Span | None = None, *, early: bool = False) -> None:
+        """Say something that does not change the result; ``early``: before what follows."""
         self.warnings.append(text)
-        self._report(BuildWarning(text, span.line if span else 0))
+        self._report(BuildWarning(text, span.line if span else 0, early=early))
 
-    def warn_once(self, text: str, span: Span | None = None) -> None:
+    def warn_once(self, text: str, span: Span | None = None, *, early: bool = False) -> None:
         """Say it unless it was said in this build."""
         with self._numbering:
             if text in self.warnings:
                 return
-            self.warn(text, span)
+            self.warn(text, span, early=early)
 
     def find(self, finding: RuleFinding, source: str) -> None:
         """Report a finding of a build check in the Dockerfile ``source``."""

@@ -99,7 +99,7 @@ class PlainView:
         self._steps: dict[int, _Step] = {}
         self._names: dict[int, str] = {}
         self._current = 0
-        self._written = False
+        self._written = self._interjected = False
         self._warnings: list[BuildWarning] = []
 
     def __call__(self, event: object) -> None:
@@ -124,6 +124,8 @@ class PlainView:
                 self._end(step, f"ERROR: {problem.splitlines()[0] if problem else 'failed'}")
             case StepCanceled(step):
                 self._end(step, "CANCELED")
+            case BuildWarning(early=True, text=text):
+                self._interject(f"WARNING: {text}\n")
             case BuildWarning():
                 self._warnings.append(event)
             case BuildFinished():
@@ -145,9 +147,18 @@ class PlainView:
             self._write(f"#{self._current} ...\n")
         if self._written:
             self._write("\n")
-        self._written = True
+        self._written, self._interjected = True, False
         self._current = step
         self._write(f"#{step} {self._names.get(step, '')}".rstrip() + "\n")
+
+    def _interject(self, text: str) -> None:
+        """Write what belongs to no step; several such lines stand together."""
+        if self._current in self._steps:
+            self._write(f"#{self._current} ...\n")
+        if self._written and not self._interjected:
+            self._write("\n")
+        self._current, self._written, self._interjected = 0, True, True
+        self._write(text)
 
     def _line(self, step: int, text: str) -> None:
         self._turn_to(step)

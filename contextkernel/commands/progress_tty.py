@@ -82,6 +82,10 @@ class TerminalView:
                 self._end(number, "ERROR ", f"{seconds:.1f}s", "31")
             case StepCanceled(number, seconds) if number in self._steps:
                 self._end(number, "CANCELED ", f"{seconds:.1f}s", "33")
+            case BuildWarning(early=True, text=text):
+                self._erase()
+                self._write(self._row(f" => WARNING {text}", "", "33"))
+                self._draw()
             case BuildWarning(text=text):
                 self._warnings.append(replace(event, text=_clean(text)))
             case _:

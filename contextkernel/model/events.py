@@ -119,6 +119,7 @@ class BuildWarning(msgspec.Struct, frozen=True, tag=True):
         url: page about the rule; may be empty.
         detail: what the rule asks for.
         source: the line of the Dockerfile, as it is written; empty where none applies.
+        early: it is about what comes now, and is shown before that rather than at the end.
     """
 
     text: str
@@ -127,6 +128,7 @@ class BuildWarning(msgspec.Struct, frozen=True, tag=True):
     url: str = ""
     detail: str = ""
     source: str = ""
+    early: bool = False
 
 
 class BuildFinished(msgspec.Struct, frozen=True, tag=True):

@@ -70,10 +70,11 @@ def to_html(state: BuildState, now: float) -> str:
         for step in state.steps
         if state.work == "build" and _is_internal(step) and step.state in {"done", "cached"}
     ]
-    left = list(state.warnings)
+    early = [warning for warning in state.warnings if warning.early]
+    left = [warning for warning in state.warnings if not warning.early]
     rows = "".join(_row(step, now, _take(left, step), final=final) for step in state.steps if step not in hidden)
     table = f'<table class="ck-steps">{rows}</table>' if rows else ""
-    body = _head(state, now) + table + _warnings(left) + _internal(hidden, now)
+    body = _head(state, now) + _warnings(early) + table + _warnings(left) + _internal(hidden, now)
     return wrap(f'<div class="ck-box ck-{state.status}">{body}</div>')
 
 
@@ -240,8 +241,11 @@ def to_text(state: BuildState, now: float) -> str:
         now: clock reading in seconds.
     """
     blocks = [_block(step, now) for step in state.steps]
-    if state.warnings:
-        blocks.append("\n".join(_warning_text(warning) for warning in state.warnings))
+    early, late = ([_warning_text(one) for one in state.warnings if one.early == when] for when in (True, False))
+    if early:
+        blocks.insert(0, "\n".join(early))
+    if late:
+        blocks.append("\n".join(late))
     facts = summary(state)
     word = _WORDS[state.work][state.status].lower()
     match state.status:

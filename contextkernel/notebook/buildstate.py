@@ -154,6 +154,7 @@ class Warned:
         url: page about it, empty for none.
         detail: what was asked for; may be empty.
         source: the line's text; may be empty.
+        early: it stands before the steps.
     """
 
     text: str
@@ -161,6 +162,7 @@ class Warned:
     url: str = ""
     detail: str = ""
     source: str = ""
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +294,7 @@ def _warned(event: BuildWarning) -> Warned:
         url=event.url if event.url.startswith("https://") else "",
         detail=_one_line(event.detail),
         source=_clean(event.source),
+        early=event.early,
     )
 
 

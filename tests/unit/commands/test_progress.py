@@ -283,3 +283,32 @@ def test_findings_of_checks_say_where_there_is_more():
         " - StageNameCasing: Stage name 'A' should be lowercase (line 2)\n"
         " - other\n"
     )
+
+
+EARLY = (BuildWarning(text="RUN is slow", early=True), BuildWarning(text="and lonely", early=True))
+BEFORE, AFTER = (StepStarted(1, "a"), StepDone(1, 0.0)), (StepStarted(2, "b"), StepDone(2, 0.0), BuildWarning("late"))
+
+
+def test_what_is_about_the_steps_that_come_stands_before_them():
+    assert plain((*BEFORE, *EARLY, *AFTER)) == (
+        "#1 a\n#1 DONE 0.0s\n\nWARNING: RUN is slow\nWARNING: and lonely\n\n#2 b\n#2 DONE 0.0s\n"
+        "\n 1 warning found:\n - late\n"
+    )
+    assert plain((StepStarted(1, "a"), *EARLY, StepNote(1, "on"), StepDone(1, 0.0))) == (
+        "#1 a\n#1 ...\n\nWARNING: RUN is slow\nWARNING: and lonely\n\n#1 a\n#1 on\n#1 DONE 0.0s\n"
+    )
+
+
+def test_on_a_terminal_too():
+    out = io.StringIO()
+    view = TerminalView(out.write, lambda: 60, clock=Clock(), colour=False)
+    for event in (*BEFORE, *EARLY, *AFTER):
+        view(event)
+    view.close()
+    text = out.getvalue()
+    assert (
+        text.index("=> a")
+        < text.index(" => WARNING RUN is slow\n")
+        < text.index("=> b")
+        < text.index("1 warning found")
+    )

@@ -297,3 +297,12 @@ def test_text_from_outside_cannot_be_markup(place):
 @pytest.mark.parametrize(("value", "text"), [(0.04, "0.0s"), (59.94, "59.9s"), (60.0, "1m 00s"), (125.4, "2m 05s")])
 def test_seconds(value, text):
     assert seconds(value) == text
+
+
+def test_what_is_about_the_steps_that_come_stands_before_them():
+    state = play(*BASE, BuildWarning(text="RUN is slow", early=True), BuildWarning(text="in the end"), RUN, DONE)
+    html = to_html(state, 9.0)
+    assert html.index("RUN is slow") < html.index("ubuntu:20.04") < html.index("in the end")
+    text = to_text(state, 9.0)
+    assert text.startswith("WARNING: RUN is slow\n\n#2")
+    assert text.index("RUN make") < text.index("WARNING: in the end")
