@@ -458,7 +458,11 @@ class RefuseSockets(_Operation, frozen=True):
 
 
 class InstallFakeIds(_Operation, frozen=True):
-    """Answer ownership and identity calls with success and without effect (one mapped id only)."""
+    """Answer identity calls with success and without effect (one mapped id only).
+
+    Changes of owner and device nodes are answered from outside, which notes them (seccomp user notification); where
+    the kernel refuses that, they are answered like identity calls.
+    """
 
 
 class SetUser(_Operation, frozen=True):

@@ -130,6 +130,8 @@ def test_all_that_a_container_changes_has_its_owner_everywhere(engine: Engine, t
     )
     engine.run("first", ["sh", "-c", script], name="box", user="0")
     try:
+        (document,) = engine.inspect(["box"])
+        assert document["ContextKernel"]["Owners"] == "recorded"
         changes = {change.path: change.kind for change in engine.diff("box")}
         assert changes["/t/inst"] == changes["/t/dst/l"] == "C"
         assert changes["/f"] == changes["/n"] == changes["/d/s"] == "A"

@@ -14,7 +14,9 @@ def ids_are(kind: str) -> tuple[str, ...]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("ids", ["range", "single"])
 def test_everything_as_an_ordinary_user(run_as_user, ids):
-    modules = (f"runtime/{name}" for name in ("containers", "lifetimes", "control", "exec"))
+    modules = [f"runtime/{name}" for name in ("containers", "lifetimes", "control", "exec")]
+    if ids == "single":
+        modules += ["runtime/owners", "runtime/owner_attacks"]
     assert "skipped" not in run_as_user(*modules, settings=ids_are(ids))
 
 

@@ -100,6 +100,50 @@ print(json.dumps([after.st_uid == before.st_uid, (os.getuid(), os.getgid()) == m
     assert found == [True, True, ["f", "fifo", "plain"]]
 
 
+def test_calls_are_handed_to_whoever_listens_and_its_answer_is_the_result() -> None:
+    found = in_fresh_process("""
+from contextkernel.linux import seccomp_notify
+listener = seccomp_notify.install_listener(seccomp.recorded_ids_filter())
+heard = []
+if os.fork() == 0:
+    out = [call("fchownat", -100, b"/nothing", *ids, 0) for ids in ((5, 6), (7, -1))] + [call("setuid", 7)]
+    os._exit(0 if out == ["ok", "EDQUOT", "ok"] else 1)
+for number in (0, errno.EDQUOT):
+    caller = seccomp_notify.receive(listener)
+    name = seccomp.recorded_calls()[caller.audit, caller.number].name
+    heard.append([name, *(one & 0xFFFFFFFF for one in caller.arguments[2:4])])
+    assert seccomp_notify.is_valid(listener, caller)
+    seccomp_notify.answer(listener, caller, number)
+assert not seccomp_notify.is_valid(listener, caller)
+seccomp_notify.answer(listener, caller, 0)  # it has gone on: no error
+os.close(listener)
+print(json.dumps([heard, os.wait()[1], call("fchownat", -100, b"/nothing", 5, 6, 0)]))
+""")
+    assert found == [[["fchownat", 5, 6], ["fchownat", 7, 0xFFFFFFFF]], 0, "ENOSYS"]
+
+
+def test_where_somebody_listens_already_the_filter_answers_by_itself() -> None:
+    found = in_fresh_process("""
+from contextkernel.linux import seccomp_notify
+from contextkernel.runtime import answering, messages
+ours, theirs = socket.socketpair()
+answering.install_fake_ids(theirs.fileno(), noted=True)
+answering.install_fake_ids(theirs.fileno(), noted=True)
+theirs.close()
+decoder = messages.Decoder(messages.FromChild, "test", "child")
+told = [decoder.receive(ours) for _ in range(2)]
+for _, descriptors in told:
+    for one in descriptors:
+        os.close(one)
+print(json.dumps([[message.problem, len(descriptors)] for message, descriptors in told]
+                 + [call("fchownat", -100, b"/nothing", 5, 6, 0)]))
+""")
+    assert found[0] == ["", 2]
+    assert "EBUSY" in found[1][0] or "busy" in found[1][0]
+    assert found[1][1] == 0
+    assert found[2] == "ok"
+
+
 def test_strictest_filter_wins() -> None:
     found = in_fresh_process("""
 seccomp.install_filter(seccomp.fake_ids_filter())
