@@ -130,7 +130,7 @@ class RunExecution:
                     status = process.wait()
                 report.used(process.usage)
                 if process.usage is not None and process.usage.outgrown:
-                    raise self._tools.store.bound.problem()
+                    raise self._tools.store.bound.problem()  # placed in the Dockerfile by the stage
         if status is None:
             raise LaunchFailed("the step's monitor gave no exit code")
         return status

@@ -16,7 +16,7 @@ from contextkernel.build.copying import ResolvedCopy
 from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.build.reporting import BuildReport
 from contextkernel.build.run_mounts import RunMounts
-from contextkernel.errors import ContextKernelError, FetchFailed, InvalidInput, LaunchFailed, NotFound
+from contextkernel.errors import ContextKernelError, FetchFailed, InvalidInput, LaunchFailed, NotFound, StoreFull
 from contextkernel.model.backing import Backing
 from contextkernel.model.ports import Reporter, Runtime
 from contextkernel.plan.steps import Base, CopyStep, LayerStep, Origin
@@ -86,7 +86,7 @@ def placed(step: LayerStep, source: str, board: Board | None = None) -> Iterator
     except Exception as problem:
         if board is not None and board.canceled:
             raise Canceled from problem
-        if isinstance(problem, NotFound | InvalidInput | LaunchFailed | FetchFailed):
+        if isinstance(problem, NotFound | InvalidInput | LaunchFailed | FetchFailed | StoreFull):
             put_in_place(problem, step, source)
         raise
 

@@ -41,6 +41,7 @@ def test_a_step_that_outgrows_its_room_is_stopped(engine):
     with pytest.raises(StoreFull, match=r"may take 50MB .*work in progress") as caught:
         engine.build({"Dockerfile": text}, report=report)
     assert "system prune" in caught.value.hint
+    assert caught.value.span.line == 3
     assert "end" not in "".join(said)
     assert left(engine) == []
     # what came before stays cached, until its room is needed by something that fits without it
