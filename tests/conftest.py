@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("course")
+
 
 def pytest_configure() -> None:
     """Signals must arrive: a runner in the background of a shell, or below nohup, was started with some ignored."""

@@ -1,4 +1,4 @@
-"""A store with the course's base images, made once and kept between runs; everything else is built anew."""
+"""A store with the course's base images, and what executes notebooks on it."""
 
 from __future__ import annotations
 
@@ -7,76 +7,30 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from course import Ran
+from course_bases import base_archive, empty
 from nbclient import NotebookClient
 
 from contextkernel import Engine
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-BASES = ("ubuntu:20.04", "alpine:3.15.0")
 
 
 @pytest.fixture(scope="session")
-def base_archive(cache_dir, tmp_path_factory):
-    """A tar with the base images: pulled, bootstrapped or assembled, whatever this machine allows."""
-    archive = cache_dir / "course-bases.tar"
-    if not archive.exists():
-        root = tmp_path_factory.mktemp("bases")
-        fresh = archive.with_name(f"{archive.name}.{os.getpid()}")
-        with Engine(root) as engine:
-            engine.ensure_bases(BASES)
-            engine.save(BASES, str(fresh))
-            empty(engine)
-        fresh.rename(archive)
-    return archive
+def archive(cache_dir):
+    """A tar with the base images."""
+    return base_archive(cache_dir)
 
 
 @pytest.fixture(scope="session")
-def store(base_archive, tmp_path_factory):
+def store(archive, tmp_path_factory):
     """Root of a store that has nothing but the base images."""
     root = tmp_path_factory.mktemp("store")
     with Engine(root) as engine:
-        engine.load(str(base_archive))
+        engine.load(str(archive))
     yield root
     with Engine(root) as engine:
         empty(engine)
-
-
-def empty(engine):
-    """Remove the layers with the ids that made them: an ordinary user may not remove them otherwise."""
-    engine._worker().remove([os.path.join(engine.root, name) for name in ("layers", "containers")])
-
-
-class Ran:
-    """An executed notebook.
-
-    Attributes:
-        cells: its code cells.
-    """
-
-    def __init__(self, notebook):
-        self.cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-    def text(self, source, *, nth=0):
-        """The plain text that the ``nth`` cell with ``source`` in it shows, as a reader without HTML sees it."""
-        return "".join(_text(output) for output in self._cell(source, nth).outputs)
-
-    def html(self, source, *, nth=0):
-        """All HTML of that cell."""
-        return "".join(output.get("data", {}).get("text/html", "") for output in self._cell(source, nth).outputs)
-
-    def error(self, source, *, nth=0):
-        """Name and message of the error that stopped that cell."""
-        (found,) = [output for output in self._cell(source, nth).outputs if output.output_type == "error"]
-        return found.ename, "\n".join(found.traceback)
-
-    def _cell(self, source, nth):
-        return [cell for cell in self.cells if source in cell.source][nth]
-
-
-def _text(output):
-    if output.output_type == "stream":
-        return output.text
-    return output.get("data", {}).get("text/plain", "")
 
 
 @pytest.fixture

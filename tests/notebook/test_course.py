@@ -2,121 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
+import course
 import nbformat
 import pytest
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 pytestmark = pytest.mark.timeout(1200)
-BUILD = "%docker build -t greet ."
-SAYS = "from the container!\n"
-HELLO = "I'm running in a container!\n"
 
 
 def test_the_first_image(execute):
     for _ in range(2):  # a notebook can be run again on what it left
-        first_image(execute("01-first-image.ipynb"))
-
-
-def first_image(shown):
-    bases = shown.text("base ensure")
-    assert "ubuntu:20.04" in bases
-    assert "alpine:3.15.0" in bases
-
-    for nth in (0, 1):
-        assert "naming to docker.io/library/greet" in shown.text(BUILD, nth=nth)
-        assert "built greet:latest" in shown.text(BUILD, nth=nth)
-    assert "all steps cached" in shown.html(BUILD, nth=1)
-    assert "all cached" in shown.text("%%dockerfile -t greet")
-
-    images = shown.text("%docker images").splitlines()
-    assert images[0].split()[:5] == ["repository", "tag", "image_id", "created", "size"]
-    assert re.search(r"^greet +latest +[0-9a-f]{12} .* ago +[0-9.]+[kMG]?B +build ", "\n".join(images), re.MULTILINE)
-    assert "datetime64[ns, UTC]" in shown.text("images.dtypes")
-
-    [document] = json.loads(shown.text("%docker inspect greet"))
-    assert document["RepoTags"] == ["greet:latest"]
-    assert document["Config"]["Entrypoint"] == ["echo", "from the container!"]
-    assert document["Config"]["Env"] == ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
-    assert (document["Os"], len(document["RootFS"]["Layers"])) == ("linux", 1)
-    assert document["Id"].partition(":")[2][:12] in "\n".join(images)
-    assert shown.text("--format '{{.Config.Env}}'").startswith("[PATH=")
-
-    history = shown.text("%docker image history").splitlines()
-    assert re.search(r'ENTRYPOINT \["echo" "from the container!"\] +0B', history[1])
-    assert history[2].startswith("<missing>")
-
-    assert shown.text("%docker run greet") == SAYS
-    assert shown.text("%docker ps").splitlines() == [
-        "container_id   image   command   created   status   ports   names"
-    ]
-    once = shown.text("%docker ps -a").splitlines()
-    assert re.search(r"echo 'from the cont… .* Exited \(0\) .* ago +[a-z]+_[a-z0-9]+$", once[1])
-    assert len(once) == 2
-    assert shown.text("%docker run --name bozo greet") == SAYS
-    assert shown.text("%docker ps -a", nth=1).splitlines()[1].endswith("bozo")
-    name, message = shown.error("%docker run --name bozo greet", nth=1)
-    assert name == "NameInUse"
-    assert 'the container name "/bozo" is already in use by container' in message
-    assert shown.text("%docker rm bozo") == "bozo\n"
-    assert shown.text("%docker run --rm greet") == SAYS
-    assert shown.text("%%container run --rm -i").startswith("my process id is 1\nbin\n")
-    name, message = shown.error("%docker rmi greet:latest")
-    assert name == "ImageInUse"
-    assert once[1].split()[-1] in message
-    assert shown.text("%docker rmi greet:latest", nth=1).startswith("Untagged: greet:latest\nDeleted: sha256:")
+        course.first_image(execute("01-first-image.ipynb"))
 
 
 @pytest.mark.network
 def test_a_c_program(execute):
-    shown = execute("02-a-c-program.ipynb")
-    first = shown.text("%docker build -t greeting-c:v0.1 .")
-    assert "[3/6] RUN apt-get install -y build-essential" in first
-    assert "naming to docker.io/library/greeting-c:v0.1" in first
-    assert "all steps cached" in shown.html("%docker build -f")
-    changed = shown.text("%docker build -t greeting-c:v0.1 .", nth=1)
-    assert re.search(r"RUN apt-get install -y build-essential\n#\d+ CACHED", changed)
-    assert re.search(r"RUN gcc -o hello hello.c\n#\d+ DONE", changed)
-    assert shown.text("%docker run --rm greeting-c:v0.1") == HELLO
-    assert shown.text('len(document["RootFS"]["Layers"])') == "6"
-    [document] = json.loads(shown.text("%docker inspect greeting-c:v0.1"))
-    assert (document["Config"]["Entrypoint"], document["Config"]["WorkingDir"]) == (["/app/hello"], "/app")
-    history = shown.text("%docker image history greeting-c:v0.1")
-    assert history.count("buildkit.dockerfile.v0") == 6
+    course.c_program(execute("02-a-c-program.ipynb"))
 
 
 @pytest.mark.network
 def test_multi_stage_and_scratch(execute):
-    shown = execute("03-multi-stage-and-scratch.ipynb")
-    assert "[final 3/3] COPY --from=build /app/hello ./" in shown.text("%docker build -t greeting-ms-c:v0.1 .")
-    for name in ("greeting-ms-c", "greeting-scratch"):
-        assert shown.text(f"%docker run --rm {name}:v0.1") == HELLO
-    scratch = shown.text("%docker build -t greeting-scratch:v0.1 .")
-    assert re.search(r"RUN gcc -o hello -static hello.c\n#\d+ CACHED", scratch)
-    assert shown.error("--entrypoint sh greeting-scratch:v0.1")[0] == "CommandNotFound"
-    table = shown.text("%container image compare").splitlines()
-    assert [line.split()[0] for line in table] == [
-        "image",
-        "greet",
-        "greeting-c:v0.1",
-        "greeting-ms-c:v0.1",
-        "greeting-scratch:v0.1",
-    ]
-    assert table[0].split() == ["image", "size", "layers", "shared", "unique", "factor"]
-    assert [line.split()[2] for line in table[1:]] == ["1", "6", "3", "2"]
-    assert table[2].split()[-1] == "1.0x"
-    assert float(table[4].split()[-1].rstrip("x")) > float(table[3].split()[-1].rstrip("x")) > 5
-    assert "ck-bar-shared" in shown.html("%container image compare")
-    assert [line.split()[0] for line in shown.text("sizes.sort_values").splitlines()] == [
-        "image",
-        "greeting-scratch:v0.1",
-        "greeting-ms-c:v0.1",
-        "greet",
-        "greeting-c:v0.1",
-    ]
+    course.multi_stage(execute("03-multi-stage-and-scratch.ipynb"))
 
 
 def test_advanced_builds(execute):

@@ -1,7 +1,7 @@
 """A small root file system made of a static busybox, and a runtime for whoever runs the tests.
 
 Root runs them without a user namespace; an ordinary user with a range of ids, or with a single one
-(``CONTEXTKERNEL_TEST_IDS=single``). test_unprivileged.py runs them both ways from root. With
+(``CONTEXTKERNEL_TEST_IDS=single``). test_unprivileged.py does so from root. With
 ``CONTEXTKERNEL_TEST_IDS=traced`` there are no namespaces, and proot shows the files.
 """
 
