@@ -159,6 +159,11 @@ class Committer:
             # the disk may be full, of just this; the end of the session does the rest
             self._worker.remove([directory])
 
+    def remove_later(self, directory: str) -> None:
+        """Give a directory up and remove it in the background: deleting ten thousand files takes its time."""
+        self.give_up(directory)
+        self._workshop().submit(self._worker.remove, [directory])
+
     def submit(
         self,
         stack: Stack,

@@ -1,7 +1,7 @@
 """The roots of the RUNs of a stage, and what they leave behind, on hosts with overlay and on those without.
 
 Where layers are copied into a tree, the first RUN of a stage pays for the copy. The others take the tree over; layers
-that came on top of it meanwhile (COPY, what the cache had) are put into it. The last one's is taken apart.
+that came on top of it meanwhile (COPY, what the cache had) are put into it. The last one's changes are moved out of it.
 """
 
 from __future__ import annotations
@@ -49,15 +49,13 @@ def settle_root(stack: Stack, directory: str, tools: Tools, *, more: bool) -> No
     """
     if tools.backing == "overlay":
         return
-    if more and not stack.parked:
-        stack.parked = tools.store.new_layer_dir()
-    tools.worker.settle(SettleRequest(upper=f"{directory}/diff", park=stack.parked if more else ""))
+    stack.parked = stack.parked or tools.store.new_layer_dir()
+    tools.worker.settle(SettleRequest(upper=f"{directory}/diff", park=stack.parked, keep=more))
     stack.parked_height = len(stack.directories) + 1
 
 
 def release_root(stack: Stack, tools: Tools) -> None:
-    """Remove the tree of a stage that has come to its end."""
+    """Remove the tree of a stage that needs it no more, beside whatever comes next."""
     parked, stack.parked = stack.parked, ""
     if parked:
-        tools.worker.remove([parked])
-        tools.committer.give_up(parked)
+        tools.committer.remove_later(parked)

@@ -265,3 +265,5 @@ class StageRun:
             raise
         alone = isinstance(step, CopyStep) and step.link
         tools.committer.submit(stack, directory, found.entry.key, claim, report.number, tools.now(), alone=alone)
+        if not any(isinstance(one, RunStep) for one in islice(self._todo, 1, None)):
+            release_root(stack, tools)

@@ -54,8 +54,11 @@ class SettleRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         upper: as of the root that was prepared.
-        park: directory that the tree is moved to for a later step; empty: it is taken apart and removed.
+        park: directory that the tree is moved to; empty: it is removed.
+        keep: a later step goes on with the parked tree; else its files are moved to ``upper`` instead of copied, and
+            what is left of it is of no use.
     """
 
     upper: str
     park: str = ""
+    keep: bool = False

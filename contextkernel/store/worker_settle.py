@@ -38,7 +38,7 @@ def settle(request: SettleRequest, ids: Ids, check: Check) -> None:
     record = tree_record.load(directory)
     with Tree(tree_record.tree_of(directory)) as tree:
         changes = compare(tree, record, check)
-        write_upper(tree, changes, request.upper, ids, check, keep=bool(request.park))
+        write_upper(tree, changes, request.upper, ids, check, keep=request.keep)
         if ids.single:
             _note_origins(directory, directory)
     if not request.park:
@@ -46,7 +46,8 @@ def settle(request: SettleRequest, ids: Ids, check: Check) -> None:
         return
     os.unlink(tree_record.record_of(directory))
     move_tree(directory, request.park)
-    tree_record.save(request.park, changes.rows)
+    if request.keep:
+        tree_record.save(request.park, changes.rows)
 
 
 def measured(path: str, check: Check) -> int:

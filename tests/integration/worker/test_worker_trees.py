@@ -76,7 +76,7 @@ def prepare(
 
 
 def settle(bench: Bench, layer: Path, park: str = "") -> None:
-    bench.worker.settle(SettleRequest(upper=str(layer / "diff"), park=park))
+    bench.worker.settle(SettleRequest(upper=str(layer / "diff"), park=park, keep=bool(park)))
 
 
 def commit(bench: Bench, layer: Path, lowers: tuple[Path, ...]) -> tuple[LayerFacts, list[Entry]]:
