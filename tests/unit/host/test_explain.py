@@ -273,3 +273,42 @@ def test_isolation_says_what_is_lacking() -> None:
 def test_what_was_not_tried_because_nothing_depends_on_it_is_left_out() -> None:
     found = report(missing=("move_root", "mqueue"))
     assert not {"move_root", "mqueue"} & {fact.name for fact in found.facts}
+
+
+def places(found: HostReport) -> set[tuple[str, str]]:
+    return {(remedy.who, remedy.where) for remedy in found.remedies}
+
+
+def test_in_a_pod_nobody_is_told_of_docker() -> None:
+    found = report(NO_NAMESPACES, idmap=None, filtered=True, container=True, kubernetes=True)
+    assert places(found) == {("operator", "kubernetes"), ("operator", "kubespawner")}
+    assert texts(found)[1] == ('c.KubeSpawner.container_security_context = {"seccompProfile": {"type": "Unconfined"}}')
+
+
+def test_a_profile_of_apparmor_that_forbids_mounts() -> None:
+    found = report({"mount_namespace": errno.EACCES}, container=True, apparmor="docker-default (enforce)")
+    assert found.tier == "ptrace"
+    mounts = fact(found, "mount_namespace")
+    assert "the AppArmor profile docker-default (enforce) forbids mounts" in mounts.reason
+    assert mounts.who == "operator"
+    assert mounts.remedy.endswith("--security-opt apparmor=unconfined ...")
+    assert any("appArmorProfile: {type: Unconfined}" in text for text in texts(found))
+    assert (fact(found, "apparmor").verdict, fact(found, "isolation").verdict) == ("limited", "refused")
+
+
+def test_ubuntu_s_rule_for_user_namespaces_is_the_node_s_to_change() -> None:
+    setting = {"kernel.apparmor_restrict_unprivileged_userns": "1"}
+    found = report({"mount_namespace": errno.EACCES}, container=True, settings=setting)
+    assert "AppArmor takes all capabilities" in fact(found, "mount_namespace").cause
+    assert fact(found, "mount_namespace").who == "administrator"
+    assert places(found) == {("administrator", "node")}
+    assert texts(found) == ["sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"]
+    assert "have no capabilities" in fact(found, "apparmor").reason
+
+
+def test_a_device_is_of_no_use_without_a_user_namespace() -> None:
+    refused = {**NO_NAMESPACES, "fuse_overlayfs": errno.ENOENT, "tun_device": errno.ENOENT}
+    found = report(refused, idmap=None, filtered=True, container=True)
+    assert not any("--device" in text for text in texts(found))
+    able = report({"fuse_overlayfs": errno.ENOENT}, container=True)
+    assert fact(able, "fuse_overlayfs").remedy == "docker run --device /dev/fuse ..."
