@@ -65,6 +65,7 @@ def plan_traced(
     return (
         op.NewKeyring(f"_ses.{request.id}"),
         *_files(request, facts, tuple(mounts), tuple(files), first=True),
+        *([op.NoteUser(request.user)] if request.fake_ids else ()),
         op.MakeDirectory(request.working_dir),
         *_ending(request, facts, argv=request.argv, user=request.user, env=request.env, announce=True),
     )

@@ -182,7 +182,7 @@ class _Upper:
         try:
             source = self._tree.open_directory(path)
             try:
-                self._ids.chown(descriptor, info.st_uid, info.st_gid, path)
+                self._ids.chown(descriptor, *self._ids.owner(info), path)
                 os.fchmod(descriptor, stat.S_IMODE(info.st_mode))
                 self._attributes(source, descriptor, there=path in self._there)
             finally:
@@ -257,7 +257,7 @@ class _Upper:
                 target = new_file(directory, name)
                 try:
                     copy_bytes(source, target, info)
-                    self._ids.chown(target, info.st_uid, info.st_gid, path)
+                    self._ids.chown(target, *self._ids.owner(info), path)
                     os.fchmod(target, stat.S_IMODE(info.st_mode))
                     self._attributes(source, target, there=there)
                     os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
@@ -271,7 +271,7 @@ class _Upper:
             os.symlink(os.readlink(base, dir_fd=holder), name, dir_fd=directory)
         else:
             os.mknod(name, stat.S_IFMT(info.st_mode) | 0o600, info.st_rdev, dir_fd=directory)
-        self._ids.chown(name, info.st_uid, info.st_gid, path, dir_fd=directory)
+        self._ids.chown(name, *self._ids.owner(info), path, dir_fd=directory)
         if not stat.S_ISLNK(info.st_mode):
             os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=directory)
         os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=directory, follow_symlinks=False)

@@ -193,7 +193,7 @@ def _inherit_root(lowers: Sequence[str], upper: str, ids: Ids) -> None:
         os.chmod(upper, 0o755)  # noqa: S103  (the root directory of an image)
         return
     info = os.stat(lowers[-1], follow_symlinks=False)
-    ids.chown(upper, info.st_uid, info.st_gid, "/")
+    ids.chown(upper, *ids.owner(info), "/")
     os.chmod(upper, stat.S_IMODE(info.st_mode))
 
 

@@ -54,6 +54,16 @@ class Ids:
         self.mounts = mounts and not idmap.own
         self.xattr = "trusted.overlay." if idmap.root else "user.overlay."
 
+    def owner(self, info: os.stat_result) -> tuple[int, int]:
+        """The owner of a file of a container, as the container has it.
+
+        Without a user namespace all files of the ordinary user that this is are root's.
+
+        Args:
+            info: of the file.
+        """
+        return (0, 0) if self.own else (info.st_uid, info.st_gid)
+
     def chown(self, target: int | str, uid: int, gid: int, path: str, *, dir_fd: int | None = None) -> None:
         """Set an owner, unless it is what a new file has anyway; never follows.
 

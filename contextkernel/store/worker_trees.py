@@ -267,7 +267,7 @@ def _made(root: Root, directory: str, ids: Ids, check: Check) -> Rows:
         maker.put_all(stack.merged().values())
         # as overlay has it: of the root the topmost layer counts
         info = os.stat(root.lowers[-1], follow_symlinks=False)
-        ids.chown(path, info.st_uid, info.st_gid, "/")
+        ids.chown(path, *ids.owner(info), "/")
         os.chmod(path, stat.S_IMODE(info.st_mode))
         return recorded(tree, maker.unmade.items(), ids, check)
 

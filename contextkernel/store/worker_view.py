@@ -162,7 +162,7 @@ def _mount_files(files: Root, place: str, scratch: str, ids: Ids, *, write: bool
         info = os.stat(files.upper)
         for path in (upper, work):
             os.mkdir(path, 0o755)
-        ids.chown(upper, info.st_uid, info.st_gid, "/")
+        ids.chown(upper, *ids.owner(info), "/")
         os.chmod(upper, stat.S_IMODE(info.st_mode))
         lowers = (*lowers, files.upper)
     with MOUNTING:

@@ -1,11 +1,12 @@
 """A build and a container in what docker's default profile leaves of a machine: its system call policy, no privileges.
 
-A process installs the policy that docker gives a container, and becomes an ordinary user: it can make no namespace. What
-it does then is what a pod does.
+A process installs the policy that docker gives a container, and becomes an ordinary user: it can make no namespace.
+What it does then is what a pod does.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -55,6 +56,7 @@ with Engine(place + "/store") as engine:
             warnings.append(event.text)
     engine.build(None, text=text, tags=["one"], steps=steps, report=heard)
     engine.build(None, text=text, tags=["two"], steps=steps, target="first")
+    engine.save(["two"], place + "/two.tar")
     script = "cat /copied/only /who; ls -d /first /cache; id -u; exit 3"
     done = engine.run("one", ["sh", "-c", script], remove=True)
     found["run"] = [done.exit_code, done.stdout_text.split()]
@@ -65,6 +67,18 @@ print(json.dumps(found))
 """
 
 
+def _owners(path: Path) -> dict[str, tuple[int, int]]:
+    """Of all files in the layers of a saved image."""
+    found: dict[str, tuple[int, int]] = {}
+    with tarfile.open(path) as archive:
+        manifest = json.load(archive.extractfile("manifest.json") or io.BytesIO())
+        for name in manifest[0]["Layers"]:
+            layer = io.BytesIO((archive.extractfile(name) or io.BytesIO()).read())
+            with tarfile.open(fileobj=layer) as files:
+                found.update({one.name.removeprefix("./"): (one.uid, one.gid) for one in files})
+    return found
+
+
 def _of_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
     info.uid = info.gid = 0
     info.uname = info.gname = ""
@@ -72,7 +86,7 @@ def _of_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 @pytest.fixture
-def place(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest):
+def place(request: pytest.FixtureRequest):
     """A folder with what is needed, of the ordinary user; and the words to become that user."""
     words: list[str] = []
     folder = Path("/tmp") / f"ck-without-{os.getpid()}"
@@ -111,4 +125,7 @@ def test_build_and_run_where_dockers_default_profile_leaves_no_namespaces(place)
     assert found["run"] == [3, ["new", "1000", "0"]]
     assert found["two"] == ["/etc:", "hostname", "hosts", "passwd", "resolv.conf", "/made:", "only", "1000"]
     assert found["left"] == []
+    owners = _owners(folder / "two.tar")
+    assert owners["made/only"] == owners["made"] == (0, 0)
+    assert owners["tmp/who"] == (1000, 1001)
     assert any("without isolation" in text for text in found["warnings"])

@@ -82,6 +82,7 @@ def test_exact_operations():
         traced.ShowFile("/etc/hosts", hosts_text(REQUEST, FACTS).encode()),
         traced.ShowFile("/etc/hostname", b"box\n"),
         traced.ShowFile("/etc/resolv.conf", b"nameserver 192.0.2.1\n"),
+        op.NoteUser("bob"),
         op.MakeDirectory("/work"),
         op.NoNewPrivileges(),
         CONFINE,
@@ -99,7 +100,7 @@ def test_a_further_program_is_shown_the_same():
     assert [one for one in steps if isinstance(one, traced.ShowPath | traced.ShowFile | traced.ShowDirectory)] == [
         one for one in planned() if isinstance(one, traced.ShowPath | traced.ShowFile | traced.ShowDirectory)
     ]
-    assert not any(isinstance(one, op.MakeLink | op.MakeDirectory) for one in steps)
+    assert not any(isinstance(one, op.MakeLink | op.MakeDirectory | op.NoteUser) for one in steps)
     assert op.OpenTerminal(24, 80, console=False, hosts=True) in steps
     assert op.Chdir("/tmp") in steps
     assert steps[-1] == traced.RunTraced("/usr/bin/proot", argv=("ls",), env=("A=1", APT), user="root", announce=False)
