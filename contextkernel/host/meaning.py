@@ -115,9 +115,12 @@ def _lowered(report: HostReport) -> Iterator[str]:
     landlock = report.fact("landlock")
     kept = landlock is not None and landlock.verdict == "works"
     if _refused(report, "pid_namespace") or (kept and _refused(report, "fresh_proc")):
-        yield f"no pid namespace: RUN sees the processes of this machine{'' if kept else ', and can signal yours'}"
+        does = "sees" if _refused(report, "fresh_proc") else "shares"
+        yield f"no pid namespace: RUN {does} the processes of this machine{'' if kept else ', and can signal yours'}"
     elif _refused(report, "fresh_proc"):
         yield "no /proc of its own: RUN sees the processes of this machine"
+    if _refused(report, "network_namespace"):
+        yield "no network namespace: RUN --network=none has unix sockets only, and no loopback"
     if _refused(report, "pivot_root") and _refused(report, "move_root"):
         yield "no pivot_root: the root of a RUN is changed by chroot alone"
     if _refused(report, "seccomp"):

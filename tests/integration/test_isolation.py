@@ -187,3 +187,24 @@ def test_permissions_of_a_device_are_kept_by_the_fence(engine: Engine) -> None:
         assert isinstance(done, RunResult)
         assert b"ot permitted" in done.stderr
         assert b"ot permitted" not in done.stdout
+
+
+def test_the_network_of_a_container_that_has_the_hosts(engine: Engine) -> None:
+    engine.run("base", ["sleep", "1000"], network="host", name="on-host", detach=True)
+    try:
+        own = output(engine, "readlink", "/proc/self/ns/net", network="container:on-host")
+        assert own.strip() == os.readlink("/proc/self/ns/net")
+    finally:
+        engine.remove_container("on-host", force=True)
+
+
+def test_what_keeps_a_container_apart_is_in_inspect(engine: Engine) -> None:
+    made = engine.create("base", ["true"], network="none", pid_mode="host")
+    (before,) = engine.inspect([made])
+    engine.start(made, attach=True)
+    (after,) = engine.inspect([made])
+    engine.remove_container(made)
+    for document in (before, after):
+        apart = document["ContextKernel"]
+        assert (apart["Isolation"]["Pid"], apart["Isolation"]["Network"]) == ("host", "own")
+        assert apart["Fallbacks"] == list(engine.plan("base", ["true"], network="none", pid_mode="host").fallbacks)

@@ -265,7 +265,11 @@ def test_isolation_says_what_is_lacking() -> None:
     assert fact(lacking, "isolation").reason.endswith("no system call filter; no terminals")
     assert notices(lacking)[-1] == "no seccomp: the system calls of a RUN are not filtered"
     shared = report({"pid_namespace": errno.ENOSPC, "landlock": errno.ENOSYS}, idmap=RANGE)
-    assert notices(shared) == ("no pid namespace: RUN sees the processes of this machine, and can signal yours",)
+    assert notices(shared) == ("no pid namespace: RUN shares the processes of this machine, and can signal yours",)
+    seen = report({"pid_namespace": errno.ENOSPC, "fresh_proc": errno.EPERM}, idmap=RANGE)
+    assert notices(seen) == ("no pid namespace: RUN sees the processes of this machine",)
+    (alone,) = notices(report({"network_namespace": errno.ENOSPC}, idmap=RANGE))
+    assert alone == "no network namespace: RUN --network=none has unix sockets only, and no loopback"
     rooted = report({"pivot_root": errno.EPERM, "move_root": errno.EPERM}, idmap=RANGE)
     assert notices(rooted) == ("no pivot_root: the root of a RUN is changed by chroot alone",)
 
