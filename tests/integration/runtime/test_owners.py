@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from contextkernel.model.container import ExecRequest
+from contextkernel.model.recorded import DEVICE
 from contextkernel.store.worker_records import Records
 
 
@@ -109,6 +111,26 @@ def test_files_of_the_host_that_are_seen_inside_keep_nothing(notes, tmp_path):
     for path in (tmp_path / "theirs", tmp_path / "theirs/f"):
         assert not [name for name in os.listxattr(path) if "contextkernel" in name]
     assert os.listdir(tmp_path / "theirs") == ["f"]
+
+
+def test_programs_of_exec_are_answered_too(box):
+    request = box.request("sleep", "100", state=True, fake_ids=True)
+    process = box.runtime.launch(request)
+    try:
+        other = box.runtime.connect(request.state_dir)
+        assert other is not None
+        argv = ("sh", "-c", "touch /f && chown 5:6 /f && mknod /n c 1 3")
+        other.execute(ExecRequest(argv=argv, env=("PATH=/bin",)))
+        assert other.wait() == 0
+        other.close()
+        upper = Path(request.upper)
+        found = {path: tuple(owner) for path, owner in Records(str(upper.parent)).all(str(upper)) if any(owner)}
+        assert found == {"f": (5, 6)}
+        assert os.getxattr(upper / "n", DEVICE) == b"c 1:3"
+    finally:
+        process.signal(9)
+        process.wait()
+        process.close()
 
 
 def test_streams_by_their_names(notes):
