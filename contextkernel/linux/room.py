@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import time
+from collections.abc import Callable
 
 from contextkernel.model.room import Growth
+
+_OFTEN = 2.0  # seconds after which a directory is measured without any other sign
+_SHARE = 20  # times what that took, at least, pass before the next
 
 
 def tree_size(path: str) -> int:
@@ -39,28 +44,42 @@ def free_space(root: str) -> int:
     return state.f_bavail * state.f_frsize if state.f_blocks else 1 << 62
 
 
+def bytes_written() -> int:
+    """Bytes that this process has written so far, in all its threads (proc(5), ``wchar``); 0 where nobody tells."""
+    try:
+        with open("/proc/self/io", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("wchar:"))
+    except (OSError, ValueError, StopIteration):
+        return 0
+
+
 class GrowthWatch:
-    """Looks whether a directory has grown too far; cheap as long as the file system has not filled up by that much.
+    """Looks whether a directory has grown too far; cheap until there is a sign that it may have.
+
+    Signs are: the file system has less room than before, this process has written as much as was left, or some time has
+    passed: others fill the same file system, and free it. None of them counts: then the directory is measured.
 
     Args:
         growth: what may be.
+        clock: seconds, growing; for tests.
     """
 
-    def __init__(self, growth: Growth) -> None:
+    def __init__(self, growth: Growth, clock: Callable[[], float] = time.monotonic) -> None:
         self._growth = growth
-        self._free = free_space(growth.root)
-        self._slack = growth.most - growth.size
+        self._clock = clock
+        self._slack = max(0, growth.most - growth.size)
+        self._free, self._written = free_space(growth.root), bytes_written()
+        self._due = clock() + _OFTEN
 
     def exceeded(self) -> int:
-        """Bytes that the directory has, if these are too many; else 0.
-
-        Others write to the same file system: it says when to measure, not how much was written here.
-        """
-        free = free_space(self._growth.root)
-        if self._free - free <= max(0, self._slack):
+        """Bytes that the directory has, if these are too many; else 0."""
+        free, written, now = free_space(self._growth.root), bytes_written(), self._clock()
+        if self._free - free <= self._slack and written - self._written <= self._slack and now < self._due:
             return 0
         size = tree_size(self._growth.directory)
         if size > self._growth.most:
             return size
-        self._free, self._slack = free, self._growth.most - size
+        self._free, self._written, self._slack = free, written, self._growth.most - size
+        after = self._clock()
+        self._due = after + max(_OFTEN, _SHARE * (after - now))  # a large tree takes its time, a part of ours
         return 0

@@ -8,7 +8,7 @@ from contextkernel.linux.room import GrowthWatch
 from contextkernel.model.room import Growth, human_size
 from contextkernel.runtime.loop import Loop
 
-_OFTEN = 0.5  # seconds between two looks; each costs one system call as long as the disk does not fill up
+_OFTEN = 0.5  # seconds between two looks; cheap as long as there is no sign that it grows
 
 
 class RoomKeeper:

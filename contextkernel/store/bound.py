@@ -125,9 +125,14 @@ class Bound:
             room = self.room(without=without)
         return room
 
-    def problem(self) -> StoreFull:
-        """The error for what has outgrown its room; what the step wrote is still there."""
-        return exceeded(self.room())
+    def problem(self, written: int = 0) -> StoreFull:
+        """The error for what has outgrown its room.
+
+        Args:
+            written: bytes that were written when it was stopped; told if they are gone already.
+        """
+        room = self.room()
+        return exceeded(room, written if room.used <= room.bound else 0)
 
     def outgrown(self, size: int) -> str:
         """What to say of a container that was killed for having written ``size`` bytes."""

@@ -131,8 +131,8 @@ class Worker:
         def check() -> None:
             if job.id in self._cancelled:
                 raise Cancelled("given up by the client")
-            if room is not None and room.exceeded():
-                raise Outgrown("there is no room for what it writes")
+            if room is not None and (size := room.exceeded()):
+                raise Outgrown(str(size))
 
         return check
 

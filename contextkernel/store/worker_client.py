@@ -177,10 +177,10 @@ class LayerWorkerClient:
         growth = self._growth(job)
         try:
             return helper.run(job, tuple(one for one in descriptors if one >= 0), growth)
-        except messages.Outgrown:
+        except messages.Outgrown as outgrown:
             if self.bound is None:
                 raise
-            raise self.bound.problem() from None
+            raise self.bound.problem(int(outgrown.problem)) from None
 
     def _growth(self, job: Job) -> Growth | None:
         directory = messages.target(job)

@@ -249,7 +249,7 @@ class Cancelled(ContextKernelError):
 
 
 class Outgrown(ContextKernelError):
-    """What the job writes has become too large."""
+    """What the job writes has become too large; the text is a number of bytes."""
 
 
 OUTGROWN = Outgrown.__name__

@@ -13,7 +13,7 @@ import pytest
 from contextkernel import Engine
 from contextkernel.engine.caches import cache_limit
 from contextkernel.errors import InvalidInput, StoreFull
-from contextkernel.linux.room import GrowthWatch, tree_size
+from contextkernel.linux.room import GrowthWatch, bytes_written, tree_size
 from contextkernel.model.digest import Digest
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.room import Growth, StoreRoom, human_size
@@ -248,30 +248,72 @@ def test_the_cache_may_have_half_of_the_bound(bound, tmp_path: Path) -> None:
 # ---- growth
 
 
-def test_growth_is_measured_only_when_the_disk_has_filled_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = [1000]
-    monkeypatch.setattr("contextkernel.linux.room.free_space", lambda _root: free[0])
-    looked: list[str] = []
+class Signs:
+    """What a watch looks at before it measures, and how often it did measure."""
 
-    def measured(path: str) -> int:
-        looked.append(path)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free, self.written, self.now, self.looked = 1000, 0, 0.0, 0
+        monkeypatch.setattr("contextkernel.linux.room.free_space", lambda _root: self.free)
+        monkeypatch.setattr("contextkernel.linux.room.bytes_written", lambda: self.written)
+        monkeypatch.setattr("contextkernel.linux.room.tree_size", self._measured)
+
+    def _measured(self, path: str) -> int:
+        self.looked += 1
         return tree_size(path)
 
-    monkeypatch.setattr("contextkernel.linux.room.tree_size", measured)
-    watch = GrowthWatch(Growth(root="/", directory=str(tmp_path), size=0, most=100))
+    def watch(self, directory: Path) -> GrowthWatch:
+        return GrowthWatch(Growth(root="/", directory=str(directory), size=0, most=100), lambda: self.now)
+
+
+@pytest.fixture
+def signs(monkeypatch: pytest.MonkeyPatch) -> Signs:
+    return Signs(monkeypatch)
+
+
+def test_growth_is_measured_when_the_disk_has_filled_up(tmp_path: Path, signs: Signs) -> None:
+    watch = signs.watch(tmp_path)
     (tmp_path / "a").write_bytes(b"x" * 90)
-    free[0] = 900
-    assert watch.exceeded() == 0
-    assert looked == []
-    free[0] = 899  # somebody else wrote the rest
-    assert watch.exceeded() == 0
-    assert len(looked) == 1
+    signs.free = 900
+    assert (watch.exceeded(), signs.looked) == (0, 0)
+    signs.free = 899  # somebody else wrote the rest
+    assert (watch.exceeded(), signs.looked) == (0, 1)
     (tmp_path / "b").write_bytes(b"x" * 11)
-    free[0] = 889
-    assert watch.exceeded() == 0  # only 10 more than at the last look: that much was left
-    free[0] = 888
-    assert watch.exceeded() == 101
-    assert len(looked) == 2
+    signs.free = 889
+    assert (watch.exceeded(), signs.looked) == (0, 1)  # only 10 more than at the last look: that much was left
+    signs.free = 888
+    assert (watch.exceeded(), signs.looked) == (101, 2)
+
+
+def test_growth_is_measured_when_this_process_has_written_much(tmp_path: Path, signs: Signs) -> None:
+    """While others free the same disk."""
+    watch = signs.watch(tmp_path)
+    (tmp_path / "a").write_bytes(b"x" * 101)
+    signs.free = 5000
+    signs.written = 100
+    assert (watch.exceeded(), signs.looked) == (0, 0)
+    signs.written = 101
+    assert (watch.exceeded(), signs.looked) == (101, 1)
+
+
+def test_growth_is_measured_now_and_then_in_any_case(tmp_path: Path, signs: Signs) -> None:
+    watch = signs.watch(tmp_path)
+    signs.free = 5000
+    signs.now = 1.9
+    assert (watch.exceeded(), signs.looked) == (0, 0)
+    signs.now = 2.0
+    assert (watch.exceeded(), signs.looked) == (0, 1)
+    (tmp_path / "a").write_bytes(b"x" * 101)
+    signs.now = 3.9
+    assert (watch.exceeded(), signs.looked) == (0, 1)
+    signs.now = 4.0
+    assert (watch.exceeded(), signs.looked) == (101, 2)
+
+
+def test_what_this_process_has_written_is_known() -> None:
+    before = bytes_written()
+    with open("/dev/null", "wb", buffering=0) as sink:
+        sink.write(bytes(5000))
+    assert bytes_written() - before >= 5000
 
 
 def test_the_message_has_all_parts() -> None:
@@ -289,3 +331,11 @@ def test_sizes_are_dockers() -> None:
 def test_an_image_of_the_config_alone(store: Store, bound) -> None:
     bound("1kB")  # documents are small; they are not refused one by one
     assert store.add_image(archives.config(), origin="build")
+
+
+def test_what_was_written_and_is_gone_is_told_all_the_same(store: Store, bound) -> None:
+    layer(store, 2 * MB)
+    bound("3MB")
+    assert "it has 2MB and 7MB were to be added" in store.bound.problem(7 * MB).problem
+    Path(store.root, "tmp", "half").write_bytes(b"x" * 2 * MB)
+    assert "it has 4MB: " in store.bound.problem(7 * MB).problem
