@@ -39,7 +39,7 @@ OWNERS_LOST = (
     "`doctor` says why (seccomp_notify)"
 )
 #: the same where proot says what owners are
-OWNERS_LOST_TRACED = "what chown and mknod say in a RUN through proot is not kept: its files are root's in the image"
+OWNERS_LOST_TRACED = "what chown and mknod say in a RUN through proot is not kept in the image"
 
 
 class RunExecution:

@@ -18,3 +18,8 @@ def test_everything_as_an_ordinary_user(run_as_user):
 def test_privileges_and_escapes_as_an_ordinary_user(run_as_user):
     # some need more than one id, and say so
     run_as_user("runtime/security", "runtime/escapes", "runtime/fallbacks", settings=SINGLE)
+
+
+@pytest.mark.timeout(600)
+def test_without_namespaces_as_an_ordinary_user(run_as_user):
+    run_as_user("runtime/traced")
