@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition
 from contextkernel.errors import ContextKernelError
+from contextkernel.model.backing import PrepareRequest, Root
 from contextkernel.model.container import ContainerSpec, LaunchRequest
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import MakeDirRequest
@@ -67,6 +68,7 @@ class Debugging(Composition):
             room = self._store.new_layer_dir()
             stack.callback(self._give_up, room)
             lowers = (*(layer.diff for layer in below), *(() if before else (f"{directory}/diff",)))
+            root = self._prepared(tuple(dict.fromkeys(lowers)), room)
             request = LaunchRequest(
                 id=f"debug-{step.id}",
                 argv=tuple(command) or _SHELL,
@@ -75,9 +77,9 @@ class Debugging(Composition):
                 user=step.user,
                 hostname=step.hostname or _HOSTNAME,
                 network=step.network,
-                lowers=tuple(dict.fromkeys(lowers)),
-                upper=f"{room}/diff",
-                work=f"{room}/work",
+                lowers=root.lowers,
+                upper=root.upper,
+                work=root.work,
                 tmpfs=step.tmpfs,
                 mounts=(
                     *self._layer_binds(step, directory, room),
@@ -115,8 +117,13 @@ class Debugging(Composition):
         """Start a request of :meth:`debug`."""
         return self._runtime.launch(request, stdin=stdin, stdout=stdout, stderr=stderr)
 
-    def _layer_binds(self, step: FailedStep, directory: str, room: str) -> list[LayerBind]:
-        binds = []
+    def _prepared(self, lowers: tuple[str, ...], room: str, *, read_only: bool = False) -> Root:
+        """What a root of these layers is launched with; ``room`` has a directory for changes."""
+        root = Root(lowers=lowers, upper=f"{room}/diff", work=f"{room}/work")
+        return self._worker().prepare(PrepareRequest(root=root, read_only=read_only))
+
+    def _layer_binds(self, step: FailedStep, directory: str, room: str) -> list[LayerBind | CacheBind]:
+        binds: list[LayerBind | CacheBind] = []
         for number, bind in enumerate(step.binds):
             place = f"{room}/rooms/{number}"
             os.makedirs(place)
@@ -126,6 +133,11 @@ class Debugging(Composition):
                     continue
             else:
                 lowers = tuple(dict.fromkeys(self._store.layer(layer).diff for layer in bind.layers))
+            if self._backing == "copy":
+                os.mkdir(f"{place}/diff")
+                tree = self._prepared(lowers, place, read_only=bind.read_only).upper
+                binds.append(CacheBind(source=tree, target=bind.target, path=bind.source, read_only=bind.read_only))
+                continue
             binds.append(
                 LayerBind(target=bind.target, lowers=lowers, source=bind.source, read_only=bind.read_only, room=place)
             )

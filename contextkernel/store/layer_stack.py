@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from contextkernel.layer.merge import merge_located
+from contextkernel.linux import xattr
 from contextkernel.model.layers import Entry
 from contextkernel.store.worker_owners import index_of
 from contextkernel.store.worker_tree import Ids, Tree
@@ -15,6 +16,15 @@ Place = tuple[int, str]
 
 Located = tuple[Entry, Place | None]
 """A row and where its content is; directories that no layer has as an entry are nowhere."""
+
+
+def _marked(tree: Tree, row: Entry) -> Entry:
+    """The row, or that of a removal, if an attribute of the file says that it is one."""
+    if row.kind != "file" or row.size:
+        return row
+    path = tree.link_path(row.path)
+    hidden = any(xattr.get(path, f"{prefix}whiteout") is not None for prefix in xattr.OWN_PREFIXES)
+    return Entry(path=row.path, kind="whiteout", mode=0) if hidden else row
 
 
 class LayerStack:
@@ -53,7 +63,8 @@ class LayerStack:
             return index_of(diff)
         from contextkernel.store.worker_commit import scan
 
-        return scan(self.layer(number), self._check, None)
+        tree = self.layer(number)
+        return [_marked(tree, row) for row in scan(tree, self._check, None)]
 
     def merged(self) -> dict[str, Located]:
         """All that can be seen, by path, in order."""

@@ -147,11 +147,13 @@ def test_a_host_that_gets_overlay_and_loses_it_again(
 
 
 def test_a_step_that_failed_can_be_looked_at(engine: Engine, context: str) -> None:
+    text = "FROM base\nRUN echo 1 > /one\nRUN --mount=target=/c rm /one && echo 2 > /two && false"
     with pytest.raises(StepFailed) as caught:
-        engine.build(context, text="FROM base\nRUN echo 1 > /one\nRUN rm /one && echo 2 > /two && false")
+        engine.build(context, text=text)
     assert caught.value.kept
     assert engine.debug(["sh", "-c", "test ! -e /one && cat /two"]).stdout == b"2\n"
     assert engine.debug(["cat", "/one"], before=True).stdout == b"1\n"
+    assert engine.debug(["cat", "/c/file"]).stdout == b"from the context\n"
 
 
 def base_of_many(root: Path) -> None:
