@@ -290,6 +290,8 @@ class Containers(ContainerChanges, ContainerTalks):
             UsedVolume(one.source, one.target, not one.read_only) for one in spec.mounts.points if one.type == "volume"
         )
         telling = Telling(self._store.root, event_attributes(spec, {}), used)
+        if self._facts() is None:
+            return self._runtime.launch(request)  # it refuses: nothing is copied for that
         root = self._worker().prepare(PrepareRequest(root=Root(lowers=request.lowers, upper=upper, work=work)))
         request = msgspec.structs.replace(
             request,

@@ -209,8 +209,8 @@ def session(cache: Path, base_archive: Callable[[], Path]) -> Iterator[Session]:
 
 
 def side_by_side(run: Callable[[Environment], Day], environments: tuple[Environment, ...]) -> dict[str, Future[Day]]:
-    """Start all, two at a time, those that take longest first; gives each one's future."""
-    pool = ThreadPoolExecutor(2)
+    """Start all, two at a time if nothing else is asked for, the longest first; gives each one's future."""
+    pool = ThreadPoolExecutor(int(os.environ.get("CONTEXTKERNEL_OUTER_AT_ONCE") or 2))
     ordered = sorted(environments, key=lambda environment: -environment.seconds)
     futures = {environment.name: pool.submit(run, environment) for environment in ordered}
     pool.shutdown(wait=False)
