@@ -79,7 +79,7 @@ class Day:
         self.call(self.python, __file__, "--execute", *words)
 
     def memory(self) -> None:
-        """What the control group has counted: the most at once, caches included, and whether its limit was met."""
+        """What the control group has counted: the most at once, caches included, programs killed, processors' time."""
         version_1 = Path("/sys/fs/cgroup/memory")
         found = {}
         if version_1.is_dir():
@@ -92,6 +92,9 @@ class Day:
             found["peak"] = int(Path("/sys/fs/cgroup/memory.peak").read_text())
             found["killed"] = _entry(Path("/sys/fs/cgroup/memory.events"), "oom_kill")
         self.result["memory"] = found
+        time_of_version_1 = Path("/sys/fs/cgroup/cpuacct/cpuacct.usage")
+        if time_of_version_1.exists():
+            self.result["seconds"]["processors"] = round(int(time_of_version_1.read_text()) / 1e9, 1)
 
 
 def _entry(path: Path, name: str) -> int:

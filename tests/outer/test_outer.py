@@ -47,7 +47,9 @@ def test_a_day(name, days):
     assert not rows, f"{name} differs from expected.toml\n{compare.table_of(rows)}"
     for notebook, failed in expected["notebooks"].items():
         if not failed:
-            check(course.Ran(day.notebook(notebook)), notebook, alone=expected["inspect"]["Isolation"].get("Pid") == "own")
+            check(
+                course.Ran(day.notebook(notebook)), notebook, alone=expected["inspect"]["Isolation"].get("Pid") == "own"
+            )
 
 
 def check(shown, notebook, *, alone):
