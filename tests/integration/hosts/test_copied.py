@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -227,3 +229,29 @@ def test_as_an_ordinary_user(run_as_user: Callable[..., str]) -> None:
 @pytest.mark.root
 def test_mounts_of_build_steps_as_an_ordinary_user(run_as_user: Callable[..., str]) -> None:
     run_as_user("build/run", settings=(f"{VARIABLE}=copy",), which="binds or writable or cache or points")
+
+
+@pytest.mark.root
+def test_a_store_on_an_overlay_as_an_ordinary_user(user: str) -> None:
+    """As in the home of a pod: no upper directory there, and no device 0:0 for what is removed."""
+    place = Path(tempfile.mkdtemp(prefix="contextkernel-", dir="/var/tmp"))
+    place.chmod(0o755)
+    try:
+        for name in ("lower", "upper", "work", "home"):
+            (place / name).mkdir()
+        shutil.chown(place / "upper", user)
+        layers = f"lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work"
+        tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={place}/home/pytest"]
+        command = ["runuser", "-u", user, "--", "env", f"HOME={place}/home", "PYTHONDONTWRITEBYTECODE=1", *tests]
+        script = f'mount -t overlay overlay -o {layers} {place}/home && exec "$@"'
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script, "sh", *command, __file__, "-k", "its_making or looked_at"],
+            cwd=Path(__file__).parents[3],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+        assert "2 passed" in done.stdout
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
