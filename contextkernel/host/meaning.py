@@ -60,9 +60,14 @@ def meaning(report: HostReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return _with_namespaces(report, backing)
 
 
+def _noted_by_nobody(report: HostReport) -> bool:
+    """Whether owners that programs set are lost: whoever notes them answers their calls, in the container's root."""
+    return _refused(report, "seccomp_notify") or _refused(report, "chroot")
+
+
 def _with_namespaces(report: HostReport, backing: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     ids = {"rootful": "ids are the host's", "rootless": "ids are those of a range; root inside is you outside"}.get(
-        report.tier, _ONE_ID if _refused(report, "seccomp_notify") else _ONE_ID_RECORDED
+        report.tier, _ONE_ID if _noted_by_nobody(report) else _ONE_ID_RECORDED
     )
     proc = ""
     if _refused(report, "pid_namespace") or _refused(report, "fresh_proc"):
@@ -144,7 +149,7 @@ def notices(report: HostReport) -> tuple[str, ...]:
         return (f"RUN goes {_proot(report)}",)
     lines = []
     if report.tier == "rootless-single":
-        lines.append(_ONE_ID if _refused(report, "seccomp_notify") else _ONE_ID_RECORDED)
+        lines.append(_ONE_ID if _noted_by_nobody(report) else _ONE_ID_RECORDED)
     lines += _lowered(report)
     if _refused(report, "overlay"):
         lines.append(_COPYING)

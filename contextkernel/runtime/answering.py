@@ -11,11 +11,12 @@ from contextkernel.linux.seccomp_notify import install_listener
 from contextkernel.runtime.messages import Answering, send
 
 
-def install_fake_ids(report: int, *, noted: bool) -> None:
+def install_fake_ids(report: int, lost: str = "", *, noted: bool) -> None:
     """Have the monitor's helper answer them; where the kernel refuses that, the filter itself does.
 
     Args:
         report: descriptor of the socket on which the monitor is told.
+        lost: why the helper cannot; empty: it can.
         noted: see :class:`contextkernel.runtime.messages.Answering`.
 
     Raises:
@@ -23,6 +24,8 @@ def install_fake_ids(report: int, *, noted: bool) -> None:
     """
     descriptors: list[int] = []
     try:
+        if lost:
+            raise HostUnsupported(lost)
         descriptors.append(install_listener(recorded_ids_filter()))
         message = Answering(noted=noted)
     except (SyscallFailed, HostUnsupported) as problem:

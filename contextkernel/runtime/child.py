@@ -306,8 +306,8 @@ class _SetUp:
                 privileges.install_policy(frozenset(capabilities), profile)
             case op.RefuseSockets():
                 install_filter(unix_sockets_filter())
-            case op.InstallFakeIds():
-                answering.install_fake_ids(_REPORT, noted=self._identity.uid == 0)
+            case op.InstallFakeIds(lost):
+                answering.install_fake_ids(_REPORT, lost, noted=self._identity.uid == 0)
             case op.SetUser():
                 self._set_user(step)
             case op.DropCapabilities(capabilities):

@@ -108,6 +108,11 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     memory_room: str = ""
 
     @property
+    def owners_lost(self) -> str:
+        """Why owners that programs set cannot be noted here, with a single id; empty if they can."""
+        return "; ".join(f"{name}: {self.refusals[name]}" for name in _NOTING if name in self.refusals)
+
+    @property
     def shares_pids(self) -> bool:
         """Containers have no pid namespace of their own: it is the host's, or they are better off without.
 
@@ -161,7 +166,19 @@ _SIMPLE = {
     "mqueue": "mqueue",
     "seccomp": "seccomp",
 }
-_OTHERS = ("fresh_proc", "fresh_sys", "pivot_root", "move_root", "landlock", "user_namespace", "mount_namespace")
+_OTHERS = (
+    "fresh_proc",
+    "fresh_sys",
+    "pivot_root",
+    "move_root",
+    "chroot",
+    "landlock",
+    "seccomp_notify",
+    "user_namespace",
+    "mount_namespace",
+)
+#: what whoever notes owners needs (:mod:`contextkernel.runtime.recorder`): it goes into the container's root itself
+_NOTING = ("seccomp_notify", "chroot")
 
 
 def from_report(idmap: IdMap, report: HostReport) -> HostFacts:

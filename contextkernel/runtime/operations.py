@@ -460,9 +460,10 @@ class RefuseSockets(_Operation, frozen=True):
 class InstallFakeIds(_Operation, frozen=True):
     """Answer identity calls with success and without effect (one mapped id only).
 
-    Changes of owner and device nodes are answered from outside, which notes them (seccomp user notification); where
-    the kernel refuses that, they are answered like identity calls.
+    Owners and device nodes as well where they are ``lost``, which says why; else they are answered, and noted, outside.
     """
+
+    lost: str = ""
 
 
 class SetUser(_Operation, frozen=True):

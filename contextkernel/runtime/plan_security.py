@@ -295,7 +295,7 @@ def identity(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
     if request.fake_ids:
         # this filter makes capset and setuid do nothing, so nothing may need them any more: the program stays root,
         # and exec gives root what the bounding set holds
-        yield op.InstallFakeIds()
+        yield op.InstallFakeIds(facts.owners_lost)
     elif request.insecure:
         yield op.GrantCapabilities(capabilities)
     else:

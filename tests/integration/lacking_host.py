@@ -19,6 +19,7 @@ from contextkernel.linux.seccomp import compile_policy, install_filter
 from contextkernel.linux.seccomp_policy import ALLOW, EPERM, Condition, Operator, Policy, Rule, fail_with
 
 PIVOT = Rule(names=("pivot_root",), action=fail_with(EPERM))
+CHROOT = Rule(names=("chroot",), action=fail_with(EPERM))
 MOVE = Rule(
     names=("mount",),
     action=fail_with(EPERM),
@@ -37,6 +38,8 @@ def lack(kind: str) -> None:
             refuse(PIVOT)
         case ["pivot", "move"]:
             refuse(PIVOT, MOVE)
+        case ["chroot"]:
+            refuse(CHROOT)
         case ["nothing"]:
             pass
         case kinds:

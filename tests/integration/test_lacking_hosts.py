@@ -134,6 +134,14 @@ def test_a_filter_that_refuses_to_change_the_root(on_host: Callable[..., dict[st
     assert bool(found["warnings"]) is (root == "chroot")
 
 
+def test_a_filter_that_refuses_chroot(on_host: Callable[..., dict[str, Any]]) -> None:
+    """Whoever notes owners needs it; without, changes of owner say that they worked, and are lost."""
+    found = on_host("chroot", "touch /made; chown 3:4 /made; echo $?")
+    assert outputs(found) == ("0\n", "0\n")
+    assert found["facts"]["chroot"] == "refused"
+    assert any("chown" in line for line in found["build"])
+
+
 def test_a_masked_proc(on_host: Callable[..., dict[str, Any]]) -> None:
     """As in most containers; where Landlock keeps signals in, sharing the processes is the better way."""
     found = on_host("proc", "readlink /proc/self/ns/pid; echo through >/dev/stdout; echo >/proc/self/comm || true")

@@ -157,6 +157,15 @@ def test_the_order_of_what_stands_in():
     assert [type(step).__name__ for step in single][-4:-1] == ["InstallSeccomp", "RefuseSockets", "InstallFakeIds"]
 
 
+@pytest.mark.parametrize("missing", ["seccomp_notify", "chroot"])
+def test_owners_are_lost_where_nobody_can_note_them(missing):
+    fact = Fact(name=missing, verdict="refused", reason="why")
+    facts = from_report(IdMap(), HostReport(tier="rootless-single", facts=(fact,)))
+    steps = plan_operations(msgspec.structs.replace(REQUEST, fake_ids=True), facts)
+    (step,) = (step for step in steps if isinstance(step, op.InstallFakeIds))
+    assert step.lost == f"{missing}: why"
+
+
 def test_what_was_asked_for_is_no_fallback():
     shared = asking(pid="host")
     steps = plan_operations(shared, lacking(proc="bind"))
