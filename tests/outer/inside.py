@@ -81,7 +81,10 @@ class Day:
     def memory(self) -> None:
         """What the control group has counted: the most at once, caches included, programs killed, processors' time."""
         version_1 = Path("/sys/fs/cgroup/memory")
-        found = {}
+        found = {"programs": 0}
+        self.result["memory"] = found
+        if Path.home() != Path("/home/jovyan"):
+            return  # the machine's own numbers say nothing of this user
         if version_1.is_dir():
             found["limit"] = int((version_1 / "memory.limit_in_bytes").read_text())
             found["peak"] = int((version_1 / "memory.max_usage_in_bytes").read_text())
@@ -91,7 +94,6 @@ class Day:
             found["limit"] = -1 if limit == "max" else int(limit)
             found["peak"] = int(Path("/sys/fs/cgroup/memory.peak").read_text())
             found["killed"] = _entry(Path("/sys/fs/cgroup/memory.events"), "oom_kill")
-        self.result["memory"] = found
         time_of_version_1 = Path("/sys/fs/cgroup/cpuacct/cpuacct.usage")
         if time_of_version_1.exists():
             self.result["seconds"]["processors"] = round(int(time_of_version_1.read_text()) / 1e9, 1)
