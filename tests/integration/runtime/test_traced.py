@@ -317,7 +317,7 @@ found = {
     assert set(found.values()) == {"done"}, found
 
 
-def test_ports_are_relayed_to_the_hosts_where_they_differ(traced):
+def test_ports_are_relayed_to_the_hosts_where_they_differ(traced, eventually):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         inside = free.getsockname()[1]
@@ -334,8 +334,15 @@ def test_ports_are_relayed_to_the_hosts_where_they_differ(traced):
     assert {(one.container_port, one.host_port) for one in shown.ports if one.container_port == 7} == {(7, 7)}
     outside = next(one.host_port for one in shown.ports if one.container_port == inside and ":" not in one.host_ip)
     assert outside != inside
-    with socket.create_connection(("127.0.0.1", outside), timeout=30) as client:
-        assert client.recv(100) == b"hello\n"
+
+    def answer() -> bytes:
+        try:
+            with socket.create_connection(("127.0.0.1", outside), timeout=30) as client:
+                return client.recv(100)
+        except ConnectionResetError:
+            return b""  # the program does not listen yet
+
+    assert eventually(answer, "an answer") == b"hello\n"
     assert process.wait() == 0
     process.close()
     with pytest.raises(ConnectionRefusedError):
