@@ -84,6 +84,7 @@ def container_fields(row: ContainerRow, options: TableOptions, now: datetime) ->
         "LocalVolumes": str(sum(mount.driver == "local" for mount in row.mounts)),
         "Networks": row.network,
         "Platform": None,
-        "Isolation": row.isolation,
+        # docker on Linux has no such field: where there is nothing to say about it there is none here either
+        **({"Isolation": row.isolation} if row.isolation else {}),
         "Label": lambda name: row.labels.get(name, ""),
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contextkernel.engine.composition import Composition
-from contextkernel.errors import ImageNotFound, InvalidInput
+from contextkernel.errors import ContainerNotFound, ImageNotFound, InvalidInput
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec, RunState
@@ -59,13 +59,17 @@ class ContainerViews(Composition):
             for row in chosen(rows, filters, ancestors=ancestors, **ends)
             if everything or row.state in ("running", "paused", "restarting")
         ][: 1 if latest else limit]
-        return tuple(self._measured(row) for row in found) if size else tuple(found)
+        return tuple(filter(None, map(self._measured, found))) if size else tuple(found)
 
-    def _measured(self, row: ContainerRow) -> ContainerRow:
+    def _measured(self, row: ContainerRow) -> ContainerRow | None:
+        """``None``: it was removed since it was listed."""
         import msgspec
 
-        spec = self._containers.find(row.id)
-        size = self._containers.written(spec)
+        try:
+            spec = self._containers.find(row.id)
+            size = self._containers.written(spec)
+        except ContainerNotFound:
+            return None
         layers = self._store.layers_of(spec.image_id)
         return msgspec.structs.replace(row, size=size, virtual_size=size + sum(layer.size for layer in layers))
 

@@ -21,7 +21,7 @@ def _load(name, path):
 
 
 _course = _load("contextkernel_course_store", HERE.parent / "notebook" / "conftest.py")
-base_archive, store = _course.base_archive, _course.store
+archive, store = _course.archive, _course.store
 
 
 @pytest.fixture(scope="session")
