@@ -51,6 +51,7 @@ ROOT_SWITCHES: Mapping[RootSwitch, Callable[[], Operation]] = {
     "move": op.MoveRoot,
     "chroot": op.ChangeRoot,
 }
+_OF_MEMORY = ("as", "data", "stack")
 APT_CONFIG = "/dev/.apt.conf"
 #: apt looks whether it has really become its sandbox user, so it must not try; its directories are still that user's
 _APT_AS_ROOT = 'Debug::NoDropPrivs "true";\n'
@@ -99,6 +100,7 @@ def _operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation, ..
         *([op.ProtectProc()] if protects_proc(request, facts) else ()),
         op.Chdir(request.working_dir),
         *identity(request, facts),
+        *memory_limits(request),
         *([op.StartInit()] if request.init else ()),
         op.Exec(request.argv, environment(request), request.secret_env),
     )
@@ -120,11 +122,19 @@ def plan_traced_program(request: LaunchRequest, facts: HostFacts, wanted: ExecRe
 def limits(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
     """What bounds each process by itself; a low priority cannot be raised again, so it comes late."""
     for limit in (*request.limits, *request.resources.ulimits):
-        yield op.SetLimit(limit.name, limit.soft, limit.hard)
+        if limit.name not in _OF_MEMORY:
+            yield op.SetLimit(limit.name, limit.soft, limit.hard)
     if request.resources.oom_score_adj:
         yield op.SetOomScore(request.resources.oom_score_adj)
     if facts.nice:
         yield op.SetNice(facts.nice)
+
+
+def memory_limits(request: LaunchRequest) -> Iterator[Operation]:
+    """Those of them that may be too small for the set-up itself; nothing but the program comes after them."""
+    for limit in (*request.limits, *request.resources.ulimits):
+        if limit.name in _OF_MEMORY:
+            yield op.SetLimit(limit.name, limit.soft, limit.hard)
 
 
 def _root(request: LaunchRequest, facts: HostFacts) -> Operation:

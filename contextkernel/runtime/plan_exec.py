@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.runtime import operations as op
-from contextkernel.runtime.plan import environment, limits, plan_traced_program
+from contextkernel.runtime.plan import environment, limits, memory_limits, plan_traced_program
 from contextkernel.runtime.plan_security import identity
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def plan_exec(request: LaunchRequest, facts: HostFacts, wanted: ExecRequest) -> 
         *_limits(request, facts),
         *_identity(request, facts, privileged=wanted.privileged),
         op.Chdir(wanted.working_dir),
+        *memory_limits(request),
         op.Exec(wanted.argv, environment(request)),
     )
 

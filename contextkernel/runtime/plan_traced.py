@@ -182,7 +182,7 @@ def _ending(
     working_dir: str | None = None,
     announce: bool,
 ) -> Iterator[Operation]:
-    from contextkernel.runtime.plan import limits
+    from contextkernel.runtime.plan import limits, memory_limits
 
     tracer = _tracer(facts)
     room, security = room_of(request), request.security
@@ -210,6 +210,7 @@ def _ending(
         yield op.RefuseSockets()
     if filtered(request, facts):
         yield op.InstallSeccomp(capabilities, security.seccomp if security.seccomp != "builtin" else "")
+    yield from memory_limits(request)
     yield traced.RunTraced(
         tracer.path,
         argv=argv,

@@ -151,6 +151,11 @@ def test_limits_come_while_they_can_still_be_raised() -> None:
     assert steps.index(op.PivotRoot()) < limit < steps.index(op.LimitCapabilities(CAPABILITIES))
 
 
+def test_limits_of_memory_come_when_nothing_but_the_program_needs_any() -> None:
+    steps = planned(limits=(Limit("data", 1, 2),))
+    assert steps[-2] == op.SetLimit("data", 1, 2)
+
+
 def test_a_working_directory_that_has_to_be_made_is_the_user_s() -> None:
     assert op.MakeDirectory("/w", "bob") in planned(user="bob", working_dir="/w")
     assert op.MakeDirectory("/w") in planned(user="bob", working_dir="/w", sandbox=False)
