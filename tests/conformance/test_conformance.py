@@ -13,6 +13,9 @@ from judge.cases import CASES, Case, cases
 from contextkernel import Engine
 
 ALL = cases()
+#: what a range of ids cannot do: the kernel makes no device nodes there, and has no ids beyond it; with all ids, and
+#: with a single one (test_one_id.py), whose changes of owner are noted, it can be done
+BEYOND_A_RANGE = {"run/device-nodes", "run/owners-by-many-programs"}
 
 
 @pytest.fixture(scope="module")
@@ -36,4 +39,9 @@ def test_every_case_has_a_result() -> None:
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name.replace("/", "-"))
 def test_the_result_is_dockers(case: Case, engine: Engine, base: dict[str, Any], tmp_path: Path) -> None:
-    assert ours.verdict(case, ours.result(case, engine, base, tmp_path), case.expected) == []
+    problems = ours.verdict(case, ours.result(case, engine, base, tmp_path), case.expected)
+    if case.name in BEYOND_A_RANGE and engine.host_report().tier == "rootless":
+        assert problems
+        assert problems[0].startswith("refused: ours StepFailed")
+    else:
+        assert problems == []
