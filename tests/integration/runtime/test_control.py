@@ -98,11 +98,14 @@ def test_a_paused_container_can_be_killed(start):
     assert process.wait() == 137
 
 
-def test_processes_are_those_of_the_container(start):
+def test_processes_are_those_of_the_container(start, eventually):
     _, process = start("sleep 100 & " + UP)
-    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in process.processes()]
-    assert names[0] == "sh"
-    assert "sleep" in names
+
+    def names() -> list[str]:
+        return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in process.processes()]
+
+    assert names()[0] == "sh"
+    eventually(lambda: "sleep" in names(), "the program that the shell has started")
 
 
 def test_several_clients_see_the_same_output(box, start):
