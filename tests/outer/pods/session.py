@@ -129,7 +129,9 @@ class Session:
         interactive = ["--interactive", "--tty"] if terminal else []
         try:
             named = (f"--name={pod.name}", f"--hostname={pod.name}", "--network=outer")
-            yield self.docker.command("run", "--rm", *named, *interactive, *options, self.image, *shell)
+            # whatever else is tested on this machine at the same time goes first
+            modest = "--cpu-shares=64"
+            yield self.docker.command("run", "--rm", *named, modest, *interactive, *options, self.image, *shell)
         finally:
             with contextlib.suppress(Exception):
                 self.docker.run("rm", "--force", "--volumes", pod.name)
