@@ -124,12 +124,13 @@ def _flatten(root: _Node) -> Iterator[tuple[Entry, tuple[int, str] | None]]:
         todo.extend((names.join(path, name), node.children[name]) for name in inside)
 
 
-def resolve(merged: Mapping[str, Entry], path: str) -> str | None:
+def resolve(merged: Mapping[str, Entry], path: str, passed: set[str] | None = None) -> str | None:
     """Where ``path`` leads when all symbolic links are followed inside of the root, the last one too.
 
     Args:
         merged: see ``merge``.
         path: relative to the root; ``..`` stops at the root.
+        passed: gets the paths of all that the look-up passes, links and its end included, also if it fails.
 
     Returns:
         The path of what is there, ``None`` if nothing is.
@@ -150,6 +151,8 @@ def resolve(merged: Mapping[str, Entry], path: str) -> str | None:
         entry = merged.get(step)
         if entry is None:
             return None
+        if passed is not None:
+            passed.add(step)
         if entry.kind == "hardlink":
             entry = merged[entry.link]
         if entry.kind == "symlink":
