@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from contextkernel.host.texts import text_of
 from contextkernel.model.platform import Platform
 
 _ROOT = "/proc/sys/fs/binfmt_misc"
@@ -59,7 +60,7 @@ def registered(root: str = _ROOT) -> Iterator[tuple[str, str, str]]:
     Args:
         root: where binfmt_misc is mounted.
     """
-    disabled = _read(f"{root}/status").strip() == "disabled"
+    disabled = text_of(f"{root}/status").strip() == "disabled"
     try:
         names = sorted(os.listdir(root))
     except OSError:
@@ -67,7 +68,7 @@ def registered(root: str = _ROOT) -> Iterator[tuple[str, str, str]]:
     for name in names:
         if name in ("register", "status"):
             continue
-        text = _read(f"{root}/{name}")
+        text = text_of(f"{root}/{name}")
         facts = dict(line.partition(" ")[::2] for line in text.splitlines())
         architecture = _architecture(facts.get("magic", ""))
         if not architecture:
@@ -91,11 +92,3 @@ def _architecture(magic: str) -> str:
     big = header[5] == 2
     machine = int.from_bytes(header[18:20], "big" if big else "little")
     return _MACHINES.get((machine, header[4] == 2, big), "")
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 
 from contextkernel.host.conclusions import SCARCE_DISK
+from contextkernel.host.texts import text_of
 from contextkernel.host.trying import Limited
 from contextkernel.linux.cgroup import Group, own_groups
 from contextkernel.model.room import human_size
@@ -17,14 +18,6 @@ from contextkernel.model.room import human_size
 SCARCE_MEMORY = 400 * 1000**2
 #: version 1 says "no limit" with the largest multiple of a page that fits
 _NO_LIMIT = 1 << 60
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def _upwards(group: Group, mountinfo: str) -> Iterator[str]:
@@ -40,8 +33,8 @@ def _upwards(group: Group, mountinfo: str) -> Iterator[str]:
 
 def _own(controller: str) -> list[tuple[bool, list[str]]]:
     """(version 2, directories from one's own upwards) of the hierarchies that may limit ``controller``."""
-    mountinfo = _read("/proc/self/mountinfo")
-    groups = own_groups(_read("/proc/self/cgroup"), mountinfo)
+    mountinfo = text_of("/proc/self/mountinfo")
+    groups = own_groups(text_of("/proc/self/cgroup"), mountinfo)
     return [
         (not group.controllers, list(_upwards(group, mountinfo)))
         for group in groups
@@ -61,17 +54,17 @@ def memory() -> tuple[int, int, bool]:
     """
     meminfo = {
         name: int(rest.split()[0]) * 1024
-        for name, _, rest in (line.partition(":") for line in _read("/proc/meminfo").splitlines())
+        for name, _, rest in (line.partition(":") for line in text_of("/proc/meminfo").splitlines())
         if rest.split()
     }
     total, free, limited = meminfo.get("MemTotal", 0), meminfo.get("MemAvailable", 0), False
     for unified, directories in _own("memory"):
         names = ("memory.max", "memory.current") if unified else ("memory.limit_in_bytes", "memory.usage_in_bytes")
         for directory in directories:
-            limit, used = (_number(_read(os.path.join(directory, name))) for name in names)
+            limit, used = (_number(text_of(os.path.join(directory, name))) for name in names)
             if limit is None or used is None:
                 continue
-            cached = _cached(_read(os.path.join(directory, "memory.stat")))
+            cached = _cached(text_of(os.path.join(directory, "memory.stat")))
             free = min(free, max(0, limit - used + cached))
             if limit < total:
                 total, limited = limit, True
@@ -103,10 +96,10 @@ def processors() -> float:
     for unified, directories in _own("cpu"):
         for directory in directories:
             if unified:
-                quota, _, period = _read(os.path.join(directory, "cpu.max")).strip().partition(" ")
+                quota, _, period = text_of(os.path.join(directory, "cpu.max")).strip().partition(" ")
             else:
-                quota = _read(os.path.join(directory, "cpu.cfs_quota_us")).strip()
-                period = _read(os.path.join(directory, "cpu.cfs_period_us")).strip()
+                quota = text_of(os.path.join(directory, "cpu.cfs_quota_us")).strip()
+                period = text_of(os.path.join(directory, "cpu.cfs_period_us")).strip()
             if quota.isdigit() and period.isdigit() and int(period):
                 count = min(count, int(quota) / int(period))
     return count
@@ -143,7 +136,7 @@ def try_disk(place: str) -> str:
 
 def _mounts(mountinfo: str | None) -> Iterator[tuple[str, str]]:
     """(mount point, kind of file system), in the order of mounting."""
-    for line in (_read("/proc/self/mountinfo") if mountinfo is None else mountinfo).splitlines():
+    for line in (text_of("/proc/self/mountinfo") if mountinfo is None else mountinfo).splitlines():
         left, _, right = line.partition(" - ")
         words = left.split(" ")
         if len(words) > 4 and right:
