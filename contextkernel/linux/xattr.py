@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
+#: overlay's marks: as root, and in a user namespace
+OVERLAY_PREFIXES = ("trusted.overlay.", "user.overlay.")
 #: names that overlay, or this engine, puts on files; never part of a layer
-OWN_PREFIXES = ("trusted.overlay.", "user.overlay.", "user.contextkernel.")
+OWN_PREFIXES = (*OVERLAY_PREFIXES, "user.contextkernel.")
 #: on the root of a container's own files: ``uid:gid`` of the user it was to run as, where a single id is mapped
 USER = "user.contextkernel.user"
 _ABSENT = (errno.ENODATA, errno.ENOTSUP)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from contextkernel.errors import StoreProblem
 from contextkernel.layer import names, tar
 from contextkernel.layer.index import encode_name, layer_size, pack_index, sort_key, unpack_index
+from contextkernel.linux.xattr import OVERLAY_PREFIXES
 from contextkernel.model.box import BoxView
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Entry, EntryKind, LayerFacts
@@ -33,7 +34,6 @@ _KINDS: dict[int, EntryKind] = {
     stat.S_IFBLK: "block",
     stat.S_IFIFO: "fifo",
 }
-_OVERLAYS = ("trusted.overlay.", "user.overlay.")
 #: the one attribute that BuildKit writes into a layer (containerd's archive/tar.go); others end with the build
 _CARRIED = "security.capability"
 
@@ -176,7 +176,7 @@ def scan(tree: Tree, check: Check, owners: Known | None, records: Records | None
         try:
             if path != ".":
                 attributes = _xattrs(descriptor, path)
-                if any(attributes.get(f"{prefix}opaque") == b"y" for prefix in _OVERLAYS):
+                if any(attributes.get(f"{prefix}opaque") == b"y" for prefix in OVERLAY_PREFIXES):
                     rows.append(Entry(path=path, kind="opaque", mode=0))
                 if records is not None:
                     records.read(path, attributes)
@@ -261,7 +261,7 @@ def _xattrs(descriptor: int, path: str) -> dict[str, bytes]:
         return {}  # a file system without them
     attributes = {name: os.getxattr(descriptor, name) for name in sorted(found)} if found else {}
     for name in attributes:
-        if name.startswith(_OVERLAYS) and name.endswith((".redirect", ".metacopy")):
+        if name.startswith(OVERLAY_PREFIXES) and name.endswith((".redirect", ".metacopy")):
             raise StoreProblem(
                 f"{path!r} is not complete in this layer: it carries {name}",
                 hint="the overlay was mounted with redirect_dir or metacopy on; report this as a bug",
@@ -307,7 +307,7 @@ def emit_file(descriptor: int, entry: Entry, sink: Sink, buffer: memoryview, *, 
     if not known:
         attributes = _xattrs(descriptor, entry.path)
         if attributes:
-            if any(f"{prefix}whiteout" in attributes for prefix in _OVERLAYS) and entry.size == 0:
+            if any(f"{prefix}whiteout" in attributes for prefix in OVERLAY_PREFIXES) and entry.size == 0:
                 hidden = Entry(path=entry.path, kind="whiteout", mode=0)
                 sink.add(tar.header(hidden))
                 return hidden

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from contextkernel.errors import InvalidInput, SyscallFailed
-from contextkernel.model.recorded import PREFIX
+from contextkernel.linux.xattr import OWN_PREFIXES
 
 _CHUNK = 1 << 30
 _SHARED = 1 << 22  # below it, sharing blocks costs more than it saves
-_SKIPPED_XATTRS = ("trusted.overlay.", "user.overlay.", PREFIX, "security.selinux")
+_SKIPPED_XATTRS = (*OWN_PREFIXES, "security.selinux")
 #: copy_file_range(2) cannot do it between these two files: another way has to
 _NOT_HERE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.EIO}
 

@@ -17,6 +17,7 @@ import msgspec
 from contextkernel.errors import SyscallFailed
 from contextkernel.layer import names
 from contextkernel.linux import statx
+from contextkernel.linux.xattr import OVERLAY_PREFIXES
 from contextkernel.model.recorded import (
     DEVICE,
     OWNER,
@@ -31,7 +32,7 @@ from contextkernel.model.recorded import (
 )
 from contextkernel.store.worker_tree import Tree
 
-_ORIGINS = ("trusted.overlay.origin", "user.overlay.origin")
+_ORIGINS = tuple(f"{prefix}origin" for prefix in OVERLAY_PREFIXES)
 _MARKED = {stat.S_IFREG, stat.S_IFDIR}
 
 

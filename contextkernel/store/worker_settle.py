@@ -21,12 +21,11 @@ from contextkernel.store.measuring import measure
 from contextkernel.store.tree_changes import Difference, TreeChanges, compare, written
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import set_xattrs
-from contextkernel.store.worker_files import copy_bytes, new_file, xattrs_of
+from contextkernel.store.worker_files import copy_bytes, is_whiteout, new_file, xattrs_of
 from contextkernel.store.worker_marks import make_opaque, white_out
 from contextkernel.store.worker_tree import Ids, Tree, remove_at, write_file
 from contextkernel.store.worker_trees import discard, move_tree
 
-_OVERLAYS = ("trusted.overlay.", "user.overlay.")
 _THERE = ("changed", "same")
 
 
@@ -205,7 +204,7 @@ class _Upper:
                 os.setxattr(target, self._origin, b"")
 
     def _other(self, path: str, info: os.stat_result, *, there: bool) -> None:
-        if stat.S_ISSOCK(info.st_mode) or (stat.S_ISCHR(info.st_mode) and info.st_rdev == 0):
+        if stat.S_ISSOCK(info.st_mode) or is_whiteout(info):
             return  # no layer has a socket; and the device that overlay would not have let be made
         directory, name = self._target.parent(path)
         leader = self._links.setdefault(info.st_ino, path) if info.st_nlink > 1 else path
@@ -247,7 +246,7 @@ class _Upper:
         except OSError:
             return
         for attribute in found:
-            if attribute.startswith(_OVERLAYS):
+            if attribute.startswith(xattr.OVERLAY_PREFIXES):
                 os.removexattr(target, attribute, follow_symlinks=False)
 
     def _copy(self, path: str, directory: int, name: str, info: os.stat_result, *, there: bool) -> None:
