@@ -66,7 +66,7 @@ class Docker:
             *(
                 f"--exec-root={at}/run",
                 f"--pidfile={at}/dockerd.pid",
-                "--default-address-pool=base=10.213.0.0/16,size=24",
+                "--default-address-pool=base=10.222.0.0/16,size=24",
             ),
             # what other dockerds keep in the packet filter is theirs
             *("--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"),
