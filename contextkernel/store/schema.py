@@ -203,6 +203,42 @@ SCRIPTS: tuple[tuple[str, ...], ...] = (
             document BLOB NOT NULL
         ) WITHOUT ROWID""",
     ),
+    (
+        # packed forms of a layer that are known; recipe: how this package made it, empty for what others made
+        """CREATE TABLE packed_layers (
+            diff_id TEXT NOT NULL REFERENCES layers (diff_id) ON DELETE CASCADE,
+            digest TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            media_type TEXT NOT NULL,
+            recipe TEXT NOT NULL,
+            seen INTEGER NOT NULL,
+            PRIMARY KEY (diff_id, digest)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX packed_layers_by_digest ON packed_layers (digest)",
+        # repositories that have a blob
+        """CREATE TABLE blob_places (
+            digest TEXT NOT NULL,
+            registry TEXT NOT NULL,
+            repository TEXT NOT NULL,
+            seen INTEGER NOT NULL,
+            PRIMARY KEY (digest, registry, repository)
+        ) WITHOUT ROWID""",
+        """CREATE TRIGGER blob_places_end AFTER DELETE ON packed_layers BEGIN
+            DELETE FROM blob_places WHERE digest = OLD.digest
+            AND NOT EXISTS (SELECT 1 FROM packed_layers WHERE digest = OLD.digest);
+        END""",
+        # manifests that an image came with or was pushed as, byte for byte
+        """CREATE TABLE image_manifests (
+            image TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+            digest TEXT NOT NULL,
+            media_type TEXT NOT NULL,
+            document BLOB NOT NULL,
+            seen INTEGER NOT NULL,
+            PRIMARY KEY (image, digest)
+        )""",
+        # manifest lists that are being put together
+        "CREATE TABLE manifest_lists (reference TEXT PRIMARY KEY, document BLOB NOT NULL)",
+    ),
 )
 
 #: The version this package writes.

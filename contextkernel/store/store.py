@@ -26,6 +26,7 @@ from contextkernel.store.cache_mounts import CacheMountRow, CacheMounts, Sharing
 from contextkernel.store.container_records import ContainerRecords
 from contextkernel.store.containers import Containers
 from contextkernel.store.database import Database
+from contextkernel.store.distribution import Distribution
 from contextkernel.store.extras import Extras, ImageExtras
 from contextkernel.store.failed import FailedSteps
 from contextkernel.store.images import Images
@@ -72,6 +73,7 @@ class Store(ContainerRecords):
         self._volumes = Volumes(paths, self._database, self._session)
         self._containers = Containers(paths, self._database, self._session, self._volumes)
         self.networks = Networks(self._database)
+        self.distribution = Distribution(self._database)
 
     # ---- life
 
