@@ -59,7 +59,8 @@ class Images(ContainerViews):
                 hold), ``dangling`` (``false`` is the same as ``all``).
 
         Returns:
-            Docker's lines, ``Untagged: ...`` and ``Deleted: ...``, and the bytes of layers that no image has any more.
+            Docker's lines, ``Untagged: ...`` and ``Deleted: ...``, and the bytes of layers that went: what the build
+            cache or a container has stays, and is not counted.
 
         Raises:
             InvalidInput: a filter that is none.
@@ -69,18 +70,18 @@ class Images(ContainerViews):
 
         everything, fits = image_filter(dict(filters or {}))
         used = {spec.image_id for spec in self._store.containers()}
-        rows = [row for row in self._store.image_rows(all=False) if row.id not in used]
+        rows = {row.id: row for row in self._store.image_rows(all=False) if row.id not in used}
         lines: list[str] = []
-        before = self._store.layers_size()
-        for row in rows:
-            named = row.repository != "<none>"
-            if (named and not (all or everything)) or not fits(row, self._store.config(row.id).config.labels or {}):
+        teller, freed = self._tell_image, 0
+        for image, row in rows.items():
+            labels = teller.labels(image)
+            if not fits(row, labels):
                 continue
-            if named:
-                lines += self._remove_image(f"{row.repository}:{row.tag}")
-            else:
-                lines += self._remove_image(str(row.id), force=True)
-        freed = before - self._store.layers_size()
+            # whether it is still without a name and a container is looked at together with the removal
+            gone = self._store.prune_image(image, named=all or everything)
+            teller.removed(gone.removed, image, labels)
+            lines += gone.removed
+            freed += gone.size
         self._empty_trash()
         return Pruned(removed=tuple(lines), size=freed)
 

@@ -52,7 +52,7 @@ class Usage(ContainerVerbs, Caches, Images, Volumes):
             size=sum(row.size for row in found),
             reclaimable=sum(row.size for row in found if not row.containers),
         )
-        return (self._store.image_usage(), self._container_usage(), volumes, cache)
+        return (self._store.sizes.usage(), self._container_usage(), volumes, cache)
 
     def _container_usage(self) -> UsageRow:
         """What containers have written; all of it of those that do not run can be reclaimed."""
@@ -72,7 +72,7 @@ class Usage(ContainerVerbs, Caches, Images, Volumes):
         """The same, one by one; docker's ``system df -v``."""
         from contextkernel.model.usage import DiskUsage, ImageUsage
 
-        shares = self._store.image_shares()
+        shares = self._store.sizes.shares()
         users = Counter(spec.image_id for spec in self._store.containers())
         images = []
         for row in self.images():

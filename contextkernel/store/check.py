@@ -14,6 +14,7 @@ from contextkernel.model.container import ContainerSpec
 from contextkernel.model.digest import Digest
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.results import CheckFinding
+from contextkernel.store import leases
 from contextkernel.store.blobs import CHUNK, Blobs
 from contextkernel.store.bound import Bound
 from contextkernel.store.database import Database
@@ -221,8 +222,8 @@ class Checker:
             )
         with self._database.transaction() as sql:
             orphans = self._sweeper.orphans(sql, self._dead)
-            leases = [row[0] for row in sql.execute("SELECT DISTINCT session FROM leases")]
-            forgotten = [name for name in leases if self._dead(name)]
+            holders = sql.execute("SELECT DISTINCT session FROM leases").fetchall()
+            forgotten = sorted(filter(self._dead, {leases.session_of(row[0]) for row in holders}))
             blobs = self._sweeper.unused_blobs(sql)
         for path in orphans:
             self._found(
@@ -234,7 +235,7 @@ class Checker:
             self._found(
                 f"leases of session {name}, whose process is gone",
                 self._paths.database,
-                lambda sql, name=name: sql.execute("DELETE FROM leases WHERE session = ?", (name,)),  # type: ignore[misc]
+                lambda sql, name=name: leases.end_session(sql, name),  # type: ignore[misc]
             )
         for name in blobs:
             # removed by the collection at the end of the repair

@@ -17,7 +17,7 @@ from contextkernel.model.layers import Layer
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
-from contextkernel.model.results import CompareRow, HistoryRow, ImageRow
+from contextkernel.model.results import CompareRow, HistoryRow, ImageRow, Pruned
 from contextkernel.store import leases
 from contextkernel.store.blobs import Blobs
 from contextkernel.store.database import Database
@@ -202,6 +202,18 @@ class Images:
         if removal.deleted:
             self._sweeper.collect()
         return lines
+
+    def prune(self, image: Digest, *, named: bool) -> Pruned:
+        """See ``Store.prune_image``."""
+        from contextkernel.store.removal import Removal
+
+        removal = Removal(self._paths, None)
+        assert self._session.id  # see remove  # noqa: S101
+        with self._database.transaction() as sql:
+            lines = removal.prune(sql, image, named=named)
+        if removal.deleted:
+            self._sweeper.collect()
+        return Pruned(removed=lines, size=removal.freed)
 
 
 def read_config(data: bytes) -> ImageConfig:

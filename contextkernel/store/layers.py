@@ -151,19 +151,33 @@ class Layers:
     def hold(self, diff_ids: Iterable[Digest]) -> Iterator[None]:
         """See ``Store.hold``."""
         wanted = list(diff_ids)
-        session = self._session.id
-        mine = []
+        holder = leases.new_holder(self._session.id)
         with self._database.transaction() as sql:
             for diff_id in wanted:
                 if self._row(sql, str(diff_id)) is None:
                     raise missing(diff_id)
-                if leases.begin(sql, session, leases.LAYER, diff_id):
-                    mine.append(diff_id)
+                leases.begin(sql, holder, leases.LAYER, diff_id)
         try:
             yield
         finally:
             with self._database.transaction() as sql:
-                leases.end(sql, session, leases.LAYER, mine)
+                leases.end_holder(sql, holder)
+
+    @contextmanager
+    def expect(self, layers: Iterable[Digest], blobs: Iterable[Digest]) -> Iterator[None]:
+        """See ``Store.expect``."""
+        holder = leases.new_holder(self._session.id)
+        with self._database.transaction() as sql:
+            for diff_id in layers:
+                leases.begin(sql, holder, leases.LAYER, diff_id)
+            for digest in blobs:
+                leases.begin(sql, holder, leases.BLOB, digest)
+        try:
+            yield
+        finally:
+            with self._database.transaction() as sql:
+                leases.end_holder(sql, holder)
+            self._sweeper.collect()
 
     def release(self, digests: Iterable[Digest]) -> None:
         """See ``Store.release``."""

@@ -46,12 +46,14 @@ class Removal:
 
     Attributes:
         deleted: whether an image went, and not only a name.
+        freed: bytes of the layers that went with it; those that the build cache or a container needs do not.
     """
 
     def __init__(self, paths: Paths, running: Callable[[str], bool] | None) -> None:
         self._paths = paths
         self._running = running or recorded_running
         self.deleted = False
+        self.freed = 0
 
     def remove(self, sql: sqlite3.Connection, text: str, *, force: bool) -> tuple[str, ...]:
         """Do it inside a transaction; see ``Store.remove_image``."""
@@ -97,6 +99,23 @@ class Removal:
                 lines.append(f"Untagged: {name.familiar}")
         return (*lines, *self._delete(sql, image))
 
+    def prune(self, sql: sqlite3.Connection, image: Digest, *, named: bool) -> tuple[str, ...]:
+        """The same for ``prune`` (moby, daemon/images/image_prune.go): nothing that somebody began to use meanwhile.
+
+        Args:
+            sql: inside a transaction.
+            image: its id.
+            named: also if it has a tag; a repository digest alone does not keep it.
+        """
+        if not sql.execute("SELECT 1 FROM images WHERE id = ?", (str(image),)).fetchone():
+            return ()
+        names = names_of(sql, image)
+        if self._containers(sql, image) or (not named and any(name.tag is not None for name in names)):
+            return ()
+        for name in names:
+            _drop_name(sql, name)
+        return (*(f"Untagged: {name.familiar}" for name in names), *self._delete(sql, image))
+
     def _containers(self, sql: sqlite3.Connection, image: Digest) -> list[_User]:
         """Containers of the image, running ones first."""
         rows = sql.execute("SELECT spec FROM containers WHERE image = ? ORDER BY created", (str(image),))
@@ -109,14 +128,17 @@ class Removal:
         return sorted(found, key=lambda user: not user.runs)
 
     def _delete(self, sql: sqlite3.Connection, image: Digest) -> list[str]:
-        layers = [
-            Digest(row[0])
-            for row in sql.execute("SELECT diff_id FROM image_layers WHERE image = ? ORDER BY position", (str(image),))
-        ]
+        rows = sql.execute(
+            "SELECT diff_id, size FROM image_layers JOIN layers USING (diff_id) WHERE image = ? ORDER BY position",
+            (str(image),),
+        )
+        sizes = [(Digest(diff_id), size) for diff_id, size in rows]
+        layers = [layer for layer, _ in sizes]
         sql.execute("UPDATE containers SET image_removed = 1 WHERE image = ?", (str(image),))
         sql.execute("DELETE FROM images WHERE id = ?", (str(image),))
         self.deleted = True
         gone = drop_unused_layers(sql)
+        self.freed += sum(size for layer, size in dict(sizes).items() if layer in gone)
         chains = chain_ids(layers)
         return [
             f"Deleted: {image}",

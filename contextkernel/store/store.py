@@ -11,14 +11,14 @@ from typing import IO, Any
 
 from contextkernel.errors import StoreFull, StoreProblem
 from contextkernel.model.builds import BuildLog, BuildRow, BuildStepRow
-from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow, UsageRow
+from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow
 from contextkernel.model.digest import Digest
 from contextkernel.model.failed import FailedStep
 from contextkernel.model.layers import Layer, LayerFacts
 from contextkernel.model.oci import ImageConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
-from contextkernel.model.results import CheckFinding, CompareRow, HistoryRow, ImageRow
+from contextkernel.model.results import CheckFinding, CompareRow, HistoryRow, ImageRow, Pruned
 from contextkernel.store.blobs import Blobs, Readable
 from contextkernel.store.bound import Bound
 from contextkernel.store.builds import Builds, StepEntry
@@ -38,6 +38,7 @@ from contextkernel.store.sessions import Session
 from contextkernel.store.step_notes import Notes, StepNote, StepPlace
 from contextkernel.store.steps import StepRecord, Steps
 from contextkernel.store.sweep import Sweeper
+from contextkernel.store.usage import ImageSizes
 from contextkernel.store.volumes import Volumes
 
 
@@ -73,6 +74,7 @@ class Store(ContainerRecords):
         self._volumes = Volumes(paths, self._database, self._session)
         self._containers = Containers(paths, self._database, self._session, self._volumes)
         self.networks = Networks(self._database)
+        self.sizes = ImageSizes(self._database)
         self.distribution = Distribution(self._database)
 
     # ---- life
@@ -180,6 +182,13 @@ class Store(ContainerRecords):
             StoreProblem: one of them is not here.
         """
         return self._layers.hold(diff_ids)
+
+    def expect(self, layers: Iterable[Digest] = (), blobs: Iterable[Digest] = ()) -> AbstractContextManager[None]:
+        """Keep layers and blobs that are here, or will come, from being removed while a ``with`` block brings them in.
+
+        Whatever others of this process begin, end or give up meanwhile; what nothing refers to afterwards is removed.
+        """
+        return self._layers.expect(layers, blobs)
 
     def release(self, digests: Iterable[Digest]) -> None:
         """Give up this session's leases on layers and blobs after a failure; what nothing uses is removed."""
@@ -348,6 +357,18 @@ class Store(ContainerRecords):
         """
         return self._images.remove(text, force=force, running=running)
 
+    def prune_image(self, image: Digest, *, named: bool = False) -> Pruned:
+        """Remove an image with all its names, if no container uses it; decided and done in one transaction.
+
+        Args:
+            image: its id; it may be gone already.
+            named: also if it has a tag.
+
+        Returns:
+            Lines as of :meth:`remove_image`, none if it stays; and the bytes of the layers that went with it.
+        """
+        return self._images.prune(image, named=named)
+
     def extras(self, image: Digest) -> Extras:
         """Attestations and annotations that an image has when it leaves the store; empty for an unknown one."""
         return self._extras.get(image)
@@ -447,24 +468,6 @@ class Store(ContainerRecords):
     def cache_rows(self) -> tuple[CacheRow, ...]:
         """The entries of the build cache, least recently used first."""
         return self._pruning.rows()
-
-    def image_usage(self) -> UsageRow:
-        """What images take."""
-        from contextkernel.store.usage import image_usage
-
-        return image_usage(self._database)
-
-    def layers_size(self) -> int:
-        """Bytes of all layers that images have, each once."""
-        from contextkernel.store.usage import layers_size
-
-        return layers_size(self._database)
-
-    def image_shares(self) -> dict[str, tuple[int, int]]:
-        """For each image id: bytes it shares with other images, and bytes of its own."""
-        from contextkernel.store.usage import image_shares
-
-        return image_shares(self._database)
 
     def private_cache_size(self) -> int:
         """Bytes of layers that nothing but the build cache keeps."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from contextkernel.model.digest import Digest
+from contextkernel.store import leases
 from contextkernel.store.database import Database
 from contextkernel.store.paths import SESSION_LENGTH, Paths, refused
 from contextkernel.store.sessions import Session
@@ -83,7 +84,8 @@ class Sweeper:
         for entry in self.temporaries(lambda name: name in dead):
             self.remove_temporary(entry)
         with self._database.transaction() as sql:
-            sql.executemany("DELETE FROM leases WHERE session = ?", [(name,) for name in dead])
+            for name in dead:
+                leases.end_session(sql, name)
             orphans = self.orphans(sql, lambda name: name in dead)
             sql.executemany("INSERT OR IGNORE INTO trash (path) VALUES (?)", [(path,) for path in orphans])
         self.collect()
@@ -169,11 +171,11 @@ class Sweeper:
             for entry in self.temporaries(lambda name: name == own):
                 self.remove_temporary(entry)
             with self._database.transaction() as sql:
-                leases = sql.execute("DELETE FROM leases WHERE session = ?", (own,)).rowcount
+                ended = leases.end_session(sql, own)
                 begun = [(f"layers/{name}",) for name in sorted(self._session.pending)]
                 begun += [(f"caches/{name}",) for name in sorted(self._session.pending_caches)]
                 sql.executemany("INSERT OR IGNORE INTO trash (path) VALUES (?)", begun)
-            if leases:
+            if ended:
                 self.collect()
             self._session.end()
         except OSError as problem:

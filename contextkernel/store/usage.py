@@ -9,6 +9,21 @@ from contextkernel.store.database import Database
 _LAYERS_SIZE = "SELECT coalesce(sum(size), 0) FROM layers WHERE diff_id IN (SELECT diff_id FROM image_layers)"
 
 
+class ImageSizes:
+    """What images take; see the functions of the module."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def usage(self) -> UsageRow:
+        """The row of ``system df``."""
+        return image_usage(self._database)
+
+    def shares(self) -> dict[str, tuple[int, int]]:
+        """For each image id: bytes it shares with other images, and bytes of its own."""
+        return image_shares(self._database)
+
+
 def image_usage(database: Database) -> UsageRow:
     """Images: layers once; what only unused images have can be reclaimed."""
     with database.snapshot() as sql:
@@ -32,8 +47,3 @@ def image_shares(database: Database) -> dict[str, tuple[int, int]]:
         " GROUP BY image"
     )
     return {image: (shared, unique) for image, shared, unique in rows}
-
-
-def layers_size(database: Database) -> int:
-    """Bytes of all layers that images have, each once."""
-    return int(database.all(_LAYERS_SIZE)[0][0])
