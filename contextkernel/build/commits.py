@@ -107,6 +107,7 @@ class Committer:
         board: is told what claimed steps led to.
         tell: gets number, layer and size in bytes of each step whose layer is known.
         jobs: how many layers are hashed at the same time.
+        keep: keeps a layer until the build ends, whatever other builds of this process give up.
 
     Attributes:
         added: layers that were recorded; the store keeps them for this session until they are released.
@@ -121,8 +122,10 @@ class Committer:
         tell: Callable[[int, Digest, int], None],
         *,
         jobs: int = 1,
+        keep: Callable[[Digest], object],
     ) -> None:
         self._store = store
+        self._keep = keep
         self._worker = worker
         self._record = record
         self._board = board
@@ -227,6 +230,7 @@ class Committer:
                     return
                 key = first.key(stack.identity)
                 layer = self._store.add_layer(first.directory, facts)
+                self._keep(layer.diff_id)
                 self.added.append(layer.diff_id)
                 made = StackLayer(layer.diff_id, layer.directory, MadeLayer(layer.diff_id, first.created))
                 self._board.record(first.step, made, [one.diff_id for one in (*stack.known, made)])

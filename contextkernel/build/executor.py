@@ -471,7 +471,7 @@ class _Build:
         builder, request, store, board = self._builder, self._request, self._store, self._board
         # every worker takes what lies below a layer; the port will say so once all of them are known to
         worker = cast("OwnerKeepingWorker", builder._worker)
-        with Committer(store, worker, record, board, self._report.layer, jobs=self._jobs) as committer:
+        with Committer(store, worker, record, board, self._report.layer, jobs=self._jobs, keep=self._keep) as committer:
             # after the image refers to them: until then another builder's equal step could make them unused
             self._stack.callback(lambda: store.release(committer.added) if committer.added else None)
             tools = Tools(
