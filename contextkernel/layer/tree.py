@@ -184,10 +184,22 @@ class LayerTree:
             ranked = sorted(paths, key=lambda path: sort_key(Entry(path=path, kind="file")))
             yield msgspec.structs.replace(entry, path=ranked[0])
             for path in ranked[1:]:
-                yield Entry(path=path, kind="hardlink", mode=entry.mode, uid=entry.uid, gid=entry.gid,
-                            mtime=entry.mtime, link=ranked[0])  # fmt: skip
+                yield link_row(path, entry, ranked[0])
 
     def replace_content(self, path: str, size: int, digest: str) -> None:
         """Record what the content of the file at ``path`` turned out to be."""
         inode = self._inodes[path]
         inode.entry = msgspec.structs.replace(inode.entry, size=size, digest=digest)
+
+
+def link_row(path: str, entry: Entry, link: str) -> Entry:
+    """The row for a further name of a file.
+
+    Args:
+        path: this name.
+        entry: the file's row.
+        link: the first name.
+    """
+    return Entry(
+        path=path, kind="hardlink", mode=entry.mode, uid=entry.uid, gid=entry.gid, mtime=entry.mtime, link=link
+    )

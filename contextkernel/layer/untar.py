@@ -6,27 +6,24 @@ understood is refused.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
+
+from msgspec.structs import replace
 
 from contextkernel.errors import InvalidArchive
 from contextkernel.layer import names
+from contextkernel.layer.echo import Echo
+from contextkernel.layer.headers import Headers, PlainHeader
 from contextkernel.layer.index import decode_name, encode_name
-from contextkernel.layer.tree import LayerTree
-from contextkernel.model.digest import Digest
+from contextkernel.layer.source import MAX_BYTES, Source
+from contextkernel.layer.tree import LayerTree, link_row
 from contextkernel.model.layers import Entry, EntryKind
 
 if TYPE_CHECKING:
     import tarfile
-    from typing import BinaryIO
 
 MAX_ENTRIES = 2_000_000
-MAX_BYTES = 1 << 38  # 256 GiB unpacked, where the caller knows no better
-_MAX_HEADER = 1 << 22  # one PAX or GNU long-name header
-_MAX_HEADERS = 1 << 30  # all headers of an archive together: what an index may take in memory
-_CHUNK = 1 << 20
 _MAX_ID = (1 << 32) - 2
 _MAX_TIME = (1 << 63) - 1
 
@@ -43,84 +40,6 @@ _KINDS: dict[bytes, EntryKind] = {
     b"6": "fifo",
 }
 _XATTR = "SCHILY.xattr."
-
-
-class Source:
-    """An uncompressed archive as a stream that is read once; hashes and counts everything.
-
-    It looks enough like a file for ``tarfile``, but only goes forward.
-
-    Args:
-        read: returns at most the asked number of bytes, none at the end.
-        limit: the most bytes to accept.
-
-    Raises:
-        InvalidArchive: from any method, past ``limit``.
-    """
-
-    def __init__(self, read: Callable[[int], bytes], limit: int | None = None) -> None:
-        self._read = read
-        self._limit = MAX_BYTES if limit is None else limit
-        self._sha = hashlib.sha256()
-        self._block = memoryview(b"")
-        self._position = 0
-        self._taken = 0
-        self._headers = 0
-        self.last = b""
-
-    def _refill(self) -> bool:
-        block = self._read(_CHUNK)
-        if not block:
-            return False
-        self._taken += len(block)
-        if self._taken > self._limit:
-            raise InvalidArchive(f"archive is larger than {self._limit} bytes when unpacked")
-        self._sha.update(block)
-        self._block = memoryview(block)
-        return True
-
-    def take(self, count: int) -> memoryview:
-        """Between 1 and ``count`` next bytes; none at the end."""
-        if not self._block and not self._refill():
-            return memoryview(b"")
-        part = self._block[:count]
-        self._block = self._block[count:]
-        self._position += len(part)
-        return part
-
-    def read(self, count: int) -> bytes:
-        """The next ``count`` bytes, fewer only at the end; for headers, hence bounded."""
-        self._headers += count
-        if count > _MAX_HEADER or self._headers > _MAX_HEADERS:
-            raise InvalidArchive(f"archive headers are too large at byte {self._position}")
-        if len(self._block) >= count:
-            self.last = bytes(self.take(count))
-            return self.last
-        parts = []
-        while count > 0 and (part := self.take(count)):
-            parts.append(part)
-            count -= len(part)
-        self.last = b"".join(parts)
-        return self.last
-
-    def tell(self) -> int:
-        """Bytes gone by."""
-        return self._position
-
-    def seek(self, position: int) -> int:
-        """Go forward to ``position``, or to the end."""
-        if position < self._position:
-            raise InvalidArchive(f"archive is damaged at byte {self._position}")
-        while self._position < position and self.take(position - self._position):
-            pass
-        return self._position
-
-    def finish(self) -> Digest:
-        """Read what is left and return the digest of the whole stream."""
-        self._block = memoryview(b"")
-        while self._refill():
-            pass
-        return Digest.from_hex(self._sha.hexdigest())
 
 
 class Member:
@@ -167,12 +86,9 @@ def is_tar(source: Source) -> bool:
     Raises:
         InvalidArchive: the stream itself is damaged.
     """
-    import tarfile
-
     try:
-        archive = tarfile.TarFile(fileobj=cast("BinaryIO", source), encoding="utf-8", errors="surrogateescape")
-        return archive.next() is not None
-    except (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexError, KeyError, TypeError):
+        return Headers(source).next() is not None
+    except _damages():
         return False
 
 
@@ -186,44 +102,50 @@ def read_members(source: Source, clean: Callable[[str, str], str] = names.clean)
     Raises:
         InvalidArchive: see the module.
     """
-    import tarfile  # slow to import, and needed by the layer worker only
-
+    headers = Headers(source)
     count = 0
-    with _damage(source):
-        archive = tarfile.TarFile(
-            fileobj=cast("BinaryIO", source), mode="r", encoding="utf-8", errors="surrogateescape"
-        )
-        member = archive.next()
-    while member is not None:
-        count += 1
-        if count > MAX_ENTRIES:
-            raise InvalidArchive(f"archive has more than {MAX_ENTRIES} entries")
-        with _damage(source):
-            entry = _entry(member, clean)
-            holes = cast("list[tuple[int, int]]", member.sparse) if member.issparse() else None
+    while True:
+        holes: list[tuple[int, int]] | None = None
+        try:
+            header = headers.next()
+            if header is None:
+                break
+            count += 1
+            if count > MAX_ENTRIES:
+                raise InvalidArchive(f"archive has more than {MAX_ENTRIES} entries")
+            if isinstance(header, PlainHeader):
+                entry = _plain_entry(header, clean)
+            else:
+                entry = _entry(header, clean)
+                holes = cast("list[tuple[int, int]]", header.sparse) if header.issparse() else None
+        except _damages() as problem:
+            where = f"at byte {source.tell()}"
+            raise InvalidArchive(f"not a tar archive, or a damaged one, {where}: {str(problem).lower()}") from problem
         yield Member(entry, source, holes, replaces=False)
-        # nobody looks names up: what tarfile remembers would only grow
-        archive.members = []  # type: ignore[attr-defined]
-        archive.pax_headers = {}  # global headers are comments of git and the like; docker ignores them too
-        with _damage(source):
-            member = archive.next()
     if source.last.strip(b"\0"):
         # tarfile takes a header with a wrong checksum for the end
         raise InvalidArchive(f"archive is damaged at byte {source.tell()}")
 
 
-def read_layer(source: Source, tree: LayerTree) -> Iterator[Member]:
+def read_layer(source: Source, tree: LayerTree, echo: Echo | None = None) -> Iterator[Member]:
     """The entries of a layer archive as they land on disk; ``tree`` gathers the layer.
 
     Directories that the archive uses without having them come as entries of their own. Whiteouts are only noted in
     ``tree``. After the content of a file has been read, ``tree.replace_content`` has to be told.
 
+    Args:
+        source: the archive.
+        tree: an empty one.
+        echo: is shown every entry, to tell at the end whether the layer renders to the same archive.
+
     Raises:
         InvalidArchive: see the module.
     """
+    echo = Echo(source) if echo is None else echo
     for member in read_members(source):
         entry = member.entry
         if names.is_aufs_metadata(entry.path):
+            echo.differs()
             continue
         directory, name = names.split(entry.path)
         if names.WHITEOUT in directory and any(part.startswith(names.WHITEOUT) for part in directory.split("/")):
@@ -231,39 +153,41 @@ def read_layer(source: Source, tree: LayerTree) -> Iterator[Member]:
         hidden = names.whiteout_target(name)
         if len(tree) > MAX_ENTRIES:
             raise InvalidArchive(f"archive makes more than {MAX_ENTRIES} entries")
+        wanted = entry.path
         if hidden is not None:
             wanted = names.join(directory, hidden) if hidden != "." else names.join(directory, "x")
-            placed, made = tree.place(wanted, entry.mtime)
-            for path in made:
-                yield _implied(path, tree, source)
-            if hidden == ".":
-                tree.opaques.add(names.split(placed)[0])
-            else:
-                tree.whiteouts.add(placed)
-            continue
-        placed, made = tree.place(entry.path, entry.mtime)
+        placed, made = tree.place(wanted, entry.mtime)
         for path in made:
+            echo.differs()
             yield _implied(path, tree, source)
-        if entry.kind == "char" and entry.major == entry.minor == 0:
-            # overlay's own form of a whiteout: that is what it would do on disk, so that is what it is
+        if hidden == ".":
+            opaque = names.split(placed)[0]
+            tree.opaques.add(opaque)
+            echo.see(Entry(path=opaque, kind="opaque", mode=0))
+            continue
+        if hidden is not None or (entry.kind == "char" and entry.major == entry.minor == 0):
+            # a device 0:0 is overlay's own form of a whiteout: what it would do on disk is what it is
             tree.whiteouts.add(placed)
+            echo.see(Entry(path=placed, kind="whiteout", mode=0))
             continue
         if entry.kind == "hardlink":
             target, made = tree.place(entry.link)
             if made:
                 raise InvalidArchive(f"hard link {entry.path!r} names {entry.link!r}, which is not in the layer")
             member.replaces = tree.get(placed) is not None
-            tree.link(placed, target)
+            first = tree.link(placed, target)
+            echo.see(link_row(placed, first, first.path))
             if placed == target:
                 continue
-            member.entry = _with(entry, placed, target)
+            member.entry = replace(entry, path=placed, link=target)
             yield member
             continue
         if placed == "." and entry.kind != "dir":
             raise InvalidArchive(f"the root of the layer is a {entry.kind}")
         member.replaces = tree.get(placed) is not None
-        member.entry = entry if placed == entry.path else _with(entry, placed, entry.link)
+        member.entry = entry if placed == entry.path else replace(entry, path=placed)
         tree.put(member.entry)
+        echo.see(member.entry)
         yield member
 
 
@@ -273,16 +197,38 @@ def _implied(path: str, tree: LayerTree, source: Source) -> Member:
     return Member(entry, source, [], replaces=False)
 
 
-@contextmanager
-def _damage(source: Source) -> Iterator[None]:
-    """Turn whatever tarfile raises on bad input into one error."""
+def _damages() -> tuple[type[Exception], ...]:
+    """Whatever tarfile raises on bad input."""
     import tarfile
 
-    try:
-        yield
-    except (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexError, KeyError, TypeError) as problem:
-        where = f"at byte {source.tell()}"
-        raise InvalidArchive(f"not a tar archive, or a damaged one, {where}: {str(problem).lower()}") from problem
+    return (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexError, KeyError, TypeError)
+
+
+def _plain_entry(header: PlainHeader, clean: Callable[[str, str], str]) -> Entry:
+    """The row for a plain header; its numbers cannot be too large."""
+    kind = _KINDS[header.kind]
+    path = clean(header.name, "entry")
+    link = ""
+    if kind == "hardlink":
+        link = clean(header.link, "hard link target")
+    elif kind == "symlink":
+        link = _symlink_target(header.link, path)
+    return Entry(
+        path=path,
+        kind=kind,
+        mode=0o777 if kind == "symlink" else header.mode & 0o7777,
+        uid=header.uid,
+        gid=header.gid,
+        size=header.size if kind == "file" else 0,
+        mtime=header.seconds * 1_000_000_000,
+        link=link,
+    )
+
+
+def _symlink_target(link: str, path: str) -> str:
+    if not link or "\0" in link or len(encode_name(link)) > 4095:
+        raise InvalidArchive(f"symbolic link {path!r} has an impossible target")
+    return link
 
 
 def _entry(member: tarfile.TarInfo, clean: Callable[[str, str], str]) -> Entry:
@@ -299,9 +245,7 @@ def _entry(member: tarfile.TarInfo, clean: Callable[[str, str], str]) -> Entry:
     if kind == "hardlink":
         link = clean(member.linkname, "hard link target")
     elif kind == "symlink":
-        link = member.linkname
-        if not link or "\0" in link or len(encode_name(link)) > 4095:
-            raise InvalidArchive(f"symbolic link {path!r} has an impossible target")
+        link = _symlink_target(member.linkname, path)
     device = kind in {"char", "block"}
     return Entry(
         path=path,
@@ -344,22 +288,6 @@ def is_kept_xattr(name: str) -> bool:
     if ".overlay." in name and name.startswith(("trusted.", "user.")):
         return False
     return bool(name) and name not in {"security.selinux", "security.ima", "security.evm", "system.nfs4_acl"}
-
-
-def _with(entry: Entry, path: str, link: str) -> Entry:
-    return Entry(
-        path=path,
-        kind=entry.kind,
-        mode=entry.mode,
-        uid=entry.uid,
-        gid=entry.gid,
-        size=entry.size,
-        mtime=entry.mtime,
-        link=link,
-        xattrs=entry.xattrs,
-        major=entry.major,
-        minor=entry.minor,
-    )
 
 
 __all__ = [

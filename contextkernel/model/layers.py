@@ -51,11 +51,20 @@ class LayerFacts(msgspec.Struct, frozen=True, kw_only=True):
         diff_id: digest of the uncompressed tar.
         size: as docker counts a layer: content bytes of files and symlinks, hard links once.
         entries: number of index rows.
+        reproducible: of an unpacked archive: the layer renders to the very archive that it came from, so that
+            no copy of that is needed.
+        packed: of an unpacked archive: the digest of what was read, compressed or not.
+        packed_size: bytes of that.
+        compression: of that: ``gzip``, ``zstd``, ``bzip2`` or ``xz``, empty for none.
     """
 
     diff_id: Digest
     size: int
     entries: int
+    reproducible: bool = False
+    packed: Digest | None = None
+    packed_size: int = 0
+    compression: str = ""
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):

@@ -256,11 +256,15 @@ class LayerWorker(Protocol):
         """Scan ``directory/diff`` (an overlay upper directory), write ``directory/index``, hash the layer's tar."""
         ...
 
-    def unpack(self, source: str, directory: str, *, limit: int | None = None) -> LayerFacts:
-        """Unpack a layer archive (tar, plain or gzip or zstd, by content) into ``directory/diff``, write its index.
+    def unpack(self, source: str | int, directory: str, *, limit: int | None = None) -> LayerFacts:
+        """Unpack a layer archive (tar, plain or compressed, by content) into ``directory/diff``, write its index.
+
+        The archive is read once. Calls from several threads are done at the same time, as far as there are processors.
 
         Args:
-            source: path of the archive.
+            source: path of the archive, or a descriptor to read it from, from where it stands to its end: a file, or a
+                pipe that is being filled (``store.streaming`` fills one). It stays open, and what is at its end
+                may be missing from a sender that broke off: the facts tell what was read.
             directory: layer directory.
             limit: bound on the unpacked bytes.
 

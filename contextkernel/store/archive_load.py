@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,7 +10,6 @@ from typing import Any
 import msgspec
 
 from contextkernel.errors import (
-    ContextKernelError,
     DigestMismatch,
     InvalidArchive,
     InvalidInput,
@@ -39,7 +37,7 @@ from contextkernel.model.oci import (
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
-from contextkernel.store.archive_file import ArchiveFile, compression, opened, plain
+from contextkernel.store.archive_file import ArchiveFile, opened, plain
 from contextkernel.store.images import read_config
 from contextkernel.store.store import Store
 
@@ -326,27 +324,16 @@ def add_unpacked(
             raise DigestMismatch(
                 f"layer {blob} unpacks to {facts.diff_id} instead of {expected}", hint="the archive was damaged"
             )
-        if _renders_to(worker, directory, facts.diff_id):
+        if facts.reproducible:
             store.add_layer(directory, facts)
             store.drop_blob(blob)
         else:
-            with open(store.blob_path(blob), "rb") as source:
-                kind = compression(source.read(8))
-            store.add_layer(directory, facts, blob=blob, media_type=_MEDIA.get(kind, MEDIA_LAYER))
+            media_type = _MEDIA.get(facts.compression, MEDIA_LAYER)
+            store.add_layer(directory, facts, blob=blob, media_type=media_type)
     except BaseException:
         store.discard_layer_dir(directory)
         raise
     return facts.diff_id
-
-
-def _renders_to(worker: LayerWorker, directory: str, diff_id: Digest) -> bool:
-    sink = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        return worker.write_tar(directory, sink).diff_id == diff_id
-    except ContextKernelError:
-        return False  # then the original is all the more needed
-    finally:
-        os.close(sink)
 
 
 def empty_trash(store: Store, worker: LayerWorker) -> None:

@@ -55,7 +55,7 @@ class Worker:
             if isinstance(request, messages.Bounded):
                 self._rooms[request.job.id] = GrowthWatch(request.growth)
                 request = request.job
-            descriptor = self._channel.descriptors.popleft() if isinstance(request, _WITH_DESCRIPTOR) else -1
+            descriptor = self._channel.descriptors.popleft() if _has_descriptor(request) else -1
             root = self._channel.descriptors.popleft() if _has_root(request) else -1
             self._queue.put((request, descriptor, root))
 
@@ -148,7 +148,8 @@ class Worker:
             case messages.Unpack():
                 from contextkernel.store.worker_unpack import unpack
 
-                return unpack(job.source, job.directory, job.limit, ids, check)
+                source = descriptor if job.source is None else job.source
+                return unpack(source, job.directory, job.limit, ids, check)
             case messages.Copy():
                 from contextkernel.store.worker_copy import copy
 
@@ -182,6 +183,11 @@ class Worker:
             case messages.Adopt():
                 return adopt(job.source, job.directory, ids, check)
         return ()
+
+
+def _has_descriptor(request: Job) -> bool:
+    """Whether a descriptor to read from or to write to comes along."""
+    return isinstance(request, _WITH_DESCRIPTOR) or (isinstance(request, messages.Unpack) and request.source is None)
 
 
 def _has_root(request: Job) -> bool:

@@ -59,9 +59,12 @@ class LayerWorkerClient:
         """
         return self._facts(lambda job: messages.Commit(id=job, directory=directory, lowers=tuple(lowers)))
 
-    def unpack(self, source: str, directory: str, *, limit: int | None = None) -> LayerFacts:
+    def unpack(self, source: str | int, directory: str, *, limit: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""
-        return self._facts(lambda job: messages.Unpack(id=job, source=source, directory=directory, limit=limit))
+        path, descriptor = (source, -1) if isinstance(source, str) else (None, source)
+        return self._facts(
+            lambda job: messages.Unpack(id=job, source=path, directory=directory, limit=limit), descriptor
+        )
 
     def copy(self, request: CopyRequest) -> tuple[str, ...]:
         """See ports.LayerWorker."""

@@ -8,17 +8,18 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
 from contextkernel.errors import InvalidArchive, SyscallFailed
-from contextkernel.layer.untar import Member, Source
+from contextkernel.layer.source import Source
+from contextkernel.layer.untar import Member
 from contextkernel.model.layers import Entry
 from contextkernel.model.recorded import PREFIX
+from contextkernel.store.decompression import HEAD, compression_of, decompressor, guarded
 from contextkernel.store.worker_tree import Ids, Tree
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-_MAX_WINDOW = 1 << 27  # zstd: what `zstd --long` writes at most
 #: setxattr may fail for these reasons and the tree is still what this host can hold; the index keeps the attribute
 _XATTR_REFUSED = {errno.EPERM, errno.ENOTSUP, errno.EINVAL, errno.ENOSPC, errno.ERANGE, errno.E2BIG}
 
@@ -34,7 +35,9 @@ def open_source(
         step: the most bytes to decompress ahead of what is needed: damage that comes later is not noticed early.
         check: called before every piece; may raise to stop.
     """
-    plain = _guarded(_decompressor(stream))
+    head = stream.read(HEAD)
+    stream.seek(0)
+    plain = guarded(decompressor(compression_of(head), stream))
 
     def read(count: int) -> bytes:
         if check is not None:
@@ -42,49 +45,6 @@ def open_source(
         return plain(count)
 
     return Source(read if step is None else lambda count: read(min(count, step)), limit)
-
-
-def _decompressor(stream: BinaryIO) -> Callable[[int], bytes]:
-    head = stream.read(6)
-    stream.seek(0)
-    if head.startswith(b"\x1f\x8b"):
-        from isal import igzip
-
-        opener: Any = igzip.IGzipFile
-        return cast("Callable[[int], bytes]", opener(fileobj=stream).read)
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        import zstandard
-
-        reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(
-            stream, read_across_frames=True, closefd=False
-        )
-        return reader.read
-    if head.startswith(b"BZh"):
-        import bz2
-
-        return bz2.BZ2File(stream).read
-    if head.startswith(b"\xfd7zXZ\0"):
-        import lzma
-
-        return lzma.LZMAFile(stream).read
-    return stream.read
-
-
-def _guarded(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """The same with every way to say "damaged" turned into one."""
-
-    def guarded(count: int) -> bytes:
-        try:
-            return read(count)
-        except OSError as problem:
-            if problem.errno is None:  # gzip and bzip2 say so for bad data
-                raise InvalidArchive(f"damaged compressed archive: {str(problem).lower()}") from problem
-            raise
-        except Exception as problem:
-            # zlib.error, isal's, zstd's, lzma's and EOFError have no common parent
-            raise InvalidArchive(f"damaged compressed archive: {str(problem).lower()}") from problem
-
-    return guarded
 
 
 class Extractor:

@@ -48,10 +48,10 @@ class Commit(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Unpack(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """ports.LayerWorker.unpack."""
+    """ports.LayerWorker.unpack; without a path it comes with one descriptor."""
 
     id: int
-    source: str
+    source: str | None
     directory: str
     limit: int | None = None
 

@@ -1,34 +1,39 @@
-"""Unpacking a layer archive into a layer directory."""
+"""Unpacking a layer archive into a layer directory, in one pass over the archive."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from contextkernel.layer import names
+from contextkernel.layer.echo import Echo
 from contextkernel.layer.index import layer_size, pack_index
+from contextkernel.layer.source import Source
 from contextkernel.layer.tree import LayerTree
 from contextkernel.layer.untar import read_layer
 from contextkernel.model.layers import LayerFacts
+from contextkernel.store.worker_ahead import Ahead
 from contextkernel.store.worker_commit import Check
-from contextkernel.store.worker_extract import Extractor, open_source
+from contextkernel.store.worker_extract import Extractor
 from contextkernel.store.worker_marks import make_opaque, white_out
 from contextkernel.store.worker_tree import Ids, Tree, write_file
 
 
-def unpack(source: str, directory: str, limit: int | None, ids: Ids, check: Check) -> LayerFacts:
+def unpack(source: str | int, directory: str, limit: int | None, ids: Ids, check: Check) -> LayerFacts:
     """See ports.LayerWorker. Device nodes that a user namespace may not make are in the index only."""
     diff = f"{directory}/diff"
     os.makedirs(diff, 0o755, exist_ok=True)
     layer = LayerTree()
-    with open(source, "rb") as stream, Tree(diff) as tree:
-        archive = open_source(stream, limit, check=check)
+    with _opened(source) as descriptor, Ahead(descriptor, check) as packed, Tree(diff) as tree:
+        archive = Source(packed.read, limit, packed.plain_digest)
+        echo = Echo(archive)
         extractor = Extractor(tree, ids)
-        for member in read_layer(archive, layer):
+        for member in read_layer(archive, layer, echo):
             check()
             found = extractor.write(member)
             if found is not None:
                 layer.replace_content(member.entry.path, *found)
-        diff_id = archive.finish()
         whiteouts, opaques = layer.hide()
         hidden = frozenset(opaques)
         for path in whiteouts:
@@ -38,5 +43,27 @@ def unpack(source: str, directory: str, limit: int | None, ids: Ids, check: Chec
             make_opaque(tree, path, ids)
         entries = layer.entries()
         extractor.finish(entry for entry in reversed(entries) if entry.kind == "dir")
+        reproducible = echo.matches(entries)
+        facts = LayerFacts(
+            diff_id=archive.finish(),
+            size=layer_size(entries),
+            entries=len(entries),
+            reproducible=reproducible,
+            packed=packed.packed_digest(),
+            packed_size=packed.packed_size,
+            compression=packed.compression,
+        )
     write_file(f"{directory}/index", pack_index(entries))
-    return LayerFacts(diff_id=diff_id, size=layer_size(entries), entries=len(entries))
+    return facts
+
+
+@contextmanager
+def _opened(source: str | int) -> Iterator[int]:
+    if isinstance(source, int):
+        yield source
+        return
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

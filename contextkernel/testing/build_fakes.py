@@ -383,7 +383,7 @@ class TreeWorker:
             os.makedirs(os.path.join(request.upper, inside), exist_ok=True)
         return ()
 
-    def unpack(self, source: str, directory: str, *, limit: int | None = None) -> LayerFacts:
+    def unpack(self, source: str | int, directory: str, *, limit: int | None = None) -> LayerFacts:
         """See ``ports.LayerWorker``."""
         del limit
         _extract(source, os.path.join(directory, "diff"))
@@ -421,8 +421,8 @@ class TreeWorker:
         """See ``ports.LayerWorker``."""
 
 
-def _extract(source: str, target: str) -> None:
-    with tarfile.open(source) as archive:
+def _extract(source: str | int, target: str) -> None:
+    with open(source, "rb", closefd=isinstance(source, str)) as file, tarfile.open(fileobj=file) as archive:
         # the attribute is ignored by Pythons before 3.11.4, which extract everything anyway
         archive.extraction_filter = lambda member, _path: member
         archive.extractall(target)  # noqa: S202 - archives that a test has made

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from msgspec.structs import replace
 
 from contextkernel.layer import tar
+from contextkernel.layer.echo import Echo
 from contextkernel.layer.index import layer_size, pack_index, sort_key, unpack_index
 from contextkernel.layer.tree import LayerTree
 from contextkernel.layer.untar import Source, read_layer
@@ -54,15 +55,19 @@ class InProcessLayerWorker:
             sink.write(pack_index(entries))
         return self._facts(directory, entries, None)
 
-    def unpack(self, source: str, directory: str, *, limit: int | None = None) -> LayerFacts:
+    def unpack(self, source: str | int, directory: str, *, limit: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""
-        from contextkernel.store.worker_extract import open_source
+        from contextkernel.store.worker_ahead import Ahead
 
         tree = LayerTree()
         os.makedirs(f"{directory}/diff", exist_ok=True)
-        with open(source, "rb") as stream:
-            archive: Source = open_source(stream, limit)
-            for member in read_layer(archive, tree):
+        with (
+            open(source, "rb", closefd=isinstance(source, str)) as stream,
+            Ahead(stream.fileno(), lambda: None) as packed,
+        ):
+            archive = Source(packed.read, limit, packed.plain_digest)
+            echo = Echo(archive)
+            for member in read_layer(archive, tree, echo):
                 path, entry = f"{directory}/diff/{member.entry.path}", member.entry
                 if entry.kind == "dir":
                     os.makedirs(path, exist_ok=True)
@@ -75,11 +80,20 @@ class InProcessLayerWorker:
                     with open(path, "wb") as sink:
                         sink.write(content)
                     tree.replace_content(entry.path, len(content), hashlib.sha256(content).hexdigest())
-            diff_id = archive.finish()
-        entries = tree.entries()
+            entries = tree.entries()
+            reproducible = echo.matches(entries)
+            facts = LayerFacts(
+                diff_id=archive.finish(),
+                size=layer_size(entries),
+                entries=len(entries),
+                reproducible=reproducible,
+                packed=packed.packed_digest(),
+                packed_size=packed.packed_size,
+                compression=packed.compression,
+            )
         with open(f"{directory}/index", "wb") as sink:
             sink.write(pack_index(entries))
-        return LayerFacts(diff_id=diff_id, size=layer_size(entries), entries=len(entries))
+        return facts
 
     def write_tar(self, directory: str, descriptor: int, *, latest: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""

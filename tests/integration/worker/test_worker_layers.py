@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from contextkernel.layer.index import layer_size
 from contextkernel.layer.tar import END
 from contextkernel.model.ids import IdMap, IdRange
 from contextkernel.model.layers import Entry, MakeDirRequest
+from contextkernel.store.streaming import StreamedUnpack
 from contextkernel.store.worker_commit import commit
 from contextkernel.store.worker_tree import Ids
 from contextkernel.store.worker_unpack import unpack
@@ -75,11 +77,26 @@ def test_unpacking_then_committing_gives_the_same_index_and_the_same_layer(bench
     assert facts.diff_id == f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_layer_is_unpacked_while_it_arrives(bench: Bench, pack: Callable[[bytes], bytes]) -> None:
+    packed = pack(sample())
+    layer = bench.layer()
+    with StreamedUnpack(bench.worker, str(layer)) as unpacking:
+        for at in range(0, len(packed), 999):
+            unpacking.write(packed[at : at + 999])
+        facts = unpacking.finish()
+    assert facts.packed == f"sha256:{hashlib.sha256(packed).hexdigest()}"
+    whole, same = bench.unpack(packed)
+    assert facts == same
+    assert index(layer) == index(whole)
+
+
 def test_a_rendered_layer_unpacks_to_itself(bench: Bench) -> None:
     first, _ = bench.unpack(sample())
     data, facts = bench.tar(first)
     second, again = bench.unpack(data)
-    assert again == facts
+    assert (again.diff_id, again.size, again.entries) == (facts.diff_id, facts.size, facts.entries)
+    assert again.reproducible
     assert index(second) == index(first)
     assert bench.tar(second)[0] == data
 
