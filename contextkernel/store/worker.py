@@ -57,26 +57,34 @@ class Worker:
                 request = request.job
             descriptor = self._channel.descriptors.popleft() if _has_descriptor(request) else -1
             root = self._channel.descriptors.popleft() if _has_root(request) else -1
-            self._queue.put((request, descriptor, root))
+            if isinstance(request, messages.Unpack):
+                # it may wait for whoever sends the archive, and others must not wait for that
+                threading.Thread(target=self._finish, args=(request, descriptor, root), daemon=True).start()
+            else:
+                self._queue.put((request, descriptor, root))
 
     def _work(self) -> None:
-        while True:
-            job, descriptor, root = self._queue.get()
-            answer: messages.Answer
-            try:
-                answer = self._do(job, descriptor, root)
-            except BaseException as error:
-                answer = messages.Failed(id=job.id, error=to_problem(error))
-            finally:
-                for one in (descriptor, root):
-                    if one >= 0:
-                        os.close(one)
-                self._cancelled.discard(job.id)
-                self._rooms.pop(job.id, None)
-            try:
-                self._channel.send(answer)
-            except OSError:
-                return  # the client is gone, and the main thread about to end the process
+        while self._finish(*self._queue.get()):
+            pass
+
+    def _finish(self, job: Job, descriptor: int, root: int) -> bool:
+        """Do a job and answer; false if the client is gone, and the main thread about to end the process."""
+        answer: messages.Answer
+        try:
+            answer = self._do(job, descriptor, root)
+        except BaseException as error:
+            answer = messages.Failed(id=job.id, error=to_problem(error))
+        finally:
+            for one in (descriptor, root):
+                if one >= 0:
+                    os.close(one)
+            self._cancelled.discard(job.id)
+            self._rooms.pop(job.id, None)
+        try:
+            self._channel.send(answer)
+        except OSError:
+            return False
+        return True
 
     def _do(self, job: Job, descriptor: int, root: int) -> messages.Done:
         if isinstance(job, messages.BoxJob):

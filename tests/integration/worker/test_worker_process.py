@@ -7,7 +7,7 @@ import os
 import signal
 import tarfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from contextkernel.model.ids import IdMap, IdRange
 from contextkernel.model.layers import CopyItem, CopyRequest
 from contextkernel.store import worker_messages as messages
 from contextkernel.store.worker_client import LayerWorkerClient
+from contextkernel.store.worker_pool import Helpers
 from tests.integration.worker.conftest import Bench, archive, idmap
 
 
@@ -71,6 +72,49 @@ def test_jobs_of_several_threads_run_side_by_side(bench: Bench) -> None:
         facts = list(pool.map(lambda layer: bench.worker.commit(str(layer)), layers))
     assert [bench.worker.commit(str(layer)) for layer in layers] == facts
     assert len({one.diff_id for one in facts}) == 8
+
+
+def test_large_jobs_get_processes_of_their_own_while_there_are_several(ids: str) -> None:
+    found = idmap(ids)
+    assert found is not None
+    before = children()
+    helpers = Helpers(messages.Start(found), most=2)
+    try:
+        with helpers.spread() as first:
+            assert first is helpers.main()
+            with helpers.spread() as second, helpers.spread() as third:
+                assert second is not first
+                assert third in (first, second)  # no more than two
+                assert len(children() - before) == 2
+            with helpers.spread() as again:
+                assert again is second
+        assert len(children() - before) == 1
+        assert helpers.main() is first
+    finally:
+        helpers.close()
+    assert children() == before
+
+
+def test_a_sender_that_is_silent_holds_up_nobody_and_its_job_can_be_given_up(bench: Bench) -> None:
+    """More of them than the worker has threads."""
+    pipes = [os.pipe() for _ in range(8)]
+    layers = [bench.layer() for _ in pipes]
+    with ThreadPoolExecutor(len(pipes)) as pool:
+        threads: list[int] = []
+
+        def unpack(reading: int, layer: Path) -> None:
+            threads.append(threading.get_ident())
+            bench.worker.unpack(reading, str(layer))
+
+        waiting = [pool.submit(unpack, pipe[0], layer) for pipe, layer in zip(pipes, layers, strict=True)]
+        assert bench.base(f=b"1")  # others get on
+        while wait(waiting, timeout=0.02).not_done:
+            for thread in threads:
+                bench.worker.cancel(thread)
+        assert all(isinstance(one.exception(), errors.ContextKernelError) for one in waiting)
+    for pipe in pipes:
+        os.close(pipe[0])
+        os.close(pipe[1])
 
 
 def test_errors_arrive_as_what_they_are(bench: Bench) -> None:
