@@ -123,7 +123,7 @@ class ArchiveFile:
     Names are only looked up here; nothing is written under a name from the archive.
 
     Args:
-        stream: seekable.
+        stream: of a file.
         shown: what to call the archive in messages.
 
     Raises:
@@ -185,14 +185,13 @@ class ArchiveFile:
         raise InvalidArchive(f"{name!r} in {self._shown} is a link that leads nowhere")
 
     def open(self, name: str) -> IO[bytes]:
-        """A reader of a member; one at a time.
+        """A reader of a member; several are independent of each other.
 
         Raises:
             InvalidArchive: there is none, and no link to one, of that name.
         """
         place = self._find(name)
-        self._stream.seek(place.offset)
-        return cast("IO[bytes]", _Part(self._stream, place.size))
+        return cast("IO[bytes]", _Part(self._stream.fileno(), place.offset, place.size))
 
     def document(self, name: str) -> bytes:
         """The whole of a small member.
@@ -207,20 +206,27 @@ class ArchiveFile:
 
 
 class _Part(io.RawIOBase):
-    """The next ``size`` bytes of a stream."""
+    """A part of a file; as many as one likes may be read at the same time, by several threads.
 
-    def __init__(self, stream: IO[bytes], size: int) -> None:
-        self._stream = stream
+    Args:
+        descriptor: of the file, which stays open as long as this is used.
+        offset: where the part begins.
+        size: bytes of it.
+    """
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._at = offset
         self._rest = size
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        part = self._stream.read(min(len(buffer), self._rest))
-        buffer[: len(part)] = part
-        self._rest -= len(part)
-        return len(part)
+        count = os.preadv(self._descriptor, [memoryview(buffer)[: self._rest]], self._at) if self._rest else 0
+        self._at += count
+        self._rest -= count
+        return count
 
 
 def _clean(name: str) -> str:

@@ -15,7 +15,7 @@ from contextkernel.model.oci import Descriptor, Index
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.store.archive_file import ArchiveFile
-from contextkernel.store.archive_load import Loading, oci_images
+from contextkernel.store.archive_load import loading, oci_images
 from contextkernel.store.store import Store
 
 _TAG = "org.opencontainers.image.ref.name"
@@ -69,13 +69,12 @@ def load_layout(
         if not images:
             raise ImageNotFound(f"{shown} has no image {wanted!r} for {platform or Platform.host()}")
         image = images[0]
-        loading = Loading(store, worker, archive, report, limit, stack)
+        brought = loading(store, worker, archive, report, limit, stack)
         try:
-            for layer in dict.fromkeys(image.layers):
-                loading.layer(layer)
+            brought.layers(list({layer.diff_id: layer for layer in image.layers}.values()))
             return store.add_image(image.config, origin="load")
         except BaseException:
-            loading.undo()
+            brought.undo()
             raise
 
 

@@ -15,7 +15,6 @@ from contextkernel.errors import (
     InvalidInput,
     InvalidReference,
     SizeMismatch,
-    StoreProblem,
 )
 from contextkernel.model.codec import from_json
 from contextkernel.model.digest import Digest
@@ -25,9 +24,6 @@ from contextkernel.model.oci import (
     MEDIA_DOCKER_LIST,
     MEDIA_DOCKER_MANIFEST,
     MEDIA_INDEX,
-    MEDIA_LAYER,
-    MEDIA_LAYER_GZIP,
-    MEDIA_LAYER_ZSTD,
     MEDIA_MANIFEST,
     Descriptor,
     ImageConfig,
@@ -39,11 +35,11 @@ from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
 from contextkernel.store.archive_file import ArchiveFile, opened, plain
 from contextkernel.store.images import read_config
+from contextkernel.store.loading import LayerSource, Loading, add_unpacked, empty_trash
 from contextkernel.store.store import Store
 
 _EXPECTED = "expected a file written by save, docker save, or skopeo copy (docker-archive:, oci-archive:)"
 _HEX_NAME = re.compile(r"(?:.*/)?([0-9a-f]{64})(?:\.json)?\Z")
-_MEDIA = {"": MEDIA_LAYER, "gzip": MEDIA_LAYER_GZIP, "zstd": MEDIA_LAYER_ZSTD}
 _ATTESTATION = "vnd.docker.reference.type"
 
 
@@ -55,20 +51,11 @@ class _DockerItem(msgspec.Struct, frozen=True, rename="pascal"):
     repo_tags: tuple[str, ...] | None = None
 
 
-class _LayerSource(msgspec.Struct, frozen=True):
-    """Where a layer is in the archive, and what is promised of it."""
-
-    member: str
-    diff_id: Digest
-    digest: Digest | None = None
-    size: int | None = None
-
-
 class _Found(msgspec.Struct, frozen=True):
     """An image of the archive."""
 
     config: bytes
-    layers: tuple[_LayerSource, ...]
+    layers: tuple[LayerSource, ...]
     names: tuple[ImageRef, ...]
 
 
@@ -98,16 +85,15 @@ def load(
         images = list(_images(archive, shown))
         if not images:
             raise InvalidArchive(f"{shown} has no image for {Platform.host()}", hint=_EXPECTED)
-        loading = Loading(store, worker, archive, report, limit, stack)
+        brought = loading(store, worker, archive, report, limit, stack)
         try:
-            for layer in dict.fromkeys(layer for image in images for layer in image.layers):
-                loading.layer(layer)
+            brought.layers(list({layer.diff_id: layer for image in images for layer in image.layers}.values()))
             lines: list[str] = []
             for image in images:
                 added = store.add_image(image.config, origin=_origin(image.config, shown), names=image.names)
                 lines += [name.familiar for name in image.names] or [str(added)]
         except BaseException:
-            loading.undo()
+            brought.undo()
             raise
     return tuple(lines)
 
@@ -148,7 +134,7 @@ def _docker_images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
             raise InvalidArchive(
                 f"{item.config!r} in {shown} names {len(document.rootfs.diff_ids)} layers, manifest.json {len(members)}"
             )
-        layers = tuple(map(_LayerSource, members, document.rootfs.diff_ids))
+        layers = tuple(map(LayerSource, members, document.rootfs.diff_ids))
         yield _Found(config, layers, tuple(_name(text) for text in item.repo_tags or ()))
 
 
@@ -174,7 +160,7 @@ def oci_images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
                 f" its manifest {len(manifest.layers)}"
             )
         layers = tuple(
-            _LayerSource(_blob(layer.digest), diff_id, layer.digest, layer.size)
+            LayerSource(_blob(layer.digest), diff_id, layer.digest, layer.size)
             for layer, diff_id in zip(manifest.layers, document.rootfs.diff_ids, strict=True)
         )
         yield _Found(config, layers, tuple(dict.fromkeys(refs)))
@@ -253,92 +239,30 @@ def _origin(config: bytes, shown: str) -> str:
 # ---- bringing it in
 
 
-class Loading:
-    """Brings layers in, and knows what to give up when one is refused."""
-
-    def __init__(
-        self,
-        store: Store,
-        worker: LayerWorker,
-        archive: ArchiveFile,
-        report: Reporter | None,
-        limit: int | None,
-        stack: ExitStack,
-    ) -> None:
-        self._store = store
-        self._worker = worker
-        self._archive = archive
-        self._report = report
-        self._limit = limit
-        self._stack = stack
-        self._leased: list[Digest] = []
-
-    def layer(self, source: _LayerSource) -> None:
-        """Have the layer in the store; it stays until the images refer to it."""
-        if self._store.has_layer(source.diff_id):
-            try:
-                self._stack.enter_context(self._store.hold([source.diff_id]))
-                return
-            except StoreProblem:
-                pass  # removed by somebody just now
-        total = self._archive.size(source.member)
-        self._tell(source.diff_id, 0, total)
-        with self._archive.open(source.member) as content:
-            blob = self._store.write_blob(content, source.digest, source.size)
-        self._leased += [blob, source.diff_id]
-        add_unpacked(self._store, self._worker, blob, source.diff_id, self._limit)
-        self._tell(source.diff_id, total, total)
-
-    def _tell(self, layer: Digest, current: int, total: int) -> None:
-        if self._report is not None:
-            self._report(StepProgress(step=0, item=layer.short, current=current, total=total))
-
-    def undo(self) -> None:
-        """Give up everything that was brought in."""
-        self._store.release(self._leased)
-        empty_trash(self._store, self._worker)
-
-
-def add_unpacked(
-    store: Store, worker: LayerWorker, blob: Digest, expected: Digest | None, limit: int | None = None
-) -> Digest:
-    """Unpack a blob of the store into a layer, keeping the blob only if the layer does not render to the same tar.
+def loading(
+    store: Store,
+    worker: LayerWorker,
+    archive: ArchiveFile,
+    report: Reporter | None,
+    limit: int | None,
+    stack: ExitStack,
+) -> Loading:
+    """What brings the layers of an archive in and reports ``StepProgress`` of each.
 
     Args:
-        store: where the blob is and the layer goes.
-        worker: unpacks and renders.
-        blob: the layer archive, plain or compressed; leased to this session.
-        expected: the promised ``diff_id``.
-        limit: the most bytes it may have when unpacked.
-
-    Returns:
-        The layer's ``diff_id``.
-
-    Raises:
-        DigestMismatch: it unpacks to another layer than promised. InvalidArchive: refused content.
+        store: where to.
+        worker: unpacks.
+        archive: where from.
+        report: receives the events.
+        limit: the most bytes that a layer may have when unpacked.
+        stack: what is here already is held until its end.
     """
-    directory = store.new_layer_dir()
-    try:
-        facts = worker.unpack(store.blob_path(blob), directory, limit=limit)
-        if expected is not None and facts.diff_id != expected:
-            raise DigestMismatch(
-                f"layer {blob} unpacks to {facts.diff_id} instead of {expected}", hint="the archive was damaged"
-            )
-        if facts.reproducible:
-            store.add_layer(directory, facts)
-            store.drop_blob(blob)
-        else:
-            media_type = _MEDIA.get(facts.compression, MEDIA_LAYER)
-            store.add_layer(directory, facts, blob=blob, media_type=media_type)
-    except BaseException:
-        store.discard_layer_dir(directory)
-        raise
-    return facts.diff_id
+
+    def tell(layer: Digest, current: int, total: int) -> None:
+        if report is not None:
+            report(StepProgress(step=0, item=layer.short, current=current, total=total))
+
+    return Loading(store, worker, archive, tell, limit, stack)
 
 
-def empty_trash(store: Store, worker: LayerWorker) -> None:
-    """Remove what nothing uses."""
-    paths = store.trash()
-    if paths:
-        worker.remove(paths)
-        store.forget_trash(paths)
+__all__ = ["add_unpacked", "empty_trash", "load", "loading", "oci_images"]
