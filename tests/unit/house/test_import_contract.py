@@ -18,6 +18,7 @@ ORDER = (
     "host",
     "store",
     "registry",
+    "registry_server",
     "fetch",
     "network",
     "runtime",
@@ -42,6 +43,7 @@ RIM = {
     "isal": {"store", "registry"},
     "zstandard": {"store", "registry"},
     "sqlite3": {"store"},
+    "tornado": {"registry_server"},
 }
 #: top-level modules that stand beside the rooms: they may use any face
 BESIDE = {"__init__", "__main__", "docker", "testing"}
