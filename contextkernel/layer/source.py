@@ -10,6 +10,7 @@ from contextkernel.model.digest import Digest
 
 MAX_BYTES = 1 << 38  # 256 GiB unpacked, where the caller knows no better
 _MAX_HEADER = 1 << 22  # one PAX or GNU long-name header
+_MAX_TOGETHER = 1 << 24  # all that belong to one entry
 _MAX_HEADERS = 1 << 30  # all headers of an archive together: what an index may take in memory
 _CHUNK = 1 << 20
 
@@ -77,7 +78,7 @@ class Source:
     def read(self, count: int) -> bytes:
         """The next ``count`` bytes, fewer only at the end; for headers, hence bounded."""
         self._headers += count
-        if count > _MAX_HEADER or self._headers > _MAX_HEADERS:
+        if count > _MAX_HEADER or self._headers > _MAX_HEADERS or len(self.header) > _MAX_TOGETHER:
             raise InvalidArchive(f"archive headers are too large at byte {self._position}")
         self.last = self._gather(count)
         self.header += self.last

@@ -26,8 +26,11 @@ from contextkernel.dockerfile import (
 )
 from contextkernel.dockerfile.parse import assemble, parse_trigger, read_instructions
 from contextkernel.errors import ContextKernelError, InvalidArchive, InvalidInput
+from contextkernel.layer import tar
+from contextkernel.layer.echo import Echo
 from contextkernel.layer.tree import LayerTree
 from contextkernel.layer.untar import Source, read_layer
+from contextkernel.model.layers import Entry
 from contextkernel.model.platform import Platform
 from contextkernel.plan.checks import Subject, check, list_targets, outline
 
@@ -107,20 +110,28 @@ def ignore(data: bytes) -> None:
 
 
 def layer(data: bytes) -> None:
-    """The layer reader, as the worker uses it, without a disk."""
+    """The layer reader, as the worker uses it, without a disk; what it says of rendering is tried."""
     tree = LayerTree()
     source = Source(io.BytesIO(data).read, LAYER_LIMIT)
+    echo = Echo(source)
+    contents: dict[str, bytes] = {}
     try:
-        for member in read_layer(source, tree):
+        for member in read_layer(source, tree, echo):
             if member.entry.kind == "file":
-                digest, size = hashlib.sha256(), 0
-                for _, part in member.content():
-                    digest.update(part)
-                    size += len(part)
-                tree.replace_content(member.entry.path, size, digest.hexdigest())
+                content = b"".join(bytes(part) for _, part in member.content())
+                contents[member.entry.path] = content
+                tree.replace_content(member.entry.path, len(content), hashlib.sha256(content).hexdigest())
+        entries = tree.entries()
+        same = echo.matches(entries)
         source.finish()
     except InvalidArchive as problem:
         str(problem)
+        return
+    if same:
+        files = {row.path: contents[row.path] if row.kind == "file" else b"" for row in entries}
+        rendered = b"".join(tar.header(row) + files[row.path] + tar.padding(row.size) for row in entries)
+        if rendered + tar.END != data:
+            raise AssertionError("the layer does not render to the archive that it is said to render to")
 
 
 def parser_seeds() -> Iterator[bytes]:
@@ -156,7 +167,7 @@ def ignore_seeds() -> Iterator[bytes]:
 
 
 def layer_seeds() -> Iterator[bytes]:
-    """Archives with every kind of entry, in the three formats."""
+    """Archives with every kind of entry, in the three formats, and one of ours."""
     for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT):
         buffer = io.BytesIO()
         with tarfile.TarFile(fileobj=buffer, mode="w", format=form) as archive:
@@ -177,6 +188,14 @@ def layer_seeds() -> Iterator[bytes]:
                     info.pax_headers = {"SCHILY.xattr.user.a": "b", "mtime": "1.5"}
                 archive.addfile(info, io.BytesIO(b"hello"))
         yield buffer.getvalue()
+    rows = (
+        Entry(path="d", kind="dir", mode=0o755),
+        Entry(path="d", kind="opaque", mode=0),
+        Entry(path="d/f", kind="file", xattrs={"user.a": b"b"}),
+        Entry(path="d/h", kind="hardlink", link="d/f"),
+        Entry(path="d/x", kind="whiteout", mode=0),
+    )
+    yield b"".join(map(tar.header, rows)) + tar.END  # as it is rendered
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {

@@ -166,6 +166,24 @@ def test_a_header_that_announces_gigabytes_of_names_is_refused_unread() -> None:
         read(info.tobuf(tarfile.GNU_FORMAT) + bytes(10240))
 
 
+def test_many_headers_of_one_entry_are_refused_before_they_fill_the_memory() -> None:
+    info = tarfile.TarInfo("x")
+    info.type = tarfile.XHDTYPE
+    body = b"30 comment=" + b"c" * 18 + b"\n"
+    info.size = 2 << 20
+    one = info.tobuf(tarfile.USTAR_FORMAT) + body.ljust(2 << 20, b"\0")
+    taken = []
+    stream = io.BytesIO(one * 40)
+
+    def take(count: int) -> bytes:
+        taken.append(count)
+        return stream.read(count)
+
+    with pytest.raises(InvalidArchive, match="headers are too large"):
+        next(read_members(Source(take)))
+    assert sum(taken) < 20 << 20
+
+
 def test_too_many_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(untar, "MAX_ENTRIES", 3)
     archive = Archive()
