@@ -38,6 +38,10 @@ class Digest(str):
         """A sha256 digest from its hex digits alone."""
         return cls(f"sha256:{digits}")
 
+    def computed(self, data: bytes) -> Digest:
+        """The digest of ``data`` by the algorithm of this one."""
+        return Digest(f"{self.algorithm}:{hashlib.new(self.algorithm, data).hexdigest()}")
+
     @property
     def algorithm(self) -> str:
         """``sha256`` or ``sha512``."""

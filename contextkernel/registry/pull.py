@@ -5,30 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
-import msgspec
-
 from contextkernel.errors import (
-    DigestMismatch,
     ImageNotFound,
     RegistryProblem,
     RegistryRefused,
     RegistryUnreachable,
     StoreProblem,
 )
-from contextkernel.model import codec, oci
+from contextkernel.model import oci
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepProgress
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
 from contextkernel.registry.client import Repository
+from contextkernel.registry.documents import read_document, read_image_config, verify
 from contextkernel.registry.settings import endpoints
 from contextkernel.store import Store
 from contextkernel.store.archive_load import add_unpacked
 from contextkernel.store.blobs import Readable
 
 _TELL = 1 << 20  # bytes between two events of a layer
-_INDEXES = (oci.MEDIA_INDEX, oci.MEDIA_DOCKER_LIST)
 
 
 def pull_image(
@@ -84,7 +81,7 @@ def _pull_from(
     *,
     named: bool,
 ) -> Digest:
-    manifest = _manifest(repository, str(ref.digest or ref.tag), platform)
+    manifest = _manifest(repository, ref, platform)
     leased: list[Digest] = [manifest.config.digest]
     with ExitStack() as stack:
         try:
@@ -92,9 +89,7 @@ def _pull_from(
                 store.write_blob(stream, manifest.config.digest, manifest.config.size)
             with store.open_blob(manifest.config.digest) as file:
                 config = file.read()
-            diff_ids = _decode(config, oci.ImageConfig, "config").rootfs.diff_ids
-            if len(diff_ids) != len(manifest.layers):
-                raise RegistryRefused(f"{ref}: {len(manifest.layers)} layers but {len(diff_ids)} diff ids")
+            diff_ids = read_image_config(config, manifest, ref.familiar).rootfs.diff_ids
             for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
                 if not _held(store, diff_id, stack):
                     leased += [layer.digest, diff_id]
@@ -117,22 +112,19 @@ def _held(store: Store, diff_id: Digest, stack: ExitStack) -> bool:
     return True
 
 
-def _manifest(repository: Repository, reference: str, platform: Platform) -> oci.Manifest:
+def _manifest(repository: Repository, ref: ImageRef, platform: Platform) -> oci.Manifest:
+    reference = str(ref.digest or ref.tag)
     media, data = repository.manifest(reference)
-    _verify(data, reference)
-    if media in _INDEXES:
-        index = _decode(data, oci.Index, "index")
-        chosen = _choose(index, platform)
+    verify(data, reference)
+    found = read_document(media, data, ref.familiar)
+    if isinstance(found, oci.Index):
+        chosen = _choose(found, platform)
         media, data = repository.manifest(chosen.digest)
-        _verify(data, chosen.digest)
-    if media not in (oci.MEDIA_MANIFEST, oci.MEDIA_DOCKER_MANIFEST):
-        raise RegistryRefused(f"the registry sent a manifest of the unknown type {media!r}")
-    return _decode(data, oci.Manifest, "manifest")
-
-
-def _verify(data: bytes, reference: str) -> None:
-    if ":" in reference and Digest.of(data) != reference:
-        raise DigestMismatch(f"the registry sent {Digest.of(data)} instead of {reference}")
+        verify(data, chosen.digest)
+        found = read_document(media, data, ref.familiar)
+    if isinstance(found, oci.Index):
+        raise RegistryRefused(f"{ref.familiar} is an index of indexes", hint="only indexes of images are understood")
+    return found
 
 
 def _choose(index: oci.Index, platform: Platform) -> oci.Descriptor:
@@ -189,10 +181,3 @@ class _Counted:
             self._told = self._count
             self._tell(self._count)
         return data
-
-
-def _decode(data: bytes, kind: type[codec.T], what: str) -> codec.T:
-    try:
-        return codec.from_json(data, kind)
-    except msgspec.MsgspecError as problem:
-        raise RegistryRefused(f"the registry sent an invalid {what}: {problem}") from None

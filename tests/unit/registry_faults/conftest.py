@@ -1,0 +1,77 @@
+"""Pulling from, and pushing to, a registry that misbehaves; nothing waits for a clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from judge.faulty import Faulty
+
+from contextkernel.model.digest import Digest
+from contextkernel.model.platform import Platform
+from contextkernel.model.reference import ImageRef
+from contextkernel.store import Store
+from contextkernel.testing.stores import InProcessLayerWorker
+
+AMD64 = Platform("linux", "amd64")
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path, monkeypatch):
+    """Nothing of the user's: no credentials, settings, proxies; and waits are noted instead of waited for."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "CONTEXTKERNEL_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("CONTEXTKERNEL_REGISTRIES", str(tmp_path / "registries.toml"))
+
+
+@pytest.fixture
+def server() -> Iterator[Faulty]:
+    with Faulty() as made:
+        yield made
+
+
+@pytest.fixture
+def other() -> Iterator[Faulty]:
+    """A second server, which is a stranger to the first."""
+    with Faulty() as made:
+        yield made
+
+
+@pytest.fixture
+def store(tmp_path) -> Iterator[Store]:
+    with Store.open(tmp_path / "store") as opened:
+        yield opened
+
+
+@pytest.fixture
+def pull(store) -> Callable[..., Digest]:
+    """Pull a name for linux/amd64 into ``store``."""
+    from contextkernel.registry import pull_image
+
+    worker = InProcessLayerWorker()
+
+    def run(name: str, **options: object) -> Digest:
+        return pull_image(store, worker, ImageRef.parse(name), platform=AMD64, **options)  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.fixture
+def nothing_left(store) -> Callable[[], None]:
+    """Asserts that no image, layer, blob or half-made file is in the store; partial downloads are complete or none."""
+
+    def look() -> None:
+        assert store.image_rows() == ()
+        assert store._database.all("SELECT diff_id FROM layers") == []
+        assert store._database.all("SELECT digest FROM leases") == []
+        assert [name for _, _, names in os.walk(f"{store.root}/blobs") for name in names] == []
+        assert os.listdir(f"{store.root}/tmp") == []
+        assert store.check() == ()
+
+    return look
