@@ -164,6 +164,8 @@ def _subjects(subject: Subject, current: str, engine: Engine | Callable[[], Engi
             return _networks(engine)
         case "volume":
             return _volumes(engine)
+        case "registry":
+            return _registries(engine)
         case "object":
             return [*_images(engine), *_containers(engine, running=False)]
         case "directory" | "file":
@@ -205,6 +207,13 @@ def _networks(engine: Engine | Callable[[], Engine]) -> list[str]:
 def _volumes(engine: Engine | Callable[[], Engine]) -> list[str]:
     try:
         return [row.volume.name for row in _made(engine).volumes()]
+    except (ContextKernelError, OSError):
+        return []
+
+
+def _registries(engine: Engine | Callable[[], Engine]) -> list[str]:
+    try:
+        return [row.name for row in _made(engine).registries()]
     except (ContextKernelError, OSError):
         return []
 

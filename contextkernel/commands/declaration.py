@@ -15,6 +15,7 @@ from contextkernel.commands.declared_life import EVENTS, LIFE
 from contextkernel.commands.declared_networks import NETWORKS
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
 from contextkernel.commands.declared_resources import MEASUREMENTS
+from contextkernel.commands.declared_serving import SERVING
 from contextkernel.commands.declared_usage import USAGE
 from contextkernel.commands.declared_volumes import VOLUMES
 from contextkernel.commands.grammar import Command, Grammar, Group, Option
@@ -121,6 +122,7 @@ GRAMMAR = Grammar(
         *FILES,
         *NETWORKS,
         *VOLUMES,
+        *SERVING,
         *_OTHERS,
     ),
     (
@@ -131,6 +133,7 @@ GRAMMAR = Grammar(
         Group(name="container", summary="Manage containers"),
         Group(name="image", summary="Manage images"),
         Group(name="network", summary="Manage networks"),
+        Group(name="registry", summary="Manage small registries of our own"),
         Group(name="system", summary="Manage the engine"),
         Group(name="volume", summary="Manage volumes"),
     ),

@@ -15,7 +15,19 @@ from contextkernel.model.booleans import parse_bool
 
 OptionKind = Literal["bool", "string", "int", "list"]
 Subject = Literal[
-    "image", "container", "running", "object", "file", "directory", "base", "build", "command", "network", "volume", ""
+    "image",
+    "container",
+    "running",
+    "object",
+    "file",
+    "directory",
+    "base",
+    "build",
+    "command",
+    "network",
+    "registry",
+    "volume",
+    "",
 ]
 
 

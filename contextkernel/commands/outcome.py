@@ -33,6 +33,8 @@ TableKind = Literal[
     "volumes",
     "changes",
     "events",
+    "registries",
+    "registry_images",
 ]
 
 
@@ -84,6 +86,12 @@ class Ports(Text, frozen=True):
     """
 
     places: tuple[tuple[int, str, str, int], ...] = ()
+
+
+class Served(Text, frozen=True):
+    """The address of a registry that was started, as text; ``address`` is it alone."""
+
+    address: str = ""
 
 
 class Document(Struct, frozen=True):

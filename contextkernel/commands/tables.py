@@ -36,6 +36,7 @@ from contextkernel.commands.outcome import (
     Value,
 )
 from contextkernel.commands.resource_tables import RESOURCE_FIELDS, RESOURCE_FORMATS, RESOURCE_HEADERS
+from contextkernel.commands.serving_fields import SERVING_FIELDS, SERVING_FORMATS, SERVING_HEADERS
 from contextkernel.commands.volume_fields import VOLUME_FORMAT, VOLUME_HEADERS, volume_fields
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ HEADERS: dict[TableKind, dict[str, str]] = {
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
     **CACHE_HEADERS,
     **RESOURCE_HEADERS,
+    **SERVING_HEADERS,
     "containers": CONTAINER_HEADERS,
     "events": {},
 }
@@ -215,7 +217,9 @@ def identifiers(table: Table) -> str:
     """The ids alone, as ``-q`` prints them; an image with several names comes once."""
     seen: dict[str, None] = {}
     for row in table.rows:
-        seen.setdefault(str(fields(table.kind, row, table.options)["Name" if table.kind == "volumes" else "ID"]))
+        seen.setdefault(
+            str(fields(table.kind, row, table.options)["Name" if table.kind in ("volumes", "registries") else "ID"])
+        )
     if table.kind == "history":  # <missing> stands for each step that has no image
         return "".join(f"{fields('history', row, table.options)['ID']}\n" for row in table.rows)
     return "".join(f"{identifier}\n" for identifier in seen)
@@ -273,6 +277,8 @@ def _default_format(table: Table) -> str:
             return "{{.Type}} {{.Path}}"
         case "volumes":
             return VOLUME_FORMAT
+        case "registries" | "registry_images":
+            return SERVING_FORMATS[table.kind]
         case "events":
             return "{{.Type}} {{.Action}} {{.Actor.ID}}"
         case "findings":
@@ -363,6 +369,7 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     "changes": lambda row, _options, _now: {"Type": row.kind, "Path": row.path},
     **CACHE_FIELDS,
     **RESOURCE_FIELDS,
+    **SERVING_FIELDS,
     "builds": build_fields,
     "build_steps": build_step_fields,
 }

@@ -16,6 +16,7 @@ from contextkernel.engine.interaction import Interaction
 from contextkernel.engine.looking import Looking
 from contextkernel.engine.measurements import Measurements
 from contextkernel.engine.records import Records
+from contextkernel.engine.serving import Serving
 from contextkernel.engine.system import System
 
 __all__ = ["Engine"]
@@ -33,6 +34,7 @@ class Engine(
     Happenings,
     Measurements,
     Records,
+    Serving,
 ):
     """Build, run and look into images, in one store.
 

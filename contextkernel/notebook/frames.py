@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         HistoryRow,
         ImageRow,
     )
+    from contextkernel.model.serving import RegistryImageRow, RegistryRow
     from contextkernel.model.volumes import VolumeRow
 
 _TEXT, _NUMBER, _TIME, _FACTOR, _FLAG, _KIND = "string", "int64", "datetime64[ns, UTC]", "float64", "bool", "category"
@@ -159,6 +160,25 @@ DTYPES: dict[str, dict[str, str]] = {
         "created": _TIME,
         "labels": _OBJECT,
         "options": _OBJECT,
+    },
+    "registries": {
+        "name": _TEXT,
+        "address": _TEXT,
+        "running": _FLAG,
+        "read_only": _FLAG,
+        "tags": _NUMBER,
+        "size": _NUMBER,
+        "answers": _TEXT,
+        "created": _TIME,
+    },
+    "registry_images": {
+        "repository": _TEXT,
+        "tag": _TEXT,
+        "digest": _TEXT,
+        "kind": _TEXT,
+        "size": _NUMBER,
+        "pushed": _TIME,
+        "registry": _TEXT,
     },
     "changes": {"change": _KIND, "path": _TEXT},
     "ports": {"container_port": _NUMBER, "protocol": _KIND, "host_ip": _TEXT, "host_port": _NUMBER},
@@ -436,6 +456,24 @@ def _namespace(row: NamespaceRow) -> tuple[Any, ...]:
     return (row.name, row.type, row.inode, row.whose, row.sees, row.id)
 
 
+def _registry(row: RegistryRow) -> tuple[Any, ...]:
+    return (
+        row.name,
+        row.address,
+        row.running,
+        row.read_only,
+        row.tags,
+        row.size,
+        row.reach,
+        pd.Timestamp(row.created, tz="UTC"),
+    )
+
+
+def _registry_image(row: RegistryImageRow) -> tuple[Any, ...]:
+    pushed = pd.Timestamp(row.pushed, tz="UTC") if row.pushed else None
+    return (row.repository, row.tag, row.digest or None, row.kind, row.size, pushed, row.registry)
+
+
 def fact_record(row: Fact) -> tuple[Any, ...]:
     """A fact about the host as a record of kind ``facts``."""
     found = (row.name, row.verdict, row.reason, row.remedy, row.milliseconds)
@@ -460,4 +498,6 @@ _RECORDS: dict[str, Any] = {
     "build_steps": _build_step,
     "stats": _stats,
     "namespaces": _namespace,
+    "registries": _registry,
+    "registry_images": _registry_image,
 }

@@ -17,7 +17,6 @@ complete by a rename; nothing is kept in memory, so a killed server loses nothin
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -109,7 +108,20 @@ class Storage:
 
     def size(self) -> int:
         """Bytes of all content."""
-        return sum(os.lstat(path).st_size for path in self._blob_files())
+        total = 0
+        for path in self._blob_files():
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                total += os.lstat(path).st_size
+        return total
+
+    def listing(self) -> list[tuple[str, str, int]]:
+        """Repository, tag, and when it was set (nanoseconds since the epoch), of every tag, sorted."""
+        found = []
+        for name, path in self._walk():
+            for tag in _names(f"{path}/_tags"):
+                with suppress(FileNotFoundError):
+                    found.append((name, tag, os.stat(f"{path}/_tags/{tag}").st_mtime_ns))
+        return sorted(found)
 
     # ---- writing
 
@@ -309,11 +321,6 @@ class Storage:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-
-
-def remove_storage(root: str) -> None:
-    """Remove a storage that nobody serves."""
-    shutil.rmtree(root)
 
 
 def same_content(entry: Entry, digest: Digest) -> None:

@@ -48,6 +48,7 @@ from contextkernel.testing.fake_networks import FakeNetworks
 from contextkernel.testing.fake_planning import FakePlanning
 from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.fake_resources import FakeMeasurements
+from contextkernel.testing.fake_serving import FakeServing
 from contextkernel.testing.fake_usage import FakeUsage
 from contextkernel.testing.fake_volumes import FakeVolumes
 from contextkernel.testing.samples import (
@@ -81,6 +82,7 @@ class FakeEngine(
     FakeNetworks,
     FakePlanning,
     FakeRecords,
+    FakeServing,
     FakeUsage,
     FakeVolumes,
 ):

@@ -1,0 +1,72 @@
+"""Verbs about registries of our own."""
+
+from __future__ import annotations
+
+import os
+
+from contextkernel.commands.call import Call, for_each_name
+from contextkernel.commands.grammar import usage_problem
+from contextkernel.commands.outcome import Outcome, Served, Table, TableOptions
+from contextkernel.commands.verbs_image import shown
+from contextkernel.model.serving import DEFAULT_NAME
+
+_LONGEST = 1 << 16  # bytes of a password; what is longer is a mistake
+
+
+def start(call: Call) -> Outcome:
+    """Start a registry; prints its address, and how to use it."""
+    parsed = call.parsed
+    user = parsed.maybe("user")
+    row = call.engine.start_registry(
+        parsed.text("name"),
+        port=int(parsed.text("port")) if parsed.given("port") else None,
+        images=True if parsed.flag("images") else None,
+        user=user,
+        password=_password(call) if user else "",
+    )
+    if not parsed.flag("quiet"):
+        what = "shows the images of this store, read-only" if row.read_only else "can be pushed to"
+        call.face.write_err(f"registry {row.name} {what}; it answers {row.reach}\n")
+    return Outcome(value=Served(f"{row.address}\n", address=row.address))
+
+
+def _password(call: Call) -> str:
+    if not call.parsed.flag("password-stdin"):
+        raise usage_problem(
+            "--user needs --password-stdin", exit_code=1, more="a password in a command can be seen by others"
+        )
+    source = call.face.stdin
+    if source is None:
+        raise usage_problem("there is no standard input to take the password from", exit_code=1)
+    data = source if isinstance(source, bytes) else _read(source)
+    return data.decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+def _read(descriptor: int) -> bytes:
+    data = b""
+    while len(data) < _LONGEST and (part := os.read(descriptor, _LONGEST)):
+        data += part
+    return data
+
+
+def stop(call: Call) -> Outcome:
+    """Stop registries."""
+    return for_each_name(call.parsed.arguments or (DEFAULT_NAME,), call.engine.stop_registry)
+
+
+def remove(call: Call) -> Outcome:
+    """Remove registries."""
+    force = call.parsed.flag("force")
+    return for_each_name(call.parsed.arguments, lambda name: call.engine.remove_registry(name, force=force))
+
+
+def list_registries(call: Call) -> Outcome:
+    """List registries."""
+    return shown(call, Table("registries", call.engine.registries()))
+
+
+def list_images(call: Call) -> Outcome:
+    """List what is in a registry."""
+    (name,) = call.parsed.arguments or (DEFAULT_NAME,)
+    options = TableOptions(no_trunc=call.parsed.flag("no-trunc"))
+    return shown(call, Table("registry_images", call.engine.registry_images(name), options))
