@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from contextkernel.store.steps import StepRecord
 
 _NETWORKS: dict[str, Network] = {"default": "default", "none": "none", "host": "host", "": "default"}
+_TRIES = 3  # to keep a base image, where somebody prunes again and again
 
 
 class Builder:
@@ -355,14 +356,14 @@ class _Build:
                 self._board.check()
                 step.nested(event)
 
-            try:
+            def find() -> Digest:
                 platform = image.platform or self._request.platform
                 if image.layout:
-                    found = self._builder._resolve_layout(image.layout, platform=platform, report=nested)
-                else:
-                    found = self._builder._resolve_base(
-                        image.ref, pull=self._request.pull, platform=platform, report=nested
-                    )
+                    return self._builder._resolve_layout(image.layout, platform=platform, report=nested)
+                return self._builder._resolve_base(image.ref, pull=self._request.pull, platform=platform, report=nested)
+
+            try:
+                self._images[image] = self._held_base(image, find)
             except ImageNotFound as problem:
                 near = nearest(image.ref.familiar_name, graph.names())
                 problem.span, problem.source = problem.span or graph.place(image), dockerfile.source
@@ -370,11 +371,22 @@ class _Build:
                 raise
             if step.transferred:
                 self._pulled.add(image)
-            layers = self._store.layers_of(found)
-            self._stack.enter_context(self._store.hold([layer.diff_id for layer in layers]))
-            self._images[image] = found
-            self._configs[image] = self._store.config(found)
+
+    def _held_base(self, image: ImageOrigin, find: Callable[[], Digest]) -> Digest:
+        """Find an image and keep what it is made of; once more if it was removed in between (``prune`` beside it)."""
+        for left in reversed(range(_TRIES)):
+            found = find()
+            try:
+                layers = self._store.layers_of(found)
+                self._stack.enter_context(self._store.hold([layer.diff_id for layer in layers]))
+                self._configs[image] = self._store.config(found)
+            except (ImageNotFound, StoreProblem):
+                if not left:
+                    raise
+                continue
             self._layers[image] = tuple(StackLayer(layer.diff_id, layer.directory) for layer in layers)
+            return found
+        raise AssertionError  # the last try returns or raises
 
     def _keep(self, layer: Digest) -> bool:
         """Keep a cached layer until the build ends; false if somebody removed it just now."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from contextkernel.errors import ContextKernelError
+from contextkernel.errors import ContextKernelError, ImageNotFound
 
 if TYPE_CHECKING:
     from contextkernel.model.digest import Digest
@@ -43,6 +44,11 @@ class ImageTeller:
         """
         found = self.labels(image) if labels is None else labels
         self._log.write("image", action, str(image), {**found, "name": name or str(image)})
+
+    def named(self, action: str, name: str) -> None:
+        """Note that something happened to the image of a name; nothing if somebody has removed it meanwhile."""
+        with suppress(ImageNotFound):
+            self.tell(action, self._store.resolve(name))
 
     def pulled(self, name: str) -> None:
         """An image was fetched; docker names it, and has no id here."""

@@ -100,7 +100,7 @@ class Images(ContainerViews):
 
         save(self._store, self._worker(), names, output)
         for name in names:
-            self._tell_image.tell("save", self._store.resolve(name))
+            self._tell_image.named("save", name)
 
     def load(self, source: str | int) -> tuple[str, ...]:
         """Read images from a docker-archive or OCI layout tar; returns their names."""
@@ -109,7 +109,7 @@ class Images(ContainerViews):
         with self._writing():
             names = load(self._store, self._worker(), source)
         for name in names:
-            self._tell_image.tell("load", self._store.resolve(name))
+            self._tell_image.named("load", name)
         return names
 
     def import_image(self, path: str, name: str, *, message: str = "") -> Digest:

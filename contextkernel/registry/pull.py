@@ -10,7 +10,6 @@ from contextkernel.errors import (
     RegistryProblem,
     RegistryRefused,
     RegistryUnreachable,
-    StoreProblem,
 )
 from contextkernel.model import oci
 from contextkernel.model.digest import Digest
@@ -90,8 +89,11 @@ def _pull_from(
             with store.open_blob(manifest.config.digest) as file:
                 config = file.read()
             diff_ids = read_image_config(config, manifest, ref.familiar).rootfs.diff_ids
+            # whatever others of this process give up meanwhile
+            blobs = [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
+            stack.enter_context(store.expect(diff_ids, blobs))
             for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
-                if not _held(store, diff_id, stack):
+                if not store.has_layer(diff_id):
                     leased += [layer.digest, diff_id]
                     _fetch_layer(repository, store, worker, layer, diff_id, report, step)
             names = [ref] if ref.tag and named else []
@@ -99,17 +101,6 @@ def _pull_from(
         except BaseException:
             store.release(leased)
             raise
-
-
-def _held(store: Store, diff_id: Digest, stack: ExitStack) -> bool:
-    """Keep a layer that is here already until ``stack`` ends; false if it is not here."""
-    if not store.has_layer(diff_id):
-        return False
-    try:
-        stack.enter_context(store.hold([diff_id]))
-    except StoreProblem:  # removed by somebody just now
-        return False
-    return True
 
 
 def _manifest(repository: Repository, ref: ImageRef, platform: Platform) -> oci.Manifest:

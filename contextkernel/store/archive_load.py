@@ -255,7 +255,7 @@ def loading(
         archive: where from.
         report: receives the events.
         limit: the most bytes that a layer may have when unpacked.
-        stack: what is here already is held until its end.
+        stack: the layers stay until its end, whether anything refers to them or not.
     """
 
     def tell(layer: Digest, current: int, total: int) -> None:

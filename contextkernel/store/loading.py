@@ -13,7 +13,7 @@ from typing import IO, Protocol
 
 import msgspec
 
-from contextkernel.errors import ContextKernelError, DigestMismatch, SizeMismatch, StoreProblem
+from contextkernel.errors import ContextKernelError, DigestMismatch, SizeMismatch
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import LayerFacts
 from contextkernel.model.oci import MEDIA_LAYER, MEDIA_LAYER_GZIP, MEDIA_LAYER_ZSTD, Descriptor
@@ -69,7 +69,7 @@ class Loading:
         archive: where from.
         tell: hears of the progress, in the thread that calls :meth:`layers`; may raise to stop.
         limit: the most bytes that a layer may have when unpacked.
-        stack: what is here already is held until its end.
+        stack: the layers stay until its end, whether anything refers to them or not.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Loading:
         self._archive = archive
         self._tell = tell
         self._limit = limit
-        self._stack = stack
+        self._expected = stack.enter_context(ExitStack())
         self._leased: list[Digest] = []
         self._stopped = threading.Event()
 
@@ -93,7 +93,10 @@ class Loading:
         Raises:
             InvalidArchive: refused content. DigestMismatch, SizeMismatch: it is not what it is called.
         """
-        missing = [source for source in sources if not self._held(source.diff_id)]
+        # whatever others of this process give up meanwhile
+        files = [source.digest for source in sources if source.digest is not None]
+        self._expected.enter_context(self._store.expect([source.diff_id for source in sources], files))
+        missing = [source for source in sources if not self._store.has_layer(source.diff_id)]
         if not missing:
             return
         news: queue.SimpleQueue[Future[None] | tuple[Digest, int, int]] = queue.SimpleQueue()
@@ -116,15 +119,6 @@ class Loading:
                 for job in jobs:
                     job.cancel()
                 raise
-
-    def _held(self, diff_id: Digest) -> bool:
-        if not self._store.has_layer(diff_id):
-            return False
-        try:
-            self._stack.enter_context(self._store.hold([diff_id]))
-        except StoreProblem:
-            return False  # removed by somebody just now
-        return True
 
     def _bring(self, source: LayerSource, news: queue.SimpleQueue[Future[None] | tuple[Digest, int, int]]) -> None:
         total = self._archive.size(source.member)
@@ -200,6 +194,7 @@ class Loading:
 
     def undo(self) -> None:
         """Give up everything that was brought in."""
+        self._expected.close()
         self._store.release(self._leased)
         empty_trash(self._store, self._worker)
 
