@@ -28,7 +28,7 @@ class Source:
 
     Attributes:
         last: what the last :meth:`read` returned.
-        header: everything that was taken with :meth:`read` since the caller emptied it.
+        header: everything that was taken with :meth:`read` since the caller replaced it.
         padded: whether everything that was skipped so far was zeros.
 
     Raises:
@@ -47,7 +47,7 @@ class Source:
         self._taken = 0
         self._headers = 0
         self.last = b""
-        self.header = bytearray()
+        self.header: bytes | bytearray = bytearray()
         self.padded = True
 
     def _own_digest(self) -> Digest:
@@ -93,6 +93,15 @@ class Source:
         self._block = memoryview(data + bytes(self._block))
         self._position = position
         return data
+
+    def skip(self, data: bytes) -> None:
+        """Take what :meth:`peek` has just returned; it becomes the header."""
+        self._headers += len(data)
+        if self._headers > _MAX_HEADERS:
+            raise InvalidArchive(f"archive headers are too large at byte {self._position}")
+        self._block = self._block[len(data) :]
+        self._position += len(data)
+        self.last = self.header = data
 
     def _gather(self, count: int) -> bytes:
         if len(self._block) >= count:

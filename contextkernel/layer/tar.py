@@ -9,6 +9,7 @@ a layer has the same digest under every version of Python.
 from __future__ import annotations
 
 import struct
+import zlib
 
 from contextkernel.layer import names
 from contextkernel.layer.index import encode_name
@@ -153,5 +154,6 @@ def _block(
         b"%07o\0" % device[1],
         prefix,
     ]
-    fields[6] = b"%06o\0 " % sum(_HEADER.pack(*fields))
+    # the low half of this checksum is one more than the sum of the bytes, as all of these are ASCII: 512 * 127 < 65521
+    fields[6] = b"%06o\0 " % ((zlib.adler32(_HEADER.pack(*fields)) & 0xFFFF) - 1)
     return _HEADER.pack(*fields)

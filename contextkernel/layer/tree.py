@@ -103,7 +103,7 @@ class LayerTree:
     def put(self, entry: Entry) -> None:
         """Set what is at ``entry.path`` (a placed path); a directory on a directory keeps its children."""
         path = entry.path
-        if not (entry.kind == "dir" and path in self._children):
+        if path in self._inodes and not (entry.kind == "dir" and path in self._children):
             self.discard(path)
         self._inodes[path] = _Inode(entry)
         self._adopt(path)

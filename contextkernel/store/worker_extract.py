@@ -7,7 +7,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import BinaryIO
 
 from contextkernel.errors import InvalidArchive, SyscallFailed
@@ -20,6 +19,8 @@ from contextkernel.store.worker_tree import Ids, Tree
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+#: what a file system says of names and numbers that cannot be
+_IMPOSSIBLE = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.ELOOP, errno.EEXIST}
 #: setxattr may fail for these reasons and the tree is still what this host can hold; the index keeps the attribute
 _XATTR_REFUSED = {errno.EPERM, errno.ENOTSUP, errno.EINVAL, errno.ENOSPC, errno.ERANGE, errno.E2BIG}
 
@@ -76,20 +77,25 @@ class Extractor:
         Raises:
             InvalidArchive: the content is damaged, or the name is not possible on this file system.
         """
+        try:
+            return self._write(member)
+        except (OSError, SyscallFailed) as problem:
+            raise _refusal(member.entry, problem) from problem
+
+    def _write(self, member: Member) -> tuple[int, str] | None:
         entry = member.entry
-        with _impossible(entry):
-            if entry.kind == "dir":
-                self._make_directory(entry)
-                return None
-            if entry.kind == "hardlink":
-                self._tree.hold(entry.link)
+        if entry.kind == "dir":
+            self._make_directory(entry)
+            return None
+        if entry.kind == "hardlink":
+            self._tree.hold(entry.link)
+        directory, name = self._tree.parent(entry.path)
+        if member.replaces:
+            self._tree.remove(entry.path)
             directory, name = self._tree.parent(entry.path)
-            if member.replaces:
-                self._tree.remove(entry.path)
-                directory, name = self._tree.parent(entry.path)
-            if entry.kind == "file":
-                return self._write_file(member, directory, name)
-            self._make_other(entry, directory, name)
+        if entry.kind == "file":
+            return self._write_file(member, directory, name)
+        self._make_other(entry, directory, name)
         return None
 
     def _make_directory(self, entry: Entry) -> None:
@@ -184,8 +190,9 @@ class Extractor:
         for entry in directories:
             descriptor = self._tree.open(entry.path, _DIRECTORY)
             try:
-                with _impossible(entry):
-                    self._apply(descriptor, entry)
+                self._apply(descriptor, entry)
+            except (OSError, SyscallFailed) as problem:
+                raise _refusal(entry, problem) from problem
             finally:
                 os.close(descriptor)
 
@@ -205,18 +212,12 @@ def set_xattrs(target: int | str, attributes: Mapping[str, bytes]) -> None:
                 raise
 
 
-@contextmanager
-def _impossible(entry: Entry) -> Iterator[None]:
-    """Turn what the file system says of a name or number that cannot be into a refusal of the archive."""
-    try:
-        yield
-    except (OSError, SyscallFailed) as problem:
-        number = problem.number if isinstance(problem, SyscallFailed) else problem.errno
-        if number in {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.ELOOP, errno.EEXIST}:
-            raise InvalidArchive(
-                f"entry {entry.path[:200]!r} cannot be made: {os.strerror(number or 0).lower()}"
-            ) from (problem)
-        raise
+def _refusal(entry: Entry, problem: OSError | SyscallFailed) -> Exception:
+    """What the file system says of a name or number that cannot be is a refusal of the archive; else the problem."""
+    number = problem.number if isinstance(problem, SyscallFailed) else problem.errno
+    if number in _IMPOSSIBLE:
+        return InvalidArchive(f"entry {entry.path[:200]!r} cannot be made: {os.strerror(number or 0).lower()}")
+    return problem
 
 
 def _hash_zeros(content: hashlib._Hash, count: int) -> None:
