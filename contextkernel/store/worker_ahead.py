@@ -171,6 +171,16 @@ class _Packed(io.RawIOBase):
         """Always."""
         return True
 
+    def read(self, size: int = -1) -> bytes:
+        """See ``io.RawIOBase``, whose own copies everything once more."""
+        if self._head or size < 0:
+            return super().read(size) or b""
+        data = self._next(size)
+        self.size += len(data)
+        if self._sha is not None:
+            self._sha.update(data)
+        return data
+
     def readinto(self, buffer: Any) -> int:
         """See ``io.RawIOBase``."""
         view = memoryview(buffer).cast("B")

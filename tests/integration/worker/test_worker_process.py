@@ -6,7 +6,9 @@ import gzip
 import os
 import signal
 import tarfile
+import tempfile
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from contextkernel.errors import InvalidArchive, ProtocolViolation, StoreFull, S
 from contextkernel.model.ids import IdMap, IdRange
 from contextkernel.model.layers import CopyItem, CopyRequest
 from contextkernel.store import worker_messages as messages
+from contextkernel.store.streaming import StreamedUnpack
 from contextkernel.store.worker_client import LayerWorkerClient
 from contextkernel.store.worker_pool import Helpers
 from tests.integration.worker.conftest import Bench, archive, idmap
@@ -93,6 +96,34 @@ def test_large_jobs_get_processes_of_their_own_while_there_are_several(ids: str)
     finally:
         helpers.close()
     assert children() == before
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_large_file_takes_no_memory(ids: str, packed: bool, tmp_path: Path) -> None:
+    """The packed form is a small bomb: 300 KB that become 64 MB."""
+    before = children()
+    client = fresh(ids)
+    client.remove([str(tmp_path / "x")])
+    (pid,) = children() - before
+    base = Path(tempfile.mkdtemp(prefix="contextkernel-", dir=os.environ.get("TMPDIR", "/var/tmp")))
+    base.chmod(0o755)
+    (base / "layer" / "diff").mkdir(parents=True)
+    info = tarfile.TarInfo("large")
+    info.size = 64 << 20
+    block = bytes(1 << 20)
+    try:
+        with StreamedUnpack(client, str(base / "layer")) as unpacking:
+            squeezer = zlib.compressobj(1, wbits=31) if packed else None
+            for part in (info.tobuf(tarfile.USTAR_FORMAT), *([block] * 64), bytes(1024)):
+                unpacking.write(squeezer.compress(part) if squeezer else part)
+            unpacking.write(squeezer.flush() if squeezer else b"")
+            assert unpacking.finish().size == 64 << 20
+        status = Path(f"/proc/{pid}/status").read_text()
+        (peak,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+        assert peak < 64 << 10  # kB
+    finally:
+        client.remove([str(base)])
+        client.close()
 
 
 def test_a_sender_that_is_silent_holds_up_nobody_and_its_job_can_be_given_up(bench: Bench) -> None:
