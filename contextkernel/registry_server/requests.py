@@ -7,6 +7,7 @@ size of what it is about.
 from __future__ import annotations
 
 import asyncio
+from asyncio import Future
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ class Answerer(RequestHandler):
     _problem: Exception | None = None
     _canned: Instead = None
     _begun = False
+    _logged = False
     _last = True  # the connection ends with this answer: so it is before the body can be read
 
     def initialize(self, around: Surroundings) -> None:
@@ -179,9 +181,12 @@ class Answerer(RequestHandler):
     async def received(self, chunk: bytes) -> None:
         """A part of the body of a request that was let in."""
 
-    def on_finish(self) -> None:
-        """Called by tornado after the answer."""
-        self.around.log(Asked(self.request.method or "", self.request.path, self.get_status()))
+    def flush(self, include_footers: bool = False) -> Future[None]:
+        """Called for each part of an answer; told before the first is sent, so that who has it finds it in the log."""
+        if not self._logged:
+            self._logged = True
+            self.around.log(Asked(self.request.method or "", self.request.path, self.get_status()))
+        return super().flush(include_footers)
 
     async def run(self, act: Callable[..., Any], *arguments: Any) -> Any:
         """Let a thread do what takes a while."""

@@ -26,6 +26,7 @@ _BUFFER = 2 << 20  # bytes that a connection may hold back; a client that does n
 _HEADER = 1 << 15
 _IDLE = 300.0  # seconds for which a connection may wait for its next request
 _BACKLOG = 128
+_HANDSHAKE = 0x16  # type of the first record of TLS (RFC 8446, section 5.1)
 _NAME = r"(?P<name>[^?#]+)"
 
 
@@ -113,7 +114,27 @@ class _Http(HTTPServer):
         """Called by tornado for every connection."""
         if self._peers is not None:
             stream.ours = self._peers.allowed(stream.socket.getsockname()[:2], address[:2])
+        if self.ssl_options is None:
+            _refuse_tls(stream)
         super().handle_stream(stream, address)
+
+
+def _refuse_tls(stream: Any) -> None:
+    """End a connection on which TLS is tried, at its first byte.
+
+    Many clients try that first. A handshake may have no line end in it, and who waits for one waits until they give up.
+    """
+    read = stream.read_from_fd
+
+    def first(buffer: memoryview) -> int | None:
+        count: int | None = read(buffer)
+        if count:
+            stream.read_from_fd = read
+            if buffer[0] == _HANDSHAKE:
+                return 0  # as at the end of the connection
+        return count
+
+    stream.read_from_fd = first
 
 
 def _reach(peers: Peers | None) -> Callable[[HTTPServerRequest], bool]:

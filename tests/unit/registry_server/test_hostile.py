@@ -138,9 +138,19 @@ def test_too_many_uploads(ask):
 
 def test_what_is_no_http(registry, ask):
     with contextlib.closing(connection(registry)) as sock:
-        sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01" + b"\r\n" * 10)
+        sock.sendall(b"hello there\r\n\r\n")
         sock.settimeout(30)
         assert b"400" in sock.recv(1000)
+    assert ask("GET", "/v2/").status == 200
+
+
+def test_tls_is_refused_at_once(registry, ask):
+    """Clients that try it first fall back only then; a handshake has no end that one could wait for."""
+    with contextlib.closing(connection(registry)) as sock:
+        sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01")
+        sock.settimeout(30)
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(1000) == b""
     assert ask("GET", "/v2/").status == 200
 
 
