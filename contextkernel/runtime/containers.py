@@ -478,7 +478,7 @@ class Containers(ContainerChanges, ContainerTalks):
         for name in gone:
             self._events.write("volume", "destroy", name, {"driver": "local"})
         if gone:
-            from contextkernel.store.archive_load import empty_trash
+            from contextkernel.store.trash import empty_trash
 
             empty_trash(self._store, self._worker())
 

@@ -15,9 +15,10 @@ from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker
 from contextkernel.model.reference import ImageRef
 from contextkernel.store.archive_file import compression, opened, plain
-from contextkernel.store.archive_load import add_unpacked, empty_trash
+from contextkernel.store.loading import add_unpacked
 from contextkernel.store.store import Store
 from contextkernel.store.times import format_time
+from contextkernel.store.trash import empty_trash
 
 
 def import_tar(

@@ -35,7 +35,7 @@ from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
 from contextkernel.store.archive_file import ArchiveFile, opened, plain
 from contextkernel.store.images import read_config
-from contextkernel.store.loading import LayerSource, Loading, add_unpacked, empty_trash
+from contextkernel.store.loading import LayerSource, Loading, add_unpacked
 from contextkernel.store.store import Store
 
 _EXPECTED = "expected a file written by save, docker save, or skopeo copy (docker-archive:, oci-archive:)"
@@ -265,4 +265,4 @@ def loading(
     return Loading(store, worker, archive, tell, limit, stack)
 
 
-__all__ = ["add_unpacked", "empty_trash", "load", "loading", "oci_images"]
+__all__ = ["add_unpacked", "load", "loading", "oci_images"]

@@ -21,6 +21,7 @@ from contextkernel.model.ports import LayerWorker
 from contextkernel.store.blobs import CHUNK
 from contextkernel.store.store import Store
 from contextkernel.store.streaming import StreamedUnpack
+from contextkernel.store.trash import empty_trash
 
 _MOST = 4  # layers at a time
 _MEDIA = {"": MEDIA_LAYER, "gzip": MEDIA_LAYER_GZIP, "zstd": MEDIA_LAYER_ZSTD}
@@ -245,11 +246,3 @@ def _remember(store: Store, facts: LayerFacts) -> None:
     if facts.packed is not None and facts.compression in {"gzip", "zstd"}:
         packed = Descriptor(_MEDIA[facts.compression], facts.packed, facts.packed_size)
         store.distribution.remember_packed(facts.diff_id, packed)
-
-
-def empty_trash(store: Store, worker: LayerWorker) -> None:
-    """Remove what nothing uses."""
-    paths = store.trash()
-    if paths:
-        worker.remove(paths)
-        store.forget_trash(paths)
