@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -30,9 +31,11 @@ from contextkernel.layer import tar
 from contextkernel.layer.echo import Echo
 from contextkernel.layer.tree import LayerTree
 from contextkernel.layer.untar import Source, read_layer
+from contextkernel.model import oci
 from contextkernel.model.layers import Entry
 from contextkernel.model.platform import Platform
 from contextkernel.plan.checks import Subject, check, list_targets, outline
+from contextkernel.registry.documents import read_document, read_image_config
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dockerfile"
 PLATFORM = Platform("linux", "amd64")
@@ -134,6 +137,21 @@ def layer(data: bytes) -> None:
             raise AssertionError("the layer does not render to the archive that it is said to render to")
 
 
+def registry(data: bytes) -> None:
+    """Manifests, indexes and configurations of a registry: the media type is the first line."""
+    said, _, document = data.partition(b"\n")
+    try:
+        found = read_document(said.decode("latin-1"), document, "team/app:v1")
+        if isinstance(found, oci.Index):
+            for entry in found.manifests:
+                str(entry.platform)
+        else:
+            # a document that is both a manifest and a configuration
+            read_image_config(document, found, "team/app:v1")
+    except ContextKernelError as problem:
+        str(problem)
+
+
 def parser_seeds() -> Iterator[bytes]:
     """The golden Dockerfiles, and the examples of the build checks."""
     from contextkernel.plan.checks import RULES
@@ -198,15 +216,43 @@ def layer_seeds() -> Iterator[bytes]:
     yield b"".join(map(tar.header, rows)) + tar.END  # as it is rendered
 
 
+def registry_seeds() -> Iterator[bytes]:
+    """Every kind of document, and what is hard to read of them."""
+    descriptor = {"digest": "sha256:" + "0" * 64, "size": 7, "annotations": {"a": "b"}}
+    config = {**descriptor, "mediaType": oci.MEDIA_CONFIG}
+    layer = {**descriptor, "mediaType": oci.MEDIA_LAYER_GZIP}
+    rootfs = {"type": "layers", "diff_ids": ["sha256:" + "1" * 64]}
+    manifest = {
+        "schemaVersion": 2,
+        "config": config,
+        "layers": [layer],
+        "rootfs": rootfs,
+        "history": [{"empty_layer": True}],
+    }
+    platform = {"os": "linux", "architecture": "arm", "variant": "v7"}
+    entry = {**descriptor, "mediaType": oci.MEDIA_MANIFEST, "platform": platform}
+    for media_type, document in (
+        (oci.MEDIA_MANIFEST, manifest),
+        ("", {**manifest, "mediaType": oci.MEDIA_DOCKER_MANIFEST, "artifactType": "x/y"}),
+        (oci.MEDIA_INDEX, {"schemaVersion": 2, "manifests": [entry]}),
+        ("application/json", {"schemaVersion": 2, "manifests": [entry], "layers": [], "config": config}),
+        ("application/vnd.docker.distribution.manifest.v1+json", {"schemaVersion": 1, "fsLayers": []}),
+    ):
+        yield media_type.encode() + b"\n" + json.dumps(document).encode()
+    yield oci.MEDIA_INDEX.encode() + b"\n" + b'{"manifests":[' * 300
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "parser": parser,
     "expansion": expansion,
     "ignore": ignore,
     "layer": layer,
+    "registry": registry,
 }
 SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "parser": parser_seeds,
     "expansion": expansion_seeds,
     "ignore": ignore_seeds,
     "layer": layer_seeds,
+    "registry": registry_seeds,
 }

@@ -20,7 +20,13 @@ def test_every_target_takes_its_seeds_and_parts_of_them(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "inner"),
-    [("parser", "read_instructions"), ("expansion", "process"), ("ignore", "parse_ignore"), ("layer", "read_layer")],
+    [
+        ("parser", "read_instructions"),
+        ("expansion", "process"),
+        ("ignore", "parse_ignore"),
+        ("layer", "read_layer"),
+        ("registry", "read_document"),
+    ],
 )
 def test_a_wrong_exception_leaves_a_target(name: str, inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_kwargs: object) -> None:
