@@ -60,7 +60,10 @@ class Source:
             return False
         self._taken += len(block)
         if self._taken > self._limit:
-            raise InvalidArchive(f"archive is larger than {self._limit} bytes when unpacked")
+            raise InvalidArchive(
+                f"archive is larger than {self._limit} bytes when unpacked",
+                hint="there is no more room for it, or it is made to fill the disk",
+            )
         if self._sha is not None:
             self._sha.update(block)
         self._block = memoryview(block)

@@ -19,6 +19,7 @@ from contextkernel.store.database import Database
 from contextkernel.store.paths import ROOM_ADVICE, Paths
 
 _RECENT = 1.0  # seconds for which what was measured is good enough to say how much is left
+_SLACK = 1 << 28  # bytes
 _LAYERS = "SELECT coalesce(sum(size), 0) FROM layers"
 
 
@@ -124,6 +125,20 @@ class Bound:
             self.make_room(room.used + extra - room.bound)
             room = self.room(without=without)
         return room
+
+    def unpacking(self, limit: int | None = None) -> int:
+        """Bytes that an archive may have when unpacked: no more than the disk has, whatever the archive says of itself.
+
+        Args:
+            limit: a lower bound of the caller's.
+
+        With a bound of the store a little more than it leaves: :meth:`admit` then says what takes the room.
+        """
+        left = free_space(self._paths.root)
+        if self.limit():
+            room = self.room(recent=True)
+            left = min(left, max(0, room.bound - room.used) + self.reclaimable() + _SLACK)
+        return left if limit is None else min(limit, left)
 
     def problem(self, written: int = 0) -> StoreFull:
         """The error for what has outgrown its room.

@@ -149,7 +149,8 @@ class Loading:
 
     def _unpacked(self, source: LayerSource, directory: str, feed: Callable[[StreamedUnpack], None]) -> LayerFacts:
         try:
-            with StreamedUnpack(self._worker, directory, limit=self._limit) as unpacking:
+            limit = self._store.bound.unpacking(self._limit)
+            with StreamedUnpack(self._worker, directory, limit=limit) as unpacking:
                 feed(unpacking)
                 facts = unpacking.finish()
         except ContextKernelError:
@@ -220,7 +221,7 @@ def add_unpacked(
     """
     directory = store.new_layer_dir()
     try:
-        facts = worker.unpack(store.blob_path(blob), directory, limit=limit)
+        facts = worker.unpack(store.blob_path(blob), directory, limit=store.bound.unpacking(limit))
         _same(facts, expected, blob)
         if facts.reproducible:
             store.add_layer(directory, facts)

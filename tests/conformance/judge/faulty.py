@@ -6,12 +6,14 @@ strikes, and what it does. ``seen`` has every request, so a test can tell what w
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import hashlib
 import http.client
 import io
 import json
+import random
 import re
 import socket
 import ssl
@@ -28,6 +30,9 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+REPOSITORY = "team/app"
+USER, PASSWORD = "student", "pa55-w0rd-of-mine"
+BASIC = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 _PIECE = 1 << 16
 
 
@@ -298,6 +303,18 @@ def error_page(status: int, code: str, message: str, **headers: str) -> Page:
     """An answer with one of the distribution specification's errors."""
     document = {"errors": [{"code": code, "message": message}]}
     return Page(status, {"Content-Type": "application/json", **headers}, json.dumps(document).encode())
+
+
+def silent(problem: BaseException, *secrets: str) -> None:
+    """Assert that no secret is in anything that an error shows."""
+    shown = (str(problem), repr(problem), repr(problem.args), repr(vars(problem)))
+    for secret in (PASSWORD, BASIC, *secrets):
+        assert not any(secret in text for text in shown), f"{secret} is in {shown}"
+
+
+def incompressible(size: int) -> bytes:
+    """The same bytes for the same size; a packed layer of them is as large."""
+    return random.Random(size).randbytes(size)  # noqa: S311
 
 
 # ---- images as pages

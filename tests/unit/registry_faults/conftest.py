@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 
 import pytest
-from judge.faulty import Faulty
+from judge.faulty import BASIC, REPOSITORY, Faulty, Image
 
 from contextkernel.model.digest import Digest
 from contextkernel.model.platform import Platform
@@ -41,6 +42,32 @@ def other() -> Iterator[Faulty]:
     """A second server, which is a stranger to the first."""
     with Faulty() as made:
         yield made
+
+
+@pytest.fixture
+def image(server) -> Image:
+    """What :func:`name` is the name of, to begin with."""
+    made = Image.of({"one": b"1" * 3000}, {"two": bytes(range(256)) * 700})
+    made.publish(server, REPOSITORY, "v1")
+    return made
+
+
+@pytest.fixture
+def name(server, image) -> str:
+    del image
+    return f"{server.address}/{REPOSITORY}:v1"
+
+
+@pytest.fixture
+def log_in(tmp_path) -> Callable[..., None]:
+    """Have credentials for addresses in docker's file."""
+
+    def write(*addresses: str) -> None:
+        (tmp_path / "docker").mkdir(exist_ok=True)
+        document = {"auths": {address: {"auth": BASIC} for address in addresses}}
+        (tmp_path / "docker" / "config.json").write_text(json.dumps(document))
+
+    return write
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import pytest
 import zstandard
 from judge import faulty
-from judge.faulty import Image, Page
+from judge.faulty import REPOSITORY, Image, Page
 
 from contextkernel.errors import (
     ContextKernelError,
@@ -21,20 +21,6 @@ from contextkernel.errors import (
     StoreProblem,
 )
 from contextkernel.model.digest import Digest
-
-REPOSITORY = "team/app"
-
-
-@pytest.fixture
-def image(server):
-    made = Image.of({"one": b"1" * 3000}, {"two": bytes(range(256)) * 700})
-    made.publish(server, REPOSITORY, "v1")
-    return made
-
-
-@pytest.fixture
-def name(server):
-    return f"{server.address}/{REPOSITORY}:v1"
 
 
 def blob(image, number=1):
@@ -292,7 +278,6 @@ def test_documents_that_are_hard_to_read(server, name, pull, nothing_left, body)
     nothing_left()
 
 
-@pytest.mark.usefixtures("image")
 @pytest.mark.parametrize("media_type", ["", "application/json", "application/octet-stream"])
 def test_a_registry_that_does_not_say_what_it_sends(server, store, name, pull, media_type):
     """Static file servers do so; the document says it."""
