@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, assert_never
 
-from contextkernel.commands.outcome import Built, Document, Grid, Host, Looked, Nothing, Ports, Ran, Table, Text
+from contextkernel.commands.outcome import Built, Document, Grid, Host, Looked, Nothing, Ports, Ran, Served, Table, Text
 from contextkernel.errors import ContextKernelError
 from contextkernel.notebook.document import Documents
 
@@ -61,6 +61,9 @@ def value_of(outcome: Outcome) -> Any:
             from contextkernel.notebook.frames import make_frame
 
             return make_frame("ports", places)
+        case Served(text=text, address=address):
+            sys.stdout.write(text)
+            return Printed(address)  # to stand before names in later cells
         case Text(text=text):
             sys.stdout.write(text)
             return Printed(text)

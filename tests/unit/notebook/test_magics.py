@@ -57,6 +57,13 @@ def test_a_template_keeps_its_braces(cells):
     )
 
 
+def test_the_address_of_a_registry_can_stand_before_names(cells):
+    shown = cells("address = %container registry start")
+    assert shown.out == "127.0.0.1:5000\n"
+    cells("%container tag greet $address/team/greet:v1")
+    assert last_call(cells.engine) == ("tag", {"source": "greet", "target": "127.0.0.1:5000/team/greet:v1"})
+
+
 def test_run_prints_the_output_and_returns_the_result_without_showing_it(cells):
     shown = cells("result = %container run greet\nresult")
     assert shown.out == "from the container!\n"
