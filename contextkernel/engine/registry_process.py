@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextkernel.registry_server.places import Place
     from contextkernel.store import Store
 
-_LOCK, _SOCKETS = 3, 4
+_LOCK, _READY, _SOCKETS = 3, 4, 5
 _LOOK = 5.0  # seconds between two looks at whether the directory is still there
 _LOG_LIMIT = 1 << 18
 
@@ -34,7 +34,7 @@ def main(store: str, name: str, count: int) -> NoReturn:
     Args:
         store: directory of the store.
         name: of the registry.
-        count: how many sockets were handed over, after the lock.
+        count: how many sockets were handed over, after the lock and a pipe to say that it serves.
     """
     if os.fork():
         os._exit(0)  # whoever started us waits for this, and for nothing more
@@ -69,11 +69,13 @@ async def _serve(place: Place, store: str, listeners: list[socket.socket]) -> No
     server = Server(content, guard, peers=peers)
     for listener in listeners:
         server.add(listener)
+    os.write(_READY, b"1")
+    os.close(_READY)
     while place.holds(_LOCK) and not ended.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), _LOOK)
         server.forget_idle()
-    await server.close()
+    await server.close(wait=False)
     if settings.read_only:  # made anew from the store whenever it is wanted
         shutil.rmtree(place.layout, ignore_errors=True)
 

@@ -34,7 +34,7 @@ from contextkernel.registry_server.access import PasswordHash, Peers
 from contextkernel.store.paths import refused
 
 HOST = "127.0.0.1"
-_FIRST = 3  # descriptors of the started process: the lock, then the sockets
+_FIRST = 3  # descriptors of the started process: the lock, where to say that it is ready, then the sockets
 _PATIENCE = 20.0  # seconds for a server to note its id, or to end
 _PAUSE = 0.01
 _PORTS_TRIED = 20
@@ -223,11 +223,21 @@ class Place:
                 created=before.created if before is not None else time.time_ns(),
             )
             self._write(settings)
-            _spawn((self._store, self.name, len(sockets)), [lock, *(one.fileno() for one in sockets)])
+            if not _spawn((self._store, self.name, len(sockets)), lock, [one.fileno() for one in sockets]):
+                raise LaunchFailed(
+                    f"registry {self.name} cannot be started: {self._last_words()}", hint=f"its log is {self.log}"
+                )
         finally:
             for one in sockets:
                 one.close()
         return settings
+
+    def _last_words(self) -> str:
+        try:
+            with open(self.log, encoding="utf-8", errors="replace") as file:
+                return file.read()[-2000:].strip().rpartition("\n")[2]
+        except OSError:
+            return "its process ended"
 
     def _write(self, settings: Settings) -> None:
         temporary = f"{self.path}/settings.{os.getpid()}"
@@ -412,27 +422,34 @@ def pid_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 
 
-def _spawn(words: Sequence[object], descriptors: Sequence[int]) -> None:
-    """Start a fresh interpreter; it leaves us at once, so that nobody has to wait for its end."""
+def _spawn(words: Sequence[object], lock: int, sockets: Sequence[int]) -> bool:
+    """Start a fresh interpreter, which leaves us at once, so that nobody has to wait for its end.
+
+    Returns:
+        Whether it serves; false if it has ended before.
+    """
     import importlib.util
 
     origins = [spec.origin for name in _PACKAGES if (spec := importlib.util.find_spec(name)) is not None]
     paths = list(dict.fromkeys(os.path.dirname(os.path.dirname(os.path.abspath(o))) for o in origins if o))
     code = _START.format(paths=paths, words=tuple(words))
-    # so that none of them has the number of another's place
-    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in descriptors]
+    ready, telling = os.pipe()
     try:
-        started = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", "-c", code],
-            os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, _FIRST + place) for place, descriptor in enumerate(high)],
-        )
+        # so that none of them has the number of another's place
+        high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 100) for descriptor in (lock, telling, *sockets)]
+        try:
+            started = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", "-c", code],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, descriptor, _FIRST + place) for place, descriptor in enumerate(high)
+                ],
+            )
+        finally:
+            for descriptor in (*high, telling):
+                os.close(descriptor)
+        os.waitpid(started, 0)
+        return os.read(ready, 1) != b""
     finally:
-        for descriptor in high:
-            os.close(descriptor)
-    _, status = os.waitpid(started, 0)
-    if status:
-        raise LaunchFailed(
-            f"the registry cannot be started: the interpreter ended with {os.waitstatus_to_exitcode(status)}"
-        )
+        os.close(ready)

@@ -67,7 +67,7 @@ class Surroundings:
         uploads: what is on its way; as ``storage``.
         executor: threads for what takes a while.
         guard: decides by what a request brings with it.
-        reachable: whether the other end of a connection may ask at all; an argument of :class:`Peers` each.
+        reachable: whether the other end of a request's connection may ask at all.
         browsers: refuse what a web page lets a browser ask.
         log: told of every request.
         instead: asked first; what it returns is the answer.

@@ -90,14 +90,15 @@ class Manifests(Answerer):
             return None if path is None else os.path.getsize(path)
 
         algorithm = given.algorithm if isinstance(given, Digest) else "sha256"
-        entry, named = check_manifest(
-            data, content_type, algorithm, size_of, lambda digest: storage.manifest(name, digest) is not None
-        )
-        if isinstance(given, Digest):
-            same_content(entry, given)
-        else:
-            tags = [given]
-        storage.put_manifest(name, entry, data, tags, named.subject)
+        with storage.changing:
+            entry, named = check_manifest(
+                data, content_type, algorithm, size_of, lambda digest: storage.manifest(name, digest) is not None
+            )
+            if isinstance(given, Digest):
+                same_content(entry, given)
+            else:
+                tags = [given]
+            storage.put_manifest(name, entry, data, tags, named.subject)
         return entry, named.subject
 
     async def answer_delete(self, name: str, reference: str) -> None:

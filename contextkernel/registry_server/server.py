@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
@@ -26,6 +27,8 @@ _BUFFER = 2 << 20  # bytes that a connection may hold back; a client that does n
 _HEADER = 1 << 15
 _IDLE = 300.0  # seconds for which a connection may wait for its next request
 _BACKLOG = 128
+_CONNECTIONS = 512  # at a time; more are cut
+_STRANGERS = 32  # of those who are told that they may not ask
 _HANDSHAKE = 0x16  # type of the first record of TLS (RFC 8446, section 5.1)
 _NAME = r"(?P<name>[^?#]+)"
 
@@ -63,7 +66,7 @@ class Server:
             self._uploads,
             self._executor,
             guard,
-            reachable=_reach(peers),
+            reachable=_reachable,
             browsers=browsers,
             log=log,
             instead=instead,
@@ -81,11 +84,17 @@ class Server:
         if self._uploads is not None:
             self._uploads.forget_idle()
 
-    async def close(self) -> None:
-        """Stop listening, cut all connections, give up uploads."""
+    async def close(self, *, wait: bool = True) -> None:
+        """Stop listening, cut all connections, give up uploads.
+
+        Args:
+            wait: until threads have ended what they are at; without, the process must end now.
+        """
         self._http.stop()
-        await self._http.close_all_connections()
-        self._executor.shutdown(wait=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        if wait:
+            await self._http.close_all_connections()
+            self._executor.shutdown(wait=True)
         if self._uploads is not None:
             self._uploads.close()
 
@@ -101,6 +110,8 @@ class _Http(HTTPServer):
     ) -> None:
         """See :class:`Server`."""
         self._peers = peers
+        self._streams: WeakSet[Any] = WeakSet()
+        self._strangers: WeakSet[Any] = WeakSet()
         super().initialize(
             application,
             ssl_options=tls,
@@ -112,8 +123,12 @@ class _Http(HTTPServer):
 
     def handle_stream(self, stream: Any, address: Any) -> None:
         """Called by tornado for every connection."""
-        if self._peers is not None:
-            stream.ours = self._peers.allowed(stream.socket.getsockname()[:2], address[:2])
+        stream.ours = self._peers is None or self._peers.allowed(stream.socket.getsockname()[:2], address[:2])
+        kin, most = (self._streams, _CONNECTIONS) if stream.ours else (self._strangers, _STRANGERS)
+        if sum(not one.closed() for one in kin) >= most:
+            stream.close()
+            return
+        kin.add(stream)
         if self.ssl_options is None:
             _refuse_tls(stream)
         super().handle_stream(stream, address)
@@ -137,12 +152,9 @@ def _refuse_tls(stream: Any) -> None:
     stream.read_from_fd = first
 
 
-def _reach(peers: Peers | None) -> Callable[[HTTPServerRequest], bool]:
-    def reachable(request: HTTPServerRequest) -> bool:
-        connection: Any = request.connection
-        return peers is None or bool(getattr(connection.stream, "ours", False))
-
-    return reachable
+def _reachable(request: HTTPServerRequest) -> bool:
+    connection: Any = request.connection
+    return bool(getattr(connection.stream, "ours", False))
 
 
 def _application(around: Surroundings) -> Application:

@@ -53,6 +53,11 @@ class Storage:
         self._repositories = f"{root}/repositories"
         self._lock = threading.RLock()  # changes one after the other
 
+    @property
+    def changing(self) -> threading.RLock:
+        """To be held by who looks at something that must stay so until it is changed."""
+        return self._lock
+
     def prepare(self) -> None:
         """Make what is missing, and remove what an earlier life left over: uploads, blobs that nothing names.
 
@@ -168,8 +173,7 @@ class Storage:
         """
         with self._lock:
             folder = self._path(name)
-            if not os.path.exists(self._blob(entry.digest)):
-                self._replace(self._blob(entry.digest), data, durable=True)
+            self._replace(self._blob(entry.digest), data, durable=True)
             self._replace(f"{folder}/_manifests/{_file(entry.digest)}", to_json(entry))
             if subject is not None:
                 self._replace(f"{folder}/_referrers/{_file(subject)}/{_file(entry.digest)}", to_json(entry))

@@ -18,6 +18,7 @@ from contextkernel.registry_server.storage import Storage
 
 _MOST = 256  # uploads at a time, of all clients
 _IDLE = 3600.0  # seconds after which an upload that nobody goes on with is given up
+_SHORT = 60.0  # the same when there are too many
 _CHUNK = 1 << 20
 
 
@@ -106,6 +107,8 @@ class Uploads:
         """
         self.forget_idle()
         if len(self._all) >= _MOST:
+            self.forget_idle(_SHORT)
+        if len(self._all) >= _MOST:
             raise Refusal(429, "TOOMANYREQUESTS", "too many uploads at a time", headers={"Retry-After": "10"})
         path = f"{self._storage.uploads}/{uuid.uuid4()}"
         upload = Upload(repository, path, algorithm, self._clock())
@@ -162,9 +165,9 @@ class Uploads:
         upload.used = float("-inf")
         upload.writer = None
 
-    def forget_idle(self) -> None:
-        """Give up what nobody goes on with."""
-        old = self._clock() - _IDLE
+    def forget_idle(self, after: float = _IDLE) -> None:
+        """Give up what nobody has gone on with for ``after`` seconds."""
+        old = self._clock() - after
         for upload in [one for one in self._all.values() if one.used < old and not one.turn.locked()]:
             del self._all[upload.id]
             upload.discard()

@@ -144,14 +144,18 @@ def test_what_browsers_send(headers):
         check_browser(headers)
 
 
-@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")])
+@pytest.mark.parametrize(
+    ("family", "address"),
+    [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1"), (socket.AF_INET6, "::1")],
+)
 def test_whose_a_connection_is(family, address):
     """By the kernel's real tables: this user's own connection, also by a socket that speaks both kinds of IP."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(family) as client:
+    there, kind = ("::1", socket.AF_INET6) if address == "::1" else ("127.0.0.1", socket.AF_INET)
+    with socket.create_server((there, 0), family=kind) as listener, socket.socket(family) as client:
         client.connect((address, listener.getsockname()[1]))
         server, theirs = listener.accept()
         with server:
-            ours = server.getsockname()
+            ours, theirs = server.getsockname()[:2], theirs[:2]
             assert Peers([os.geteuid()]).allowed(ours, theirs)
             if os.geteuid() != 0:
                 assert not Peers([os.geteuid() + 1]).allowed(ours, theirs)

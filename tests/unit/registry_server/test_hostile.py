@@ -136,6 +136,17 @@ def test_too_many_uploads(ask):
     assert (last.status, last.codes, last.headers["retry-after"]) == (429, ["TOOMANYREQUESTS"], "10")
 
 
+def test_too_many_connections_are_cut(registry, monkeypatch):
+    monkeypatch.setattr("contextkernel.registry_server.server._CONNECTIONS", 3)
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(contextlib.closing(connection(registry))) for _ in range(4)]
+        many[-1].settimeout(30)
+        with contextlib.suppress(ConnectionResetError):
+            assert many[-1].recv(1) == b""
+        many[0].sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert many[0].recv(12) == b"HTTP/1.1 200"
+
+
 def test_what_is_no_http(registry, ask):
     with contextlib.closing(connection(registry)) as sock:
         sock.sendall(b"hello there\r\n\r\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from contextkernel import Engine
-from contextkernel.errors import Conflict, HostUnsupported, InvalidInput, NotFound
+from contextkernel.errors import Conflict, HostUnsupported, InvalidInput, LaunchFailed, NotFound
 from contextkernel.registry_server.places import Place, Wanted, listen, pid_namespace
 from contextkernel.testing.registry import ServedRegistry
 
@@ -144,6 +144,17 @@ def holder(place: Place) -> int:
     while (held := place._holder()) is None:
         pass
     return held.pid
+
+
+def test_one_that_cannot_serve_says_why(engine):
+    engine.start_registry(port=0)
+    engine.stop_registry()
+    index = Path(engine.root, "registry/registry/layout/index.json")
+    index.unlink()
+    index.mkdir()
+    with pytest.raises(LaunchFailed, match="cannot be started: IsADirectoryError"):
+        engine.start_registry()
+    assert [row.running for row in engine.registries()] == [False]
 
 
 def test_nobody_else_is_ended(engine):
