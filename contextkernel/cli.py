@@ -192,15 +192,16 @@ def _in_place() -> AbstractContextManager[Reporter]:
     def write(text: str) -> None:
         _write(sys.stderr, text)
 
-    def width() -> int:
+    def size() -> tuple[int, int]:
         try:
-            return os.get_terminal_size(_STDERR).columns or 80
+            found = os.get_terminal_size(_STDERR)
         except OSError:
-            return 80
+            return 80, 24
+        return found.columns or 80, found.lines or 24
 
     @contextmanager
     def view() -> Iterator[Reporter]:
-        terminal = TerminalView(write, width, colour="NO_COLOR" not in os.environ)
+        terminal = TerminalView(write, lambda: size()[0], colour="NO_COLOR" not in os.environ, height=lambda: size()[1])
         try:
             yield terminal
         finally:

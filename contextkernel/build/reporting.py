@@ -16,6 +16,7 @@ from contextkernel.model.container import Usage
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import (
     BuildWarning,
+    LayerProgress,
     StepBroke,
     StepCached,
     StepCanceled,
@@ -67,7 +68,8 @@ class StepReport:
     def nested(self, event: object) -> None:
         """Pass on what a transfer inside of this step says, as this step's."""
         self.transferred |= isinstance(event, StepProgress)
-        if isinstance(event, StepProgress | StepNote | StepOutput):
+        self.transferred |= isinstance(event, LayerProgress) and event.phase not in {"waiting", "exists", "present"}
+        if isinstance(event, LayerProgress | StepProgress | StepNote | StepOutput):
             self._report(msgspec.structs.replace(event, step=self.number))
 
 

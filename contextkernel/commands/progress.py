@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from contextkernel.commands.layer_lines import ENDED, MOVING, phase_words
 from contextkernel.model.events import (
     BuildFinished,
     BuildWarning,
+    LayerProgress,
     StepBroke,
     StepCached,
     StepCanceled,
@@ -101,6 +103,7 @@ class PlainView:
         self._current = 0
         self._written = self._interjected = False
         self._warnings: list[BuildWarning] = []
+        self._phases: dict[str, str] = {}
 
     def __call__(self, event: object) -> None:
         """Show one event."""
@@ -111,11 +114,15 @@ class PlainView:
                 self._turn_to(step)
             case StepOutput(step, stream, text):
                 self._output(step, stream, text)
+            case StepNote(0, text):
+                self._interject(f"{text}\n")
             case StepNote(step, text):
                 finished = text.startswith(_FINISHED_NOTES) and not text.endswith("done")
                 self._line(step, text + (" done" if finished else ""))
             case StepProgress(step, item, current, total):
                 self._transfer(step, item, current, total)
+            case LayerProgress():
+                self._layer(event)
             case StepCached(step):
                 self._end(step, "CACHED")
             case StepDone(step, seconds):
@@ -196,6 +203,29 @@ class PlainView:
         step.items[item] = (now, share)
         of = f" / {_size(total)}" if total else ""
         self._line(number, f"{item} {_size(current)}{of}{' done' if finished else ''}")
+
+    def _layer(self, event: LayerProgress) -> None:
+        """Docker's lines, which have no numbers of bytes, or BuildKit's within a step."""
+        if event.step and event.step not in self._steps:
+            return
+        if event.step and event.phase in MOVING and event.phase != "extracting":
+            self._transfer(event.step, event.layer, event.current, event.total)
+            return
+        key = f"{event.step} {event.layer}"
+        before, self._phases[key] = self._phases.get(key), event.phase
+        if before == event.phase:
+            return
+        if not event.step:
+            if event.phase not in MOVING:
+                self._interject(f"{event.layer}: {phase_words(event)}\n")
+        elif event.phase == "downloaded":
+            self._transfer(event.step, event.layer, event.total, event.total)
+        elif event.phase == "extracting":
+            self._line(event.step, f"extracting {event.layer}")
+        elif event.phase == "complete":
+            self._line(event.step, f"extracting {event.layer} done")
+        elif event.phase == "retrying" or event.phase in ENDED - {"exists"}:
+            self._line(event.step, f"{event.layer} {phase_words(event).lower()}")
 
     def _end(self, number: int, text: str) -> None:
         step = self._steps.get(number)

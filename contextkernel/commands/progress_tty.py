@@ -9,9 +9,11 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from contextkernel.commands.humanize import display_width, ellipsis, human_size
+from contextkernel.commands.layer_lines import ENDED, Layers, fitting, layer_line, with_news
 from contextkernel.commands.progress import Clock, Write, last_version, warnings_text
 from contextkernel.model.events import (
     BuildWarning,
+    LayerProgress,
     StepBroke,
     StepCached,
     StepCanceled,
@@ -42,13 +44,22 @@ class TerminalView:
         width: gives the terminal's columns.
         clock: seconds.
         colour: whether to colour finished and failed steps.
+        height: gives the terminal's rows: what moves must not be higher.
     """
 
     def __init__(
-        self, write: Write, width: Callable[[], int], *, clock: Clock = time.monotonic, colour: bool = True
+        self,
+        write: Write,
+        width: Callable[[], int],
+        *,
+        clock: Clock = time.monotonic,
+        colour: bool = True,
+        height: Callable[[], int] = lambda: 24,
     ) -> None:
         self._write = write
         self._width = width
+        self._height = height
+        self._layers: Layers = ()
         self._clock = clock
         self._colour = colour
         self._begin = clock()
@@ -71,6 +82,18 @@ class TerminalView:
                 of = f" / {human_size(total)}" if total else ""
                 self._steps[number].items[item] = f"{item} {human_size(current)}{of}"
                 self._draw(lazily=True)
+            case LayerProgress(step=0):
+                self._layers = with_news(self._layers, event)
+                self._draw(lazily=event.phase not in ENDED)
+            case LayerProgress(step=number) if number in self._steps:
+                self._steps[number].layers = with_news(self._steps[number].layers, event)
+                self._draw(lazily=True)
+            case StepNote(0, text):
+                self._erase()
+                if all(layer.phase in ENDED for layer in self._layers):
+                    self._keep_layers()
+                self._write(self._row(text, "", "", wrap=True))
+                self._draw()
             case StepNote(number, text) if number in self._steps:
                 self._steps[number].notes.append(text)
                 self._draw(lazily=True)
@@ -94,12 +117,19 @@ class TerminalView:
     def close(self) -> None:
         """Take the moving part away and say what is left to say."""
         self._erase()
+        self._keep_layers()
         for step in self._steps.values():
             self._write(self._row(f" => CANCELED {step.name}", f"{self._clock() - step.started:.1f}s", "33"))
         self._steps.clear()
         if self._warnings:
             self._write(warnings_text(self._warnings))
             self._warnings = []
+
+    def _keep_layers(self) -> None:
+        """Let the lines of layers stay as they are."""
+        width = max(20, self._width() - 1)
+        self._write("".join(self._row(layer_line(layer, width), "", "") for layer in self._layers))
+        self._layers = ()
 
     def _end(self, number: int, word: str, seconds: str, colour: str) -> None:
         step = self._steps.pop(number)
@@ -121,22 +151,23 @@ class TerminalView:
             return
         self._last = now
         self._erase()
-        if not self._steps:
-            return
-        rows = [
-            self._row(f"[+] {now - self._begin:.1f}s ({self._finished}/{self._finished + len(self._steps)})", "", "")
-        ]
+        width = max(20, self._width() - 1)
+        rows = [self._row(line, "", "") for line in fitting(self._layers, width, self._height() - 3)]
+        if self._steps:
+            count = f"({self._finished}/{self._finished + len(self._steps)})"
+            rows.append(self._row(f"[+] {now - self._begin:.1f}s {count}", "", ""))
         for step in list(self._steps.values())[:_MOST_RUNNING]:
             rows.append(self._row(f" => {step.name}", f"{now - step.started:.1f}s", ""))
             rows += [self._row(f" => => {item}", "", "") for item in list(step.items.values())[-_TAIL:]]
+            rows += [self._row(f" => => {line}", "", "") for line in fitting(step.layers, width - 7, _TAIL)]
             rows += [self._row(f" => => # {line}", "", "") for line in step.tail()]
         self._write("".join(rows))
         self._drawn = len(rows)
 
-    def _row(self, text: str, right: str, colour: str) -> str:
-        """One line that never wraps, with ``right`` at the edge."""
+    def _row(self, text: str, right: str, colour: str, *, wrap: bool = False) -> str:
+        """One line that never wraps unless it may, with ``right`` at the edge."""
         width = max(20, self._width() - 1)
-        text = ellipsis(_clean(text), width - (len(right) + 1 if right else 0))
+        text = _clean(text) if wrap else ellipsis(_clean(text), width - (len(right) + 1 if right else 0))
         line = text + " " * (width - len(right) - display_width(text)) + right if right else text
         return f"\x1b[{colour}m{line}\x1b[0m\n" if colour and self._colour else line + "\n"
 
@@ -146,6 +177,7 @@ class _Running:
         self.name = name
         self.started = started
         self.items: dict[str, str] = {}
+        self.layers: Layers = ()
         self.notes: list[str] = []
         self._lines: list[str] = [""]
 

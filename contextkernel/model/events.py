@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -59,6 +59,56 @@ class StepProgress(msgspec.Struct, frozen=True, tag=True):
     item: str
     current: int
     total: int
+
+
+LayerPhase: TypeAlias = Literal[
+    "preparing",
+    "waiting",
+    "pulling",
+    "downloading",
+    "retrying",
+    "verifying",
+    "downloaded",
+    "extracting",
+    "complete",
+    "exists",
+    "pushing",
+    "pushed",
+    "mounted",
+    "present",
+    "loading",
+    "loaded",
+]
+"""What a layer does.
+
+* any transfer: ``preparing``, ``waiting`` (for its turn), ``retrying`` (``current`` is the seconds until then);
+* pull: ``pulling`` (it is not here), ``downloading``, ``verifying``, ``downloaded``, ``extracting``, and at the end
+  ``complete`` or ``exists`` (it was here);
+* push: ``pushing``, and at the end ``pushed``, ``mounted`` (from the repository in ``detail``) or ``present`` (the
+  registry had it);
+* archives: ``loading``, and at the end ``loaded``.
+"""
+
+
+class LayerProgress(msgspec.Struct, frozen=True, tag=True):
+    """What a layer that travels does, and how far it is.
+
+    Attributes:
+        step: the step of a build that it belongs to; 0 for a pull, push or load of its own, which is shown as docker
+            shows it: with ``StepNote`` of step 0 for the lines around it.
+        layer: what it is called, e.g. the first 12 hex digits of its digest.
+        phase: see :data:`LayerPhase`.
+        current: bytes done of this phase; for ``retrying`` seconds.
+        total: bytes in all; 0 when unknown.
+        detail: for ``mounted`` the repository.
+    """
+
+    step: int
+    layer: str
+    phase: LayerPhase
+    current: int = 0
+    total: int = 0
+    detail: str = ""
 
 
 class StepDone(msgspec.Struct, frozen=True, tag=True):
@@ -145,6 +195,7 @@ Event = (
     | StepOutput
     | StepNote
     | StepProgress
+    | LayerProgress
     | StepDone
     | StepBroke
     | StepCanceled
