@@ -31,8 +31,13 @@
     │   ├── DigestMismatch
     │   └── SizeMismatch
     ├── RegistryProblem
-    │   ├── RegistryUnreachable
-    │   └── RegistryRefused
+    │   ├── RegistryUnreachable no answer: names, network, a connection that broke; trying again may help
+    │   │   └── RegistryUntrusted   TLS: the certificate is not one that is trusted here
+    │   └── RegistryRefused     an answer, and not the one that was hoped for
+    │       ├── RegistryUnauthorized   401: it wants a login, or does not believe the one it got
+    │       ├── RegistryDenied         403: who is logged in may not do this
+    │       ├── RegistryRateLimited    429: too many requests; has the time of the reset
+    │       └── RegistryFailing        5xx: something is wrong on its side
     ├── FetchFailed             a URL or Git repository did not give what was asked
     ├── HostUnsupported         this host does not allow it; says what would
     ├── SyscallFailed           a system call; has call, errno and path
@@ -293,15 +298,54 @@ class SizeMismatch(StoreProblem):
 
 
 class RegistryProblem(ContextKernelError):
-    """A registry did not give what was asked."""
+    """A registry did not give what was asked.
+
+    Attributes:
+        status: the answer's HTTP status; 0 if there was none.
+        retry_after: seconds that the registry asks to wait before the next try; ``None`` if it did not say.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        hint: str | None = None,
+        span: Span | None = None,
+        source: str | None = None,
+        status: int = 0,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(problem, hint=hint, span=span, source=source)
+        self.status = status
+        self.retry_after = retry_after
 
 
 class RegistryUnreachable(RegistryProblem):
-    """No connection to the registry."""
+    """No connection to the registry, or one that broke: trying again may help."""
+
+
+class RegistryUntrusted(RegistryUnreachable):
+    """The registry's certificate is not one that is trusted here; trying again does not help."""
 
 
 class RegistryRefused(RegistryProblem):
     """The registry answered, and refused."""
+
+
+class RegistryUnauthorized(RegistryRefused):
+    """The registry wants a login, or does not believe the one it got (401)."""
+
+
+class RegistryDenied(RegistryRefused):
+    """Who is logged in may not do this (403)."""
+
+
+class RegistryRateLimited(RegistryRefused):
+    """Too many requests (429); ``retry_after`` tells when the limit is reset, if the registry said so."""
+
+
+class RegistryFailing(RegistryRefused):
+    """Something is wrong on the registry's side (5xx)."""
 
 
 class FetchFailed(ContextKernelError):

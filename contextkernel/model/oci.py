@@ -45,6 +45,7 @@ class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     annotations: dict[str, str] | None = None
     data: str | None = None
     platform: PlatformField | None = None
+    artifact_type: str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):

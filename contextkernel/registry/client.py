@@ -1,177 +1,476 @@
-"""A client for one repository of one registry: manifests and blobs, with anonymous or basic-auth bearer tokens.
+"""A client for one repository of one registry: manifests, blobs, tags and referrers, to read, to write and to remove.
 
-Sources: OCI distribution-spec v1.1 ("Pull"), and Docker's token authentication specification.
+Source: OCI distribution-spec v1.1 ("Pull", "Push", "Content Discovery", "Content Management").
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+from urllib.parse import quote, urlsplit
 
+import msgspec
 import urllib3
 
-from contextkernel.errors import ImageNotFound, RegistryRefused, RegistryUnreachable
-from contextkernel.model import oci
+from contextkernel.errors import (
+    DigestMismatch,
+    ImageNotFound,
+    InvalidDigest,
+    RegistryProblem,
+    RegistryRefused,
+    RegistryUnreachable,
+)
+from contextkernel.model import codec, oci
+from contextkernel.model.digest import Digest
+from contextkernel.model.urls import origin
+from contextkernel.registry import uploading
+from contextkernel.registry.connection import Connection
+from contextkernel.registry.credentials import Credentials
+from contextkernel.registry.retrying import Tries
+from contextkernel.registry.settings import Access, Endpoint, endpoints
 
-if TYPE_CHECKING:
-    from contextkernel.registry.settings import Endpoint
+_KINDS = (oci.MEDIA_INDEX, oci.MEDIA_DOCKER_LIST, oci.MEDIA_MANIFEST, oci.MEDIA_DOCKER_MANIFEST)
+# whatever else there is comes too, so that the reader can say what it is instead of that it is not there
+ACCEPT = ", ".join((*_KINDS, "application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.5", "*/*;q=0.1"))
+MAX_DOCUMENT = 4 << 20  # bytes; the specification asks registries to accept manifests of at least 4 MiB
+_MAX_LIST = 16 << 20  # bytes of one page of names
+_MAX_PAGES = 10_000
+_PAGE = 1000
+_NEXT = re.compile(r'<([^<>]*)>\s*;[^,]*\brel\s*=\s*"?next"?', re.IGNORECASE)
+_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)\Z")
 
-_ACCEPT = f"{oci.MEDIA_INDEX}, {oci.MEDIA_DOCKER_LIST}, {oci.MEDIA_MANIFEST}, {oci.MEDIA_DOCKER_MANIFEST}"
-_CONNECT_TIMEOUT = 5.0  # seconds; an unreachable registry must not hold up a notebook
-_READ_TIMEOUT = 60.0
-_MAX_DOCUMENT = 4 << 20  # bytes; the specification asks registries to accept manifests of at least 4 MiB
-_MAX_ERROR = 500  # characters of a registry's error text that are repeated
-_RETRIES = urllib3.Retry(
-    total=4, connect=0, read=2, status=3, status_forcelist=(429, 500, 502, 503, 504), backoff_factor=0.3,
-    allowed_methods=("GET", "HEAD"), raise_on_status=False,
-)  # fmt: skip
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+
+class BlobStream:
+    """A blob that arrives; verifying it is the reader's part.
+
+    Attributes:
+        offset: where it begins: what was asked for, or 0 if the server does not give parts.
+        size: bytes of the whole blob, if the server said so.
+    """
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, offset: int, size: int | None) -> None:
+        self._response = response
+        self.offset = offset
+        self.size = size
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes; empty at the end. What the connection's errors become, see :meth:`Repository.blob`."""
+        return self._response.read(None if size < 0 else size, decode_content=False)
 
 
 class Repository:
-    """One repository at one endpoint.
+    """One repository at one endpoint. May be used by several threads.
 
     Args:
         endpoint: where the registry answers.
         registry: its name, for credentials and messages.
-        path: the repository, e.g. ``library/ubuntu``.
+        path: the repository as in references, e.g. ``library/ubuntu``.
+        access: what its tokens are asked for.
+        tries: patience; by default that of a person who waits.
+        credentials: instead of those that ``login`` kept.
+        told: is told of each failure after which it is tried again, and of the seconds that are waited.
     """
 
-    def __init__(self, endpoint: Endpoint, registry: str, path: str) -> None:
-        self._base = f"{endpoint.url}/v2/{path}"
-        self._where = f"{registry}/{path}"
-        self._registry = registry
-        self._mirror = endpoint.mirror
-        self._headers = {"User-Agent": "contextkernel"}
-        self._pool = _pool()
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        registry: str,
+        path: str,
+        *,
+        access: Access = "pull",
+        tries: Tries | None = None,
+        credentials: Credentials | None = None,
+        told: Callable[[RegistryProblem, float], None] | None = None,
+    ) -> None:
+        self._path = endpoint.path(path)
+        self.connection = Connection(
+            endpoint,
+            registry,
+            where=f"{registry}/{path}",
+            scopes=(f"repository:{self._path}:{access}",),
+            tries=tries,
+            credentials=credentials,
+            repository=path,
+        )
+        self.registry = registry
+        self.path = path
+        self.mirror = endpoint.mirror
+        self.told = told
+        self.chunk = endpoint.chunk
+        self._sessions: dict[str, str] = {}
+
+    @property
+    def where(self) -> str:
+        """Registry and repository, for messages."""
+        return self.connection.where
+
+    @property
+    def tries(self) -> Tries:
+        """How patient this client is."""
+        return self.connection.tries
 
     def manifest(self, reference: str) -> tuple[str, bytes]:
         """The document under a tag or digest.
 
         Returns:
-            Its media type and its exact bytes.
+            Its media type and its exact bytes; that they are what the digest says is for the caller to check.
 
         Raises:
             ImageNotFound: the registry has no such manifest. RegistryRefused, RegistryUnreachable: see there.
         """
-        with self._get(f"{self._base}/manifests/{reference}", {"Accept": _ACCEPT}) as response:
-            if response.status == 404:
-                raise ImageNotFound(f"{self._where}:{reference} does not exist in the registry")
-            self._check(response, f"manifest {reference}")
-            data = response.read(_MAX_DOCUMENT + 1, decode_content=True)
-            if len(data) > _MAX_DOCUMENT:
-                raise RegistryRefused(f"{self._where}: manifest {reference} is larger than {_MAX_DOCUMENT} bytes")
-            return response.headers.get("Content-Type", "").partition(";")[0].strip(), data
+
+        def once() -> tuple[str, bytes]:
+            with self._manifest("GET", reference) as response:
+                data = self.connection.read(response, f"manifest {reference}", MAX_DOCUMENT)
+                return _media(response), data
+
+        return self.tries.run(once, self.told)
+
+    def head(self, reference: str) -> oci.Descriptor | None:
+        """What is under a tag or digest, without the document itself, where the registry can tell.
+
+        Returns:
+            Media type, digest and size; ``None`` if there is nothing.
+        """
+
+        def once() -> oci.Descriptor | None:
+            with self._manifest("HEAD", reference) as response:
+                digest = _digest(response.headers.get("Docker-Content-Digest", ""))
+                size = _number(response.headers.get("Content-Length", ""))
+                return oci.Descriptor(_media(response), digest, size) if digest and size is not None else None
+
+        try:
+            found = self.tries.run(once, self.told)
+            if found is None:  # a registry that does not say the digest
+                media, data = self.manifest(reference)
+                found = oci.Descriptor(media, Digest.of(data), len(data))
+        except ImageNotFound:
+            return None
+        return found
 
     @contextmanager
-    def blob(self, digest: str) -> Iterator[urllib3.BaseHTTPResponse]:
-        """A blob as a readable stream; verifying it is the caller's part."""
-        with self._get(f"{self._base}/blobs/{digest}", {}) as response:
-            if response.status == 404:
-                raise ImageNotFound(f"{self._where}: the registry has no blob {digest}")
-            self._check(response, f"blob {digest}")
-            yield response
+    def blob(self, digest: str, *, offset: int = 0) -> Iterator[BlobStream]:
+        """A blob as a readable stream.
+
+        Args:
+            digest: of the blob.
+            offset: bytes that are not needed; look at ``stream.offset``, not all servers give parts.
+
+        Raises:
+            ImageNotFound: it is not there. RegistryUnreachable: the connection breaks, also while the caller reads:
+                asking for the rest may help, and is the caller's part.
+        """
+        what = f"blob {digest}"
+        opened = self.tries.run(lambda: self._open_blob(digest, offset, what), self.told)
+        with opened as stream:
+            yield stream
+
+    def _open_blob(self, digest: str, offset: int, what: str) -> _Opened:
+        opened = _Opened(self, f"{self._url}/blobs/{digest}", offset, what)
+        opened.open()
+        return opened
+
+    def blob_size(self, digest: str) -> int | None:
+        """Bytes of a blob; ``None`` if the registry does not have it, or does not say."""
+
+        def once() -> int | None:
+            with self.connection.request("HEAD", f"{self._url}/blobs/{digest}", f"blob {digest}") as response:
+                return _number(response.headers.get("Content-Length", ""))
+
+        try:
+            return self.tries.run(once, self.told)
+        except ImageNotFound:
+            return None
+
+    def mount(self, digest: str, from_repository: str) -> bool:
+        """Take over a blob from another repository of the same registry, without sending it.
+
+        Returns:
+            False if the registry does not do that; the blob must be sent then.
+        """
+        url = f"{self._url}/blobs/uploads/?mount={quote(digest)}&from={quote(from_repository, safe='')}"
+        scopes = (f"repository:{from_repository}:pull",)
+
+        def once() -> str:
+            with self.connection.request(
+                "POST", url, f"mounting {digest}", headers={"Content-Length": "0"}, ok=(201, 202), scopes=scopes
+            ) as response:
+                return response.headers.get("Location", "") if response.status == 202 else ""
+
+        try:
+            session = self.tries.run(once, self.told)
+        except (RegistryRefused, ImageNotFound):
+            return False  # not allowed to read there, or an old registry: what cannot be mounted is sent
+        if session:
+            self._sessions[digest] = self.connection.absolute(session)  # begun for nothing, so the upload uses it
+        return not session
+
+    def upload(
+        self, descriptor: oci.Descriptor, source: IO[bytes], tell: Callable[[int], None] = lambda _sent: None
+    ) -> None:
+        """Send a blob.
+
+        Args:
+            descriptor: its digest and size.
+            source: gives exactly ``descriptor.size`` bytes; sent again from where it stood if it can seek.
+            tell: is told now and then how many bytes are sent; after a failure it begins again. May raise to end it.
+
+        Raises:
+            SizeMismatch: the source is shorter or longer. RegistryProblem: it was not taken.
+        """
+        uploading.upload(self, descriptor, source, tell, self._sessions.pop(descriptor.digest, ""))
+
+    def put_manifest(self, reference: str, media_type: str, data: bytes) -> Digest:
+        """Write a manifest under a tag or digest.
+
+        Returns:
+            The digest under which the registry has it.
+
+        Raises:
+            RegistryRefused: it is not taken, e.g. since blobs of it are missing. DigestMismatch: it was changed.
+        """
+
+        def once() -> tuple[str, bool]:
+            with self.connection.request(
+                "PUT",
+                f"{self._url}/manifests/{reference}",
+                f"manifest {reference}",
+                headers={"Content-Type": media_type},
+                body=data,
+                ok=(200, 201, 202),
+            ) as response:
+                return response.headers.get("Docker-Content-Digest", ""), "OCI-Subject" in response.headers
+
+        said, listed = self.tries.run(once, self.told)
+        digest = Digest.of(data)
+        if said and said != digest and said.startswith("sha256:"):
+            raise DigestMismatch(f"{self.where}: the registry has {said[:80]} instead of {digest}")
+        if not listed and b'"subject"' in data:
+            from contextkernel.registry.referrers import list_referrer
+
+            list_referrer(self, media_type, data)
+        return digest
+
+    def tags(self) -> Iterator[str]:
+        """The repository's tags, page by page.
+
+        Raises:
+            ImageNotFound: there is no such repository.
+        """
+        return names(self.connection, f"{self._url}/tags/list", "tags", "tags")
+
+    def referrers(self, digest: str, artifact_type: str = "") -> oci.Index:
+        """What says that it is about a manifest: signatures, statements.
+
+        Args:
+            digest: of the manifest.
+            artifact_type: only of this type.
+        """
+        from contextkernel.registry.referrers import referrers
+
+        return referrers(self, digest, artifact_type)
+
+    def delete_manifest(self, digest: str) -> None:
+        """Remove a manifest, or a tag where the registry allows that.
+
+        Raises:
+            ImageNotFound: it is not there. RegistryRefused: the registry does not remove.
+        """
+        self._delete(f"{self._url}/manifests/{digest}", f"manifest {digest}")
+
+    def delete_blob(self, digest: str) -> None:
+        """Remove a blob; errors as for :meth:`delete_manifest`."""
+        self._delete(f"{self._url}/blobs/{digest}", f"blob {digest}")
+
+    def _delete(self, url: str, what: str) -> None:
+        def once() -> None:
+            scope = f"repository:{self._path}:delete"
+            with self.connection.request("DELETE", url, f"removing {what}", ok=(200, 202, 204), scopes=(scope,)):
+                pass
+
+        self.tries.run(once, self.told)
+
+    @property
+    def url(self) -> str:
+        """The repository's URL at its endpoint."""
+        return self._url
+
+    @property
+    def _url(self) -> str:
+        return f"{self.connection.base}/v2/{self._path}"
 
     @contextmanager
-    def _get(self, url: str, headers: dict[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
-        response = self._request(url, headers)
-        if response.status == 401:
-            challenge = response.headers.get("WWW-Authenticate", "")
-            response.close()
-            self._authenticate(challenge)
-            response = self._request(url, headers)
-        try:
+    def _manifest(self, method: str, reference: str) -> Iterator[urllib3.BaseHTTPResponse]:
+        url, what = f"{self._url}/manifests/{reference}", f"manifest {reference}"
+        with self.connection.request(method, url, what, headers={"Accept": ACCEPT}, ok=(200, 404)) as response:
+            if response.status == 404:
+                name = f"{self.where}{'@' if ':' in reference else ':'}{reference}"
+                raise ImageNotFound(f"{name} does not exist in the registry", hint="check the spelling of name and tag")
             yield response
-        except (urllib3.exceptions.HTTPError, OSError) as problem:
-            raise RegistryUnreachable(f"the connection to {self._registry} broke: {_reason(problem)}") from None
-        finally:
-            response.release_conn()
-            response.close()
 
-    def _request(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+
+class _Opened:
+    """The answer to a request for a blob: opened once, read once, closed."""
+
+    def __init__(self, repository: Repository, url: str, offset: int, what: str) -> None:
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        self._request = repository.connection.request("GET", url, what, headers=headers, ok=(200, 206))
+        self._where = repository.where
+        self._offset = offset
+        self._what = what
+        self._response: urllib3.BaseHTTPResponse | None = None
+
+    def open(self) -> None:
+        self._response = self._request.__enter__()
+
+    def __enter__(self) -> BlobStream:
+        response = self._response
+        assert response is not None  # noqa: S101 - `open` was called
+        if response.status == 206:
+            found = _RANGE.match(response.headers.get("Content-Range", "").strip())
+            if not found or int(found[1]) != self._offset:
+                problem = RegistryRefused(f"{self._where}: {self._what}: the registry sent another part than asked for")
+                self._request.__exit__(type(problem), problem, None)
+                raise problem
+            return BlobStream(response, self._offset, None if found[2] == "*" else int(found[2]))
+        return BlobStream(response, 0, _number(response.headers.get("Content-Length", "")))
+
+    def __exit__(self, *problem: object) -> None:
+        self._request.__exit__(*problem)  # type: ignore[arg-type]
+
+
+class Registry:
+    """A registry as a whole.
+
+    Args:
+        endpoint: where it answers.
+        name: as in references.
+        tries, credentials: as for :class:`Repository`.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, name: str, *, tries: Tries | None = None, credentials: Credentials | None = None
+    ) -> None:
+        self.name = name
+        self.connection = Connection(endpoint, name, tries=tries, credentials=credentials)
+
+    def ping(self) -> bool:
+        """Whether somebody answers who speaks this protocol, with or without wanting a login."""
         try:
-            # redirects to a storage host must not carry the registry's token: urllib3 strips Authorization there
-            return self._pool.request("GET", url, headers={**self._headers, **headers}, preload_content=False)
-        except (urllib3.exceptions.HTTPError, OSError) as problem:
-            raise RegistryUnreachable(
-                f"cannot reach {self._registry}: {_reason(problem)}",
-                hint="check the network, or name a mirror in registries.toml",
-            ) from None
+            self.connection.login()
+        except (RegistryUnreachable, ImageNotFound):
+            return False
+        except RegistryRefused as problem:
+            return problem.status in (401, 403)
+        return True
 
-    def _authenticate(self, challenge: str) -> None:
-        """Answer a ``WWW-Authenticate`` challenge with a bearer token or basic credentials."""
-        scheme, _, rest = challenge.partition(" ")
-        credentials = _credentials(self._registry)
-        if scheme.lower() == "basic":
-            if credentials is None:
-                raise RegistryRefused(f"{self._where}: the registry wants a login")
-            self._headers["Authorization"] = f"Basic {credentials}"
-            return
-        fields = dict(_CHALLENGE.findall(rest))
-        realm = fields.get("realm", "")
-        if scheme.lower() != "bearer" or urlsplit(realm).scheme not in ("http", "https"):
-            raise RegistryRefused(f"{self._where}: the registry asks for an unknown kind of login {scheme!r}")
-        query = urlencode({key: fields[key] for key in ("service", "scope") if key in fields})
-        if credentials and realm.startswith("http:") and not self._base.startswith("http:"):
-            raise RegistryRefused(
-                f"{self._where}: the registry asks for the password over an open connection to {realm!r}"
-            )
-        headers = {"Authorization": f"Basic {credentials}"} if credentials else {}
-        response = self._request(f"{realm}{'&' if '?' in realm else '?'}{query}", headers)
+    def catalog(self) -> Iterator[str]:
+        """The names of the registry's repositories, page by page.
+
+        Raises:
+            RegistryProblem: many registries do not tell, or not everybody.
+        """
+        url = f"{self.connection.base}/v2/_catalog"
+        return names(self.connection, url, "catalog", "repositories", ("registry:catalog:*",))
+
+    def login(self) -> str:
+        """Show the credentials.
+
+        Returns:
+            An identity token to be kept instead of the password; empty if the registry gives none.
+
+        Raises:
+            RegistryUnauthorized: they are not right. RegistryProblem: see the tree of errors.
+        """
+        self.connection.offline = True
+        self.connection.login()
+        return self.connection.identity_token
+
+
+def repositories(
+    registry: str,
+    path: str,
+    *,
+    access: Access = "pull",
+    by_digest: bool = False,
+    tries: Tries | None = None,
+    told: Callable[[RegistryProblem, float], None] | None = None,
+) -> tuple[Repository, ...]:
+    """The clients to try for a repository: mirrors first, the registry itself last; for pushing it alone.
+
+    Args:
+        registry, path: as in references.
+        access: what is going to be done.
+        by_digest: what is asked for is named by its digest.
+        tries, told: see :class:`Repository`.
+
+    Raises:
+        InvalidInput: the settings are not valid. RegistryDenied: they block the registry.
+    """
+    return tuple(
+        Repository(endpoint, registry, path, access=access, tries=tries, told=told)
+        for endpoint in endpoints(registry, path, access=access, by_digest=by_digest)
+    )
+
+
+def names(connection: Connection, url: str, what: str, field: str, scopes: tuple[str, ...] = ()) -> Iterator[str]:
+    """The names of a list that comes in pages (``Link`` headers).
+
+    Raises:
+        RegistryRefused: the pages never end, lead elsewhere, or cannot be understood.
+    """
+    seen: set[str] = set()
+    here = f"{url}?n={_PAGE}"
+    while here not in seen and len(seen) < _MAX_PAGES:
+        seen.add(here)
+
+        def once(page: str = here) -> tuple[bytes, str]:
+            with connection.request("GET", page, what, scopes=scopes) as response:
+                return connection.read(response, what, _MAX_LIST), response.headers.get("Link", "")
+
+        data, link = connection.tries.run(once)
         try:
-            self._check(response, "token")
-            document = json.loads(response.read(_MAX_DOCUMENT, decode_content=True))
-            token = document.get("token") or document.get("access_token")
-        except (ValueError, AttributeError):
-            token = None
-        finally:
-            response.close()
-        if not token:
-            raise RegistryRefused(f"{self._where}: the token server gave no token")
-        self._headers["Authorization"] = f"Bearer {token}"
-
-    def _check(self, response: urllib3.BaseHTTPResponse, what: str) -> None:
-        if response.status == 200:
+            found = json.loads(data)[field] or []
+            page = [str(name) for name in found]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise RegistryRefused(f"{connection.where}: the registry's list of {what} cannot be understood") from None
+        yield from page
+        following = _NEXT.search(link)
+        if following is None:
             return
-        text = response.read(4 * _MAX_ERROR, decode_content=True).decode("utf-8", "replace")
-        with suppress(ValueError, KeyError, TypeError):
-            text = "; ".join(f"{error['code']}: {error.get('message', '')}" for error in json.loads(text)["errors"])
-        raise RegistryRefused(
-            f"{self._where}: {what}: the registry answered {response.status}: {text[:_MAX_ERROR].strip()}"
-        )
+        here = connection.absolute(following[1]) if "//" in following[1] or following[1].startswith("/") else ""
+        here = here or f"{url}{following[1] if following[1].startswith('?') else ''}"
+        if origin(here) != origin(url) or urlsplit(here).path != urlsplit(url).path:
+            raise RegistryRefused(f"{connection.where}: the registry's list of {what} goes on elsewhere")
+    raise RegistryRefused(f"{connection.where}: the registry's list of {what} does not end")
 
 
-def _pool() -> urllib3.PoolManager:
-    timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=_READ_TIMEOUT)
-    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
-    if proxy:
-        return urllib3.ProxyManager(proxy, timeout=timeout, retries=_RETRIES)
-    return urllib3.PoolManager(timeout=timeout, retries=_RETRIES)
+def _media(response: urllib3.BaseHTTPResponse) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip()
 
 
-def _credentials(registry: str) -> str | None:
-    """Base64 ``user:password`` from docker's ``config.json``, where it holds one directly."""
-    folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+def _digest(text: str) -> Digest | None:
     try:
-        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
-            auths = json.load(file).get("auths", {})
-        keys = ["https://index.docker.io/v1/", "docker.io"] if registry == "docker.io" else [registry]
-        auth = next((auths[key].get("auth") for key in keys if key in auths), None)
-        return auth if auth and b":" in base64.b64decode(auth) else None
-    except (OSError, ValueError, AttributeError):
+        return Digest(text.strip())
+    except InvalidDigest:
         return None
 
 
-def _reason(problem: BaseException) -> str:
-    """The innermost cause, without urllib3's wrapping and without the URL (which may hold a token)."""
-    inner: BaseException = problem
-    while isinstance(reason := getattr(inner, "reason", None), BaseException):
-        inner = reason
-    text = re.sub(r"\[Errno -?\d+\] ", "", str(inner).rpartition(": ")[2])[:_MAX_ERROR]
-    return text[:1].lower() + text[1:] or type(problem).__name__
+def _number(text: str) -> int | None:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def decoded_index(data: bytes, where: str) -> oci.Index:
+    """An index that a registry sent.
+
+    Raises:
+        RegistryRefused: it is none.
+    """
+    try:
+        return codec.from_json(data, oci.Index)
+    except (msgspec.MsgspecError, InvalidDigest, UnicodeDecodeError, RecursionError) as problem:
+        raise RegistryRefused(f"{where}: the registry sent an invalid index: {problem}") from None

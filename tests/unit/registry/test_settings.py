@@ -21,9 +21,6 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("docker.io", "https://registry-1.docker.io"),
         ("ghcr.io", "https://ghcr.io"),
-        ("localhost:5000", "http://localhost:5000"),
-        ("127.0.0.1:5000", "http://127.0.0.1:5000"),
-        ("[::1]:5000", "http://[::1]:5000"),
         ("registry.example.org:443", "https://registry.example.org:443"),
     ],
 )
@@ -41,9 +38,14 @@ def test_mirrors_come_first(settings: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
-def test_insecure_is_plain_http(settings: Path) -> None:
+@pytest.mark.parametrize("registry", ["localhost:5000", "127.0.0.1:5000", "127.3.2.1:5000", "[::1]:5000", "localhost"])
+def test_this_machine_is_spoken_to_without_tls_first(registry: str) -> None:
+    assert endpoints(registry) == (Endpoint(url=f"http://{registry}", other=f"https://{registry}", verify=False),)
+
+
+def test_insecure_is_unchecked_tls_else_plain_http(settings: Path) -> None:
     settings.write_text('[registry."lab:5000"]\ninsecure = true\n')
-    assert endpoints("lab:5000") == (Endpoint(url="http://lab:5000"),)
+    assert endpoints("lab:5000") == (Endpoint(url="https://lab:5000", other="http://lab:5000", verify=False),)
 
 
 @pytest.mark.parametrize("text", ["[registry", "registry = 3\n", '[registry]\n"docker.io" = 1\n'])

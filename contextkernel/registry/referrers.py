@@ -1,0 +1,82 @@
+"""What refers to a manifest, also with registries that keep no such lists (OCI distribution-spec v1.1, "Referrers")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from contextkernel.errors import ImageNotFound, InvalidDigest, RegistryRefused
+from contextkernel.model import codec, oci
+from contextkernel.model.digest import Digest
+from contextkernel.registry.client import MAX_DOCUMENT, decoded_index
+
+if TYPE_CHECKING:
+    from contextkernel.registry.client import Repository
+
+_EMPTY = oci.Index(schema_version=2, media_type=oci.MEDIA_INDEX, manifests=())
+
+
+class _Referrer(msgspec.Struct, frozen=True, rename="camel"):
+    """What of a manifest goes into the list."""
+
+    subject: oci.Descriptor | None = None
+    artifact_type: str | None = None
+    config: oci.Descriptor | None = None
+    annotations: dict[str, str] | None = None
+
+
+def referrers(repository: Repository, digest: str, artifact_type: str = "") -> oci.Index:
+    """See :meth:`Repository.referrers`: asked for by name, else read from the tag that stands in for the list."""
+    try:
+        data = repository.connection.document(
+            "GET", f"{repository.url}/referrers/{digest}", "referrers", MAX_DOCUMENT, {"Accept": oci.MEDIA_INDEX}
+        )
+        found = decoded_index(data, repository.where)
+    except ImageNotFound:
+        found = _tagged(repository, Digest(digest))
+    if not artifact_type:
+        return found
+    fits = tuple(one for one in found.manifests if one.artifact_type == artifact_type)
+    return msgspec.structs.replace(found, manifests=fits)
+
+
+def list_referrer(repository: Repository, media_type: str, data: bytes) -> None:
+    """Add a manifest that was pushed to its subject's list, for a registry that did not do it.
+
+    Raises:
+        RegistryProblem: the list cannot be written.
+    """
+    try:
+        document = codec.from_json(data, _Referrer)
+    except (msgspec.MsgspecError, InvalidDigest):
+        return
+    if document.subject is None:
+        return
+    subject = document.subject.digest
+    entry = oci.Descriptor(
+        media_type,
+        Digest.of(data),
+        len(data),
+        annotations=document.annotations,
+        artifact_type=document.artifact_type or (document.config.media_type if document.config else None),
+    )
+    found = _tagged(repository, subject)
+    if any(one.digest == entry.digest for one in found.manifests):
+        return
+    index = msgspec.structs.replace(found, manifests=(*found.manifests, entry))
+    repository.put_manifest(_tag(subject), oci.MEDIA_INDEX, codec.to_json(index))
+
+
+def _tagged(repository: Repository, digest: Digest) -> oci.Index:
+    try:
+        media, data = repository.manifest(_tag(digest))
+    except ImageNotFound:
+        return _EMPTY
+    if media != oci.MEDIA_INDEX:
+        raise RegistryRefused(f"{repository.where}: the list of referrers {_tag(digest)} is a {media!r}")
+    return decoded_index(data, repository.where)
+
+
+def _tag(digest: Digest) -> str:
+    return f"{digest.algorithm}-{digest.hex}"[:128]
