@@ -42,6 +42,8 @@ def after(line, engine):
         ("images -f d", ["dangling="]),
         ("ps -f a", ["ancestor="]),
         ("kill -s T", ["TERM"]),
+        ("registry stop ", ["registry", "show"]),
+        ("registry images sh", ["show"]),
         ("tag greet ubu", ["ubuntu:20.04"]),
         ("--roo", ["--root"]),
         ("--root /x im", ["image", "images", "import"]),

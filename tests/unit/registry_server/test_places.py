@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -138,6 +139,33 @@ def test_one_that_was_killed(engine, client):
     assert [one.running for one in engine.registries()] == [False]
     assert engine.start_registry() == row
     assert client(row.address)("GET", "/v2/team/demo/manifests/v1").status == 200
+
+
+def test_memory_does_not_grow_with_the_blob(engine, client):
+    """Nor with the number of readers that are slow."""
+    row = engine.start_registry(port=0)
+    ask, pid, piece, count = client(row.address), holder(Place(engine.root, "registry")), bytes(1 << 20), 150
+    before = peak(pid)
+    state = hashlib.sha256()
+    for _ in range(count):
+        state.update(piece)
+    digest = f"sha256:{state.hexdigest()}"
+    answer = ask("POST", f"/v2/team/demo/blobs/uploads/?digest={digest}", (piece for _ in range(count)))
+    assert answer.status == 201
+    host, _, port = row.address.rpartition(":")
+    slow = [socket.create_connection((host, int(port)), timeout=30) for _ in range(8)]
+    for one in slow:
+        one.sendall(f"GET /v2/team/demo/blobs/{digest} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert one.recv(100)
+    for one in slow:
+        one.close()
+    assert peak(pid) - before < 60 << 10
+
+
+def peak(pid: int) -> int:
+    """KiB of memory that a process has had at most."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def holder(place: Place) -> int:
