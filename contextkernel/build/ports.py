@@ -18,6 +18,7 @@ from contextkernel.model.reference import ImageRef
 from contextkernel.model.room import Growth
 
 if TYPE_CHECKING:
+    from contextkernel.store.distribution import Distribution
     from contextkernel.store.extras import Extras
     from contextkernel.store.step_notes import StepNote, StepPlace
     from contextkernel.store.steps import StepRecord
@@ -141,6 +142,11 @@ class BuildStore(Protocol):
     @property
     def root(self) -> str:
         """The directory of the store."""
+        ...
+
+    @property
+    def distribution(self) -> Distribution:
+        """What is known of packed layers."""
         ...
 
     def blob_path(self, digest: Digest) -> str:

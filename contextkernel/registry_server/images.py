@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import IO
 
@@ -109,7 +109,7 @@ class StoreImages:
             with store.hold({layer.diff_id for layer in finished.layers}):
                 written = write_images(into, packer, [finished], annotations=extras.annotations)
         for descriptor in (*written.manifests, written.descriptor):
-            into.document(descriptor)
+            into.register(descriptor)
         return written.descriptor.digest
 
 
@@ -170,6 +170,8 @@ def _short(name: str) -> str:
 class _Into:
     """A layout whose blobs become those of a storage; see :class:`contextkernel.store.layout.Layout`."""
 
+    ordered = True
+
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._small: dict[Digest, bytes] = {}
@@ -181,8 +183,23 @@ class _Into:
         self._small[digest] = content
         self.stream(digest, len(content), io.BytesIO(content))
 
-    def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
+    def document(self, media_type: str, digest: Digest, content: bytes) -> None:
+        """See ``Layout``; it becomes known as a manifest with :meth:`register`."""
+        del media_type
+        self.blob(digest, content)
+
+    def find(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
         """See ``Layout``."""
+        del diff_id, forms
+        return None
+
+    def layer(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
+        """See ``Layout``."""
+        del diff_id
+        self.stream(packed.digest, packed.size, source)
+
+    def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
+        """Add a blob of ``size`` bytes."""
         path = f"{self._storage.uploads}/{os.urandom(8).hex()}"
         state, count = hashlib.new(digest.algorithm), 0
         try:
@@ -205,14 +222,14 @@ class _Into:
     def finish(self, manifests: tuple[Descriptor, ...], others: dict[str, bytes] | None = None) -> None:
         """Not used: a registry has no index of its own."""
 
-    def document(self, descriptor: Descriptor) -> None:
+    def register(self, descriptor: Descriptor) -> None:
         """Let a document that was written be a manifest, with those of an index before it."""
         data = self._small[descriptor.digest]
         entry, named = check_manifest(data, descriptor.media_type, "sha256", self._size, lambda _: True)
         for part in named.manifests:
             inner = self._small.get(part.digest)
             if inner is not None:
-                self.document(Descriptor(part.media_type, part.digest, part.size))
+                self.register(Descriptor(part.media_type, part.digest, part.size))
         self._storage.put_manifest(_ALL, entry, data, (), named.subject)
 
     def _size(self, digest: Digest) -> int | None:

@@ -6,6 +6,7 @@ The same blobs give the same bytes: in a tar, times are 0, owners are 0:0, and b
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Protocol
 
@@ -33,11 +34,24 @@ class Layout(Protocol):
         """Add a small blob."""
         ...
 
-    def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
-        """Add a blob from a reader that has ``size`` bytes.
+    @property
+    def ordered(self) -> bool:
+        """Whether one blob is written after the other; else several threads may write different ones."""
+        ...
+
+    def document(self, media_type: str, digest: Digest, content: bytes) -> None:
+        """Add a manifest or an index; what it points to was added before."""
+        ...
+
+    def find(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
+        """Whether a layer is there in one of several packed forms, before it is packed for nothing."""
+        ...
+
+    def layer(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
+        """Add a packed layer from a reader that can seek.
 
         Raises:
-            StoreProblem: it has not.
+            StoreProblem: it has another size than its descriptor says.
         """
         ...
 
@@ -54,6 +68,8 @@ class TarLayout:
         shown: what to call it in messages.
     """
 
+    ordered = True
+
     def __init__(self, sink: IO[bytes], shown: str | int) -> None:
         self._sink = sink
         self._shown = shown
@@ -67,8 +83,27 @@ class TarLayout:
             self._seen.add(digest)
             self._file(blob_name(digest), content)
 
-    def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
+    def document(self, media_type: str, digest: Digest, content: bytes) -> None:
         """See ``Layout``."""
+        del media_type  # it is in the descriptor
+        self.blob(digest, content)
+
+    def find(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
+        """See ``Layout``; the same image gives the same layout, whatever is known of its layers."""
+        del diff_id, forms
+        return None
+
+    def layer(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
+        """See ``Layout``."""
+        del diff_id
+        self.stream(packed.digest, packed.size, source)
+
+    def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
+        """Add a blob from a reader that has ``size`` bytes.
+
+        Raises:
+            StoreProblem: it has not.
+        """
         if digest in self._seen:
             return
         self._seen.add(digest)
@@ -112,6 +147,8 @@ class DirectoryLayout:
         InvalidInput: it cannot be written, or is something else than an image layout.
     """
 
+    ordered = False
+
     def __init__(self, path: str) -> None:
         self._path = path
         try:
@@ -123,8 +160,27 @@ class DirectoryLayout:
         """See ``Layout``."""
         self._replace(blob_name(digest), content)
 
-    def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
+    def document(self, media_type: str, digest: Digest, content: bytes) -> None:
         """See ``Layout``."""
+        del media_type  # it is in the descriptor
+        self.blob(digest, content)
+
+    def find(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
+        """See ``Layout``; the same image gives the same layout, whatever is known of its layers."""
+        del diff_id, forms
+        return None
+
+    def layer(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
+        """See ``Layout``."""
+        del diff_id
+        self.stream(packed.digest, packed.size, source)
+
+    def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
+        """Add a blob from a reader that has ``size`` bytes.
+
+        Raises:
+            StoreProblem: it has not.
+        """
         target = f"{self._path}/{blob_name(digest)}"
         if os.path.exists(target) and os.path.getsize(target) == size:
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from urllib.parse import quote
 
 import msgspec
@@ -37,8 +37,9 @@ from contextkernel.model.oci import (
 from contextkernel.model.outputs import Annotation, Statement, chosen_annotations
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
+from contextkernel.store.crew import Crew, Turns, processors
 from contextkernel.store.layout import Layout
-from contextkernel.store.packing import PackedLayer, Packer
+from contextkernel.store.packing import Packer
 
 IMAGE_NAME = "io.containerd.image.name"
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -90,6 +91,7 @@ def write_images(
     oci_types: bool = True,
     oci_artifact: bool = True,
     index: bool = False,
+    crew: Crew | None = None,
 ) -> WrittenImages:
     """Write all blobs of images into a layout; its own index is the caller's to write.
 
@@ -102,6 +104,7 @@ def write_images(
         oci_types: media types of OCI; else docker's.
         oci_artifact: attestations as artifacts with a subject; else as images.
         index: even for one image without attestations.
+        crew: packs and writes layers; by default as many at a time as there are processors.
 
     Returns:
         Descriptors; with several images, or with attestations, of an index.
@@ -120,8 +123,7 @@ def write_images(
             )
     if not oci_types and any(image.statements for image in images):
         raise InvalidInput('cannot export attestations with "oci-mediatypes=false"')
-    with ExitStack() as stack:
-        packed = writer.layers(packer, images, stack)
+    packed = writer.layers(packer, images, crew or Crew(processors()))
     manifests = [writer.manifest(image, tuple(packed[layer.diff_id] for layer in image.layers)) for image in images]
     layers = tuple(tuple(packed[layer.diff_id].digest for layer in image.layers) for image in images)
     if not needs_index:
@@ -151,18 +153,26 @@ class _Writer:
         self._oci = oci_types
         self._artifact = oci_artifact
 
-    def layers(self, packer: Packer, images: Iterable[FinishedImage], stack: ExitStack) -> dict[Digest, Descriptor]:
-        """Write the layers of all images, each once; one at a time is on the disk a second time."""
-        found: dict[Digest, Descriptor] = {}
-        for layer in (layer for image in images for layer in image.layers):
-            if layer.diff_id not in found:
-                packed: PackedLayer = packer.pack(layer, oci=self._oci)
-                stack.callback(packed.close)
-                with packed.open() as source:
-                    self._layout.stream(packed.descriptor.digest, packed.descriptor.size, source)
+    def layers(self, packer: Packer, images: Iterable[FinishedImage], crew: Crew) -> dict[Digest, Descriptor]:
+        """Write the layers of all images, each once; as many as are worked on are on the disk a second time."""
+        layers = list({layer.diff_id: layer for image in images for layer in image.layers}.values())
+        turns = Turns(crew.check) if self._layout.ordered else None
+
+        def write(place: int) -> Descriptor:
+            layer = layers[place]
+            found = self._layout.find(layer.diff_id, packer.forms(layer, oci=self._oci))
+            if found is not None:
+                return found
+            packed = packer.pack(layer, oci=self._oci, check=crew.check)
+            try:
+                with turns.wait(place) if turns is not None else nullcontext(), packed.open() as source:
+                    self._layout.layer(layer.diff_id, packed.descriptor, source)
+            finally:
                 packed.close()
-                found[layer.diff_id] = packed.descriptor
-        return found
+            return packed.descriptor
+
+        found = crew.run(write, range(len(layers)))
+        return {layer.diff_id: descriptor for layer, descriptor in zip(layers, found, strict=True)}
 
     def manifest(self, image: FinishedImage, layers: tuple[Descriptor, ...]) -> Descriptor:
         """Write configuration and manifest of one image."""
@@ -215,7 +225,9 @@ class _Writer:
     def _document(
         self, media: str, document: object, notes: Mapping[str, str] | None, platform: PlatformField | None
     ) -> Descriptor:
-        blob = self._blob(media, indented(document))
+        data = indented(document)
+        blob = Descriptor(media, Digest.of(data), len(data))
+        self._layout.document(media, blob.digest, data)
         return msgspec.structs.replace(blob, annotations=dict(notes) if notes else None, platform=platform)
 
     def _blob(self, media: str, data: bytes) -> Descriptor:

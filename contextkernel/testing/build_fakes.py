@@ -6,6 +6,7 @@ not enter their digests, so the same build gives the same image.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import os
@@ -31,6 +32,8 @@ from contextkernel.model.oci import History, ImageConfig, RootFS, RunConfig
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import Process, Reporter
 from contextkernel.model.reference import ImageRef
+from contextkernel.store.database import Database
+from contextkernel.store.distribution import Distribution
 from contextkernel.store.extras import Extras
 from contextkernel.store.measuring import measure
 from contextkernel.store.step_notes import StepDocument, StepNote, StepPlace
@@ -227,6 +230,14 @@ class MemoryStore:
         """See ``Store``."""
         os.makedirs(os.path.join(self.root, "tmp"), exist_ok=True)
         return os.path.join(self.root, "tmp", str(next(self._count)))
+
+    @functools.cached_property
+    def distribution(self) -> Distribution:
+        """See ``Store``; nothing is known of its layers, which have no rows."""
+        os.makedirs(self.root, exist_ok=True)
+        database = Database(os.path.join(self.root, "distribution.db"), self.root)
+        database.prepare()
+        return Distribution(database)
 
     def blob_path(self, digest: Digest) -> str:
         """There are no blobs here."""
