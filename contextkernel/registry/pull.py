@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 
 from contextkernel.errors import (
@@ -17,14 +16,12 @@ from contextkernel.model.events import StepProgress
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
-from contextkernel.registry.client import Repository
+from contextkernel.registry.client import Repository, repositories
 from contextkernel.registry.documents import read_document, read_image_config, verify
-from contextkernel.registry.settings import endpoints
+from contextkernel.registry.layers import fetch_layers
+from contextkernel.registry.retrying import Tries
 from contextkernel.store import Store
-from contextkernel.store.archive_load import add_unpacked
-from contextkernel.store.blobs import Readable
-
-_TELL = 1 << 20  # bytes between two events of a layer
+from contextkernel.store.side_by_side import News
 
 
 def pull_image(
@@ -36,6 +33,7 @@ def pull_image(
     report: Reporter = lambda _event: None,
     step: int = 1,
     named: bool = True,
+    tries: Tries | None = None,
 ) -> Digest:
     """Fetch ``ref`` into ``store`` and tag it.
 
@@ -47,6 +45,7 @@ def pull_image(
         report: receives :class:`StepProgress` per layer, for step ``step``.
         step: number in the events.
         named: tag it; without, the image gets no name.
+        tries: how patient to be with the registry.
 
     Returns:
         The image id.
@@ -56,14 +55,17 @@ def pull_image(
         DigestMismatch, SizeMismatch: it sent something else than promised.
     """
     last: RegistryProblem | None = None
-    for endpoint in endpoints(ref.registry):
-        repository = Repository(endpoint, ref.registry, ref.repository)
+    news: News[tuple[oci.Descriptor, int]] = News()
+    patience = tries or Tries(sleep=news.wait)
+    for repository in repositories(ref.registry, ref.repository, by_digest=ref.digest is not None, tries=patience):
         try:
-            return _pull_from(repository, store, worker, ref, platform or Platform.host(), report, step, named=named)
+            return _pull_from(
+                repository, store, worker, ref, platform or Platform.host(), report, step, news, named=named
+            )
         except (RegistryUnreachable, RegistryRefused) as problem:
             last = problem
         except ImageNotFound:
-            if not endpoint.mirror:
+            if not repository.mirror:
                 raise
     assert last is not None  # noqa: S101 - the registry itself is always the last endpoint
     raise last
@@ -77,6 +79,7 @@ def _pull_from(
     platform: Platform,
     report: Reporter,
     step: int,
+    news: News[tuple[oci.Descriptor, int]],
     *,
     named: bool,
 ) -> Digest:
@@ -92,10 +95,15 @@ def _pull_from(
             # whatever others of this process give up meanwhile
             blobs = [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
             stack.enter_context(store.expect(diff_ids, blobs))
-            for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
-                if not store.has_layer(diff_id):
-                    leased += [layer.digest, diff_id]
-                    _fetch_layer(repository, store, worker, layer, diff_id, report, step)
+            pairs = zip(manifest.layers, diff_ids, strict=True)
+            missing = [(layer, diff_id) for layer, diff_id in pairs if not store.has_layer(diff_id)]
+            for layer, diff_id in missing:
+                leased += [layer.digest, diff_id]
+
+            def tell(layer: oci.Descriptor, current: int) -> None:
+                report(StepProgress(step, layer.digest.short, current, layer.size))
+
+            fetch_layers(repository, store, worker, missing, tell, news)
             names = [ref] if ref.tag and named else []
             return store.add_image(config, origin="pull", names=names)
         except BaseException:
@@ -133,42 +141,3 @@ def _choose(index: oci.Index, platform: Platform) -> oci.Descriptor:
             return entry
     offered = [str(has) for has, _ in entries if has.os != "unknown"]
     raise ImageNotFound(f"no image for {platform}", hint=f"the registry offers {', '.join(offered) or 'none'}")
-
-
-def _fetch_layer(
-    repository: Repository,
-    store: Store,
-    worker: LayerWorker,
-    layer: oci.Descriptor,
-    diff_id: Digest,
-    report: Reporter,
-    step: int,
-) -> None:
-    name = layer.digest.short
-    report(StepProgress(step, name, 0, layer.size))
-    with repository.blob(layer.digest) as stream:
-        store.write_blob(
-            _Counted(stream, lambda count: report(StepProgress(step, name, count, layer.size))),
-            layer.digest,
-            layer.size,
-        )
-    add_unpacked(store, worker, layer.digest, diff_id)
-    report(StepProgress(step, name, layer.size, layer.size))
-
-
-class _Counted:
-    """A stream that says now and then how much was read of it; whoever is told may raise to stop the reading."""
-
-    def __init__(self, stream: Readable, tell: Callable[[int], None]) -> None:
-        self._stream = stream
-        self._tell = tell
-        self._count = self._told = 0
-
-    def read(self, size: int, /) -> bytes:
-        """See ``store.blobs.Readable``."""
-        data = self._stream.read(size)
-        self._count += len(data)
-        if self._count - self._told >= _TELL:
-            self._told = self._count
-            self._tell(self._count)
-        return data

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import queue
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import IO, Protocol
 
 import msgspec
@@ -19,19 +17,17 @@ from contextkernel.model.layers import LayerFacts
 from contextkernel.model.oci import MEDIA_LAYER, MEDIA_LAYER_GZIP, MEDIA_LAYER_ZSTD, Descriptor
 from contextkernel.model.ports import LayerWorker
 from contextkernel.store.blobs import CHUNK
+from contextkernel.store.side_by_side import News, side_by_side
 from contextkernel.store.store import Store
 from contextkernel.store.streaming import StreamedUnpack
 from contextkernel.store.trash import empty_trash
 
 _MOST = 4  # layers at a time
-_MEDIA = {"": MEDIA_LAYER, "gzip": MEDIA_LAYER_GZIP, "zstd": MEDIA_LAYER_ZSTD}
+#: media types of packed layers by compression
+MEDIA = {"": MEDIA_LAYER, "gzip": MEDIA_LAYER_GZIP, "zstd": MEDIA_LAYER_ZSTD}
 
 #: is told the layer, bytes so far, and all bytes
 Tell = Callable[[Digest, int, int], None]
-
-
-class _GivenUp(Exception):
-    """Another layer was refused."""
 
 
 class LayerSource(msgspec.Struct, frozen=True):
@@ -83,7 +79,6 @@ class Loading:
         self._limit = limit
         self._expected = stack.enter_context(ExitStack())
         self._leased: list[Digest] = []
-        self._stopped = threading.Event()
 
     def layers(self, sources: Sequence[LayerSource]) -> None:
         """Have layers in the store; they stay until the images refer to them.
@@ -98,43 +93,22 @@ class Loading:
         files = [source.digest for source in sources if source.digest is not None]
         self._expected.enter_context(self._store.expect([source.diff_id for source in sources], files))
         missing = [source for source in sources if not self._store.has_layer(source.diff_id)]
-        if not missing:
-            return
-        news: queue.SimpleQueue[Future[None] | tuple[Digest, int, int]] = queue.SimpleQueue()
-        at_once = min(len(missing), max(2, len(os.sched_getaffinity(0))), _MOST)
-        with ThreadPoolExecutor(at_once, thread_name_prefix="layer") as pool:
-            jobs = [pool.submit(self._bring, source, news) for source in missing]
-            for job in jobs:
-                job.add_done_callback(news.put)
-            try:
-                left = len(jobs)
-                while left:
-                    match news.get():
-                        case Future() as job:
-                            job.result()
-                            left -= 1
-                        case event:
-                            self._tell(*event)
-            except BaseException:
-                self._stopped.set()
-                for job in jobs:
-                    job.cancel()
-                raise
+        jobs = [partial(self._bring, source) for source in missing]
+        side_by_side(jobs, lambda event: self._tell(*event), at_once())
 
-    def _bring(self, source: LayerSource, news: queue.SimpleQueue[Future[None] | tuple[Digest, int, int]]) -> None:
+    def _bring(self, source: LayerSource, news: News[tuple[Digest, int, int]]) -> None:
         total = self._archive.size(source.member)
-        news.put((source.diff_id, 0, total))
+        news.tell((source.diff_id, 0, total))
 
         def feed(unpacking: StreamedUnpack) -> None:
             done = 0
             with self._archive.open(source.member) as content:
                 while part := content.read(CHUNK):
-                    if self._stopped.is_set():
-                        raise _GivenUp
+                    news.check()
                     unpacking.write(part)
                     done += len(part)
                     if done < total:
-                        news.put((source.diff_id, done, total))
+                        news.tell((source.diff_id, done, total))
 
         self._leased.extend([source.diff_id, *([source.digest] if source.digest else [])])
         directory = self._store.new_layer_dir()
@@ -144,8 +118,8 @@ class Loading:
         except BaseException:
             self._store.discard_layer_dir(directory)
             raise
-        _remember(self._store, facts)
-        news.put((source.diff_id, total, total))
+        remember_packed(self._store, facts)
+        news.tell((source.diff_id, total, total))
 
     def _unpacked(self, source: LayerSource, directory: str, feed: Callable[[StreamedUnpack], None]) -> LayerFacts:
         try:
@@ -163,7 +137,7 @@ class Loading:
             )
         if source.digest is not None and facts.packed != source.digest:
             self._verify(source)  # which is fine with one of another algorithm
-        _same(facts, source.diff_id, source.digest or facts.packed)
+        same_layer(facts, source.diff_id, source.digest or facts.packed)
         return facts
 
     def _verify(self, source: LayerSource) -> None:
@@ -192,13 +166,18 @@ class Loading:
         with self._archive.open(source.member) as content:
             blob = self._store.write_blob(content, source.digest or facts.packed, facts.packed_size)
         self._leased.append(blob)
-        self._store.add_layer(directory, facts, blob=blob, media_type=_MEDIA.get(facts.compression, MEDIA_LAYER))
+        self._store.add_layer(directory, facts, blob=blob, media_type=MEDIA.get(facts.compression, MEDIA_LAYER))
 
     def undo(self) -> None:
         """Give up everything that was brought in."""
         self._expected.close()
         self._store.release(self._leased)
         empty_trash(self._store, self._worker)
+
+
+def at_once() -> int:
+    """How many layers are worked on at the same time."""
+    return min(max(2, len(os.sched_getaffinity(0))), _MOST)
 
 
 def add_unpacked(
@@ -222,28 +201,38 @@ def add_unpacked(
     directory = store.new_layer_dir()
     try:
         facts = worker.unpack(store.blob_path(blob), directory, limit=store.bound.unpacking(limit))
-        _same(facts, expected, blob)
+        same_layer(facts, expected, blob)
         if facts.reproducible:
             store.add_layer(directory, facts)
             store.drop_blob(blob)
         else:
-            store.add_layer(directory, facts, blob=blob, media_type=_MEDIA.get(facts.compression, MEDIA_LAYER))
+            store.add_layer(directory, facts, blob=blob, media_type=MEDIA.get(facts.compression, MEDIA_LAYER))
     except BaseException:
         store.discard_layer_dir(directory)
         raise
-    _remember(store, facts)
+    remember_packed(store, facts)
     return facts.diff_id
 
 
-def _same(facts: LayerFacts, expected: Digest | None, blob: Digest | None) -> None:
+def same_layer(facts: LayerFacts, expected: Digest | None, blob: Digest | None) -> None:
+    """Compare a layer with the one that was promised.
+
+    Args:
+        facts: what it is.
+        expected: its ``diff_id``, if it is known.
+        blob: what it came as, for the message.
+
+    Raises:
+        DigestMismatch: it is another one.
+    """
     if expected is not None and facts.diff_id != expected:
         raise DigestMismatch(
             f"layer {blob} unpacks to {facts.diff_id} instead of {expected}", hint="the archive was damaged"
         )
 
 
-def _remember(store: Store, facts: LayerFacts) -> None:
+def remember_packed(store: Store, facts: LayerFacts) -> None:
     """Note the packed form that a layer came in: a registry may have the same."""
     if facts.packed is not None and facts.compression in {"gzip", "zstd"}:
-        packed = Descriptor(_MEDIA[facts.compression], facts.packed, facts.packed_size)
+        packed = Descriptor(MEDIA[facts.compression], facts.packed, facts.packed_size)
         store.distribution.remember_packed(facts.diff_id, packed)

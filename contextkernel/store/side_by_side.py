@@ -1,0 +1,89 @@
+"""Doing several things at a time, with news of them in the thread that waits."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class GivenUp(Exception):
+    """Another one failed, or whoever waits has given up."""
+
+
+class News(Generic[T]):
+    """What jobs tell; and how they hear that they are not needed any more."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything; no job of before is at work any more."""
+        self.items: queue.SimpleQueue[Future[None] | tuple[T]] = queue.SimpleQueue()
+        self._stopped.clear()
+
+    def tell(self, item: T) -> None:
+        """Pass something on."""
+        self.items.put((item,))
+
+    def check(self) -> None:
+        """Go on only if it is needed.
+
+        Raises:
+            GivenUp: it is not; to be let through.
+        """
+        if self._stopped.is_set():
+            raise GivenUp
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but no longer than it is needed.
+
+        Raises:
+            GivenUp: see :meth:`check`.
+        """
+        self._stopped.wait(seconds)
+        self.check()
+
+    def stop(self) -> None:
+        """Let every job end."""
+        self._stopped.set()
+
+
+def side_by_side(
+    jobs: Sequence[Callable[[News[T]], None]], tell: Callable[[T], None], most: int, news: News[T] | None = None
+) -> None:
+    """Do jobs in threads; when one fails, the others end as well, and the first failure is raised.
+
+    Args:
+        jobs: begun in this order; each looks now and then whether it is needed (``News.check``).
+        tell: receives what they tell, in this thread; may raise to end them all.
+        most: how many at a time.
+        news: used by nothing else meanwhile; if others are to hear as well when the jobs are not needed any more.
+    """
+    if not jobs:
+        return
+    news = News() if news is None else news
+    news.begin()
+    with ThreadPoolExecutor(min(most, len(jobs)), thread_name_prefix="layer") as pool:
+        futures = [pool.submit(job, news) for job in jobs]
+        for future in futures:
+            future.add_done_callback(news.items.put)
+        try:
+            left = len(futures)
+            while left:
+                match news.items.get():
+                    case Future() as future:
+                        future.result()
+                        left -= 1
+                    case (item,):
+                        tell(item)
+        except BaseException:
+            news.stop()
+            for future in futures:
+                future.cancel()
+            raise
