@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_archives import ARCHIVES
 from contextkernel.commands.declared_cache import EXPLAIN_OPTIONS
 from contextkernel.commands.declared_options import (
     FILTER,
@@ -192,66 +193,7 @@ IMAGES = (
         subjects=("image",),
         verb="verbs_image:compare",
     ),
-    Command(
-        path=("image", "save"),
-        aliases=(("save",),),
-        arguments="IMAGE [IMAGE...]",
-        summary="Write images to an archive",
-        description="The archive is a docker-archive and an OCI layout at once. Without `-o` it goes "
-        "to standard output.",
-        options=(
-            Option(
-                name="output",
-                short="o",
-                kind="string",
-                metavar="string",
-                help="File to write, instead of standard output",
-            ),
-            PLATFORM,
-        ),
-        minimum=1,
-        subjects=("image",),
-        verb="verbs_transfer:save",
-    ),
-    Command(
-        path=("image", "load"),
-        aliases=(("load",),),
-        summary="Read images from an archive",
-        description="Reads docker-archives and OCI layouts, as docker, podman, skopeo and `save` write them.",
-        options=(
-            Option(
-                name="input",
-                short="i",
-                kind="string",
-                metavar="string",
-                help="File to read, instead of standard input",
-            ),
-            PLATFORM,
-            Option(name="quiet", short="q", help="Show no progress"),
-        ),
-        maximum=0,
-        verb="verbs_transfer:load",
-    ),
-    Command(
-        path=("image", "import"),
-        aliases=(("import",),),
-        arguments="FILE|- REPOSITORY[:TAG]",
-        summary="Make an image of one layer from a tar of a root file system",
-        options=(
-            Option(
-                name="message",
-                short="m",
-                kind="string",
-                metavar="string",
-                help="Comment for the image's history",
-            ),
-            PLATFORM,
-        ),
-        minimum=2,
-        maximum=2,
-        subjects=("file", "image"),
-        verb="verbs_transfer:import_",
-    ),
+    *ARCHIVES,
     Command(
         path=("image", "pull"),
         aliases=(("pull",),),

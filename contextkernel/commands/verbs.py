@@ -74,7 +74,8 @@ def _told(words: tuple[str, ...], program: str) -> tuple[str, tuple[str, ...]]:
 def _check_platform(parsed: Parsed) -> None:
     """``--platform`` is accepted for docker's sake as long as it asks for this machine's."""
     wanted = parsed.maybe("platform")
-    if not wanted or parsed.command.path == ("image", "build"):
+    option = parsed.command.option("platform")
+    if not wanted or option is None or not option.hidden:  # the command makes something of it
         return
     from contextkernel.model.platform import Platform
 

@@ -5,47 +5,77 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from contextkernel.commands.call import LateReporter
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.outcome import Nothing, Outcome, Table, Text
 from contextkernel.commands.verbs_image import shown
 from contextkernel.errors import InvalidArchive
+from contextkernel.model.events import StepNote
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
     from contextkernel.commands.call import Call
+    from contextkernel.commands.face import Progress
 
 _ID = "sha256:"
+_URLS = ("http://", "https://")
 
 
 def save(call: Call) -> Outcome:
     """Write an archive to a file or to standard output."""
-    output = call.parsed.maybe("output")
+    output, platform = call.parsed.maybe("output"), call.parsed.texts("platform") or None
     if output is not None:
         if os.path.isdir(output):
             raise usage_problem(f"cannot write {output}: it is a directory", more="give a file: -o image.tar")
-        call.engine.save(call.parsed.arguments, output)
+        call.engine.save(call.parsed.arguments, output, platform=platform)
         return Outcome(value=Nothing())
     descriptor, _ = call.face.output_descriptors()
     if descriptor is None or os.isatty(descriptor):
         raise usage_problem("an archive is not shown on a screen", more="use -o FILE, or redirect standard output")
-    call.engine.save(call.parsed.arguments, descriptor)
+    call.engine.save(call.parsed.arguments, descriptor, platform=platform)
     return Outcome(value=Nothing())
 
 
 def load(call: Call) -> Outcome:
-    """Read an archive from a file or from standard input."""
-    names = call.engine.load(_source(call, call.parsed.text("input"), "-i FILE"))
-    return Outcome(value=Text("".join(f"Loaded image{' ID' if n.startswith(_ID) else ''}: {n}\n" for n in names)))
+    """Read an archive from a file, a directory or standard input."""
+    source = _source(call, call.parsed.text("input"), "-i FILE")
+    notes: list[str] = []
+    with LateReporter(call.face, _progress(call)) as view:
+
+        def report(event: object) -> None:
+            if isinstance(event, StepNote):
+                notes.append(event.text)
+            else:
+                view(event)
+
+        names = call.engine.load(source, platform=call.parsed.maybe("platform"), report=report)
+    lines = [f"Loaded image{' ID' if name.startswith(_ID) else ''}: {name}" for name in names]
+    return Outcome(value=Text("".join(f"{line}\n" for line in (*notes, *lines))))
+
+
+def _progress(call: Call) -> Progress:
+    """How progress is shown: as docker has it, not at all where output goes to a file or a pipe."""
+    descriptor, _ = call.face.output_descriptors()
+    redirected = descriptor is not None and not os.isatty(descriptor)
+    return "quiet" if redirected or call.parsed.flag("quiet") else "auto"
 
 
 def import_(call: Call) -> Outcome:
     """Make an image from a tar of a root file system."""
-    file, name = call.parsed.arguments
-    ImageRef.parse(name)
-    source = _source(call, "" if file == "-" else file, "a file name")
-    path = source if isinstance(source, str) else f"/dev/fd/{source}"
-    image = call.engine.import_image(path, name, message=call.parsed.text("message"))
-    return Outcome(value=Text(f"{image}\n"))
+    file, *names = call.parsed.arguments
+    for name in names:
+        ImageRef.parse(name)  # before anything is fetched
+    url = file.startswith(_URLS)
+    with LateReporter(call.face, "auto") as report:
+        image = call.engine.import_image(
+            file if url else _source(call, "" if file == "-" else file, "a file name"),
+            names[0] if names else None,
+            message=call.parsed.text("message"),
+            changes=call.parsed.texts("change"),
+            platform=call.parsed.maybe("platform"),
+            report=report if url else None,
+        )
+    return Outcome(value=Text((f"Downloading from {file}\n" if url else "") + f"{image}\n"))
 
 
 def _source(call: Call, path: str, instead: str) -> str | int:

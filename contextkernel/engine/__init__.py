@@ -6,6 +6,7 @@ started by creating one: helper processes come with the first verb that needs th
 
 from __future__ import annotations
 
+from contextkernel.engine.archives import Archives
 from contextkernel.engine.builds import Builds
 from contextkernel.engine.checks import Checks
 from contextkernel.engine.cleaning import Cleaning
@@ -27,6 +28,7 @@ class Engine(
     Cleaning,
     Interaction,
     Looking,
+    Archives,
     Builds,
     Checks,
     Commits,

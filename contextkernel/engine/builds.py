@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from contextkernel.engine.archives import platforms_of
 from contextkernel.engine.caches import Caches, cache_limit
 from contextkernel.engine.composition import silent
 from contextkernel.errors import ImageNotFound
@@ -113,7 +114,7 @@ class Builds(Caches):
         # as buildx does: one variable for all tools that make reproducible things
         if arguments.get("SOURCE_DATE_EPOCH") is None and os.environ.get("SOURCE_DATE_EPOCH"):
             arguments["SOURCE_DATE_EPOCH"] = os.environ["SOURCE_DATE_EPOCH"]
-        platforms = _platforms(platform)
+        platforms = platforms_of(platform)
         self._sweep()
         limit = cache_limit(self._store.root)
         self._keep_free()
@@ -268,10 +269,3 @@ class Builds(Caches):
                 idmap=self._idmap,
                 report=report or silent,
             )
-
-
-def _platforms(given: str | Sequence[str] | None) -> tuple[Platform, ...]:
-    """Each platform once, in order."""
-    texts = [given] if isinstance(given, str) else given or ()
-    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
-    return tuple(dict.fromkeys(Platform.host() if word == "local" else Platform.parse(word) for word in words))

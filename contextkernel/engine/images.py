@@ -9,7 +9,6 @@ from contextkernel.engine.viewing import ContainerViews
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
-    from contextkernel.model.digest import Digest
     from contextkernel.model.results import CompareRow, HistoryRow, ImageRow, Pruned
 
 
@@ -88,35 +87,3 @@ class Images(ContainerViews):
     def compare(self, images: Sequence[str]) -> tuple[CompareRow, ...]:
         """Sizes, layers and shared bytes of several images."""
         return self._store.compare([(name, self._store.resolve(name)) for name in images])
-
-    def save(self, names: Sequence[str], output: str | int) -> None:
-        """Write images to a docker-archive that is an OCI layout too.
-
-        Args:
-            names: images.
-            output: path, or open descriptor.
-        """
-        from contextkernel.store.archive import save
-
-        save(self._store, self._worker(), names, output)
-        for name in names:
-            self._tell_image.named("save", name)
-
-    def load(self, source: str | int) -> tuple[str, ...]:
-        """Read images from a docker-archive or OCI layout tar; returns their names."""
-        from contextkernel.store.archive import load
-
-        with self._writing():
-            names = load(self._store, self._worker(), source)
-        for name in names:
-            self._tell_image.named("load", name)
-        return names
-
-    def import_image(self, path: str, name: str, *, message: str = "") -> Digest:
-        """Make a one-layer image from a tar of a root file system."""
-        from contextkernel.store.archive import import_tar
-
-        with self._writing():
-            image = import_tar(self._store, self._worker(), path, ImageRef.parse(name), message=message)
-        self._tell_image.tell("import", image)
-        return image

@@ -30,6 +30,7 @@ def import_tar(
     config: ImageConfig | None = None,
     origin: str = "import",
     message: str = "",
+    shown: str = "",
     limit: int | None = None,
 ) -> Digest:
     """Make an image from a root file system.
@@ -43,6 +44,7 @@ def import_tar(
             are used where it has them.
         origin: see ``Store.add_image``.
         message: comment of the history entry; docker's ``Imported from -`` by default.
+        shown: what to call the source in messages; by default its path.
         limit: the most bytes the file system may have when unpacked.
 
     Returns:
@@ -70,8 +72,8 @@ def import_tar(
         store.release(leased)
         empty_trash(store, worker)
         if isinstance(problem, InvalidArchive):
-            shown = repr(source) if isinstance(source, str) else "standard input"
-            problem.problem = f"cannot import {shown}: {problem.problem}"
+            name = shown or (repr(source) if isinstance(source, str) else "standard input")
+            problem.problem = f"cannot import {name}: {problem.problem}"
             problem.hint = problem.hint or "import takes a tar of a root file system, plain or compressed"
         raise
     return image

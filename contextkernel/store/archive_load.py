@@ -1,248 +1,137 @@
-"""Reading image archives: docker's (old with ``layer.tar`` paths, new with blobs) and OCI image layouts."""
+"""Bringing the images of an archive in: a tar file, packed or not, or a directory that holds the same."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import os
 from contextlib import ExitStack
-from typing import Any
 
 import msgspec
 
-from contextkernel.errors import (
-    DigestMismatch,
-    InvalidArchive,
-    InvalidInput,
-    InvalidReference,
-    SizeMismatch,
-)
-from contextkernel.model.codec import from_json
+from contextkernel.errors import ImageNotFound
 from contextkernel.model.digest import Digest
-from contextkernel.model.events import StepProgress
+from contextkernel.model.events import StepNote, StepProgress
 from contextkernel.model.labels import stand_in
-from contextkernel.model.oci import (
-    MEDIA_DOCKER_LIST,
-    MEDIA_DOCKER_MANIFEST,
-    MEDIA_INDEX,
-    MEDIA_MANIFEST,
-    Descriptor,
-    ImageConfig,
-    Index,
-    Manifest,
-)
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
+from contextkernel.store.archive_directory import opened_directory
 from contextkernel.store.archive_file import ArchiveFile, opened, plain
+from contextkernel.store.archive_images import Archive, FoundImage, images_in
 from contextkernel.store.images import read_config
-from contextkernel.store.loading import LayerSource, Loading, add_unpacked
+from contextkernel.store.loading import Loading, add_unpacked
 from contextkernel.store.store import Store
 
-_EXPECTED = "expected a file written by save, docker save, or skopeo copy (docker-archive:, oci-archive:)"
-_HEX_NAME = re.compile(r"(?:.*/)?([0-9a-f]{64})(?:\.json)?\Z")
-_ATTESTATION = "vnd.docker.reference.type"
-
-
-class _DockerItem(msgspec.Struct, frozen=True, rename="pascal"):
-    """One image in docker's ``manifest.json``."""
-
-    config: str
-    layers: tuple[str, ...] | None = None
-    repo_tags: tuple[str, ...] | None = None
-
-
-class _Found(msgspec.Struct, frozen=True):
-    """An image of the archive."""
-
-    config: bytes
-    layers: tuple[LayerSource, ...]
-    names: tuple[ImageRef, ...]
+__all__ = ["add_unpacked", "load", "loading"]
 
 
 def load(
-    store: Store, worker: LayerWorker, source: str | int, report: Reporter | None = None, *, limit: int | None = None
+    store: Store,
+    worker: LayerWorker,
+    source: str | int,
+    report: Reporter | None = None,
+    *,
+    limit: int | None = None,
+    platform: Platform | None = None,
+    only: ImageRef | None = None,
 ) -> tuple[str, ...]:
-    """Load all images of an archive; none if anything is wrong with one of them.
+    """Load the images of an archive; none if anything is wrong with one of them.
 
     Args:
         store: where to put them.
         worker: unpacks the layers.
-        source: path, or open descriptor, of a tar file; it may be compressed with gzip, zstd, bzip2 or xz.
-        report: receives ``StepProgress`` per layer.
+        source: path, or open descriptor, of a tar file, which may be compressed with gzip, zstd, bzip2 or xz; or path
+            of a directory in OCI image layout, or with what ``docker save`` writes.
+        report: receives ``StepProgress`` per layer, and a ``StepNote`` in docker's words for each name that another
+            image had before.
         limit: the most bytes that a layer, or a compressed archive, may have when unpacked.
+        platform: only images for this one. An image for another platform than this host's takes no name away from one
+            for a different platform: both are found by it, see ``Store.for_platform``.
+        only: nothing but the image of this name.
 
     Returns:
         Per image and tag the tag in docker's short form, or the id of an image without one.
 
     Raises:
-        InvalidArchive: not an image archive, or damaged. DigestMismatch, SizeMismatch: content is not what it is
-        called. InvalidInput: the file cannot be read.
+        InvalidArchive: not an image archive, damaged, or without images for the platform. ImageNotFound: none is
+        called ``only``. DigestMismatch, SizeMismatch: content is not what it is called. InvalidInput: it cannot be
+        read.
     """
     shown = repr(source) if isinstance(source, str) else "the archive"
     with ExitStack() as stack:
-        packed = stack.enter_context(opened(source, store))
-        archive = ArchiveFile(stack.enter_context(plain(packed, store, limit)), shown)
-        images = list(_images(archive, shown))
-        if not images:
-            raise InvalidArchive(f"{shown} has no image for {Platform.host()}", hint=_EXPECTED)
+        archive: Archive
+        if isinstance(source, str) and os.path.isdir(source):
+            archive = stack.enter_context(opened_directory(source, shown))
+        else:
+            packed = stack.enter_context(opened(source, store))
+            archive = ArchiveFile(stack.enter_context(plain(packed, store, limit)), shown)
+        images = images_in(archive, shown, platform)
+        if only is not None:
+            images = _named(images, only, shown)
         brought = loading(store, worker, archive, report, limit, stack)
         try:
             brought.layers(list({layer.diff_id: layer for image in images for layer in image.layers}.values()))
-            lines: list[str] = []
-            for image in images:
-                added = store.add_image(image.config, origin=_origin(image.config, shown), names=image.names)
-                lines += [name.familiar for name in image.names] or [str(added)]
+            lines = [line for image in images for line in _added(store, image, platform, report)]
         except BaseException:
             brought.undo()
             raise
     return tuple(lines)
 
 
-# ---- what is in the archive
-
-
-def _images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
-    if "manifest.json" in archive:
-        yield from _docker_images(archive, shown)
-    elif "index.json" in archive:
-        yield from oci_images(archive, shown)
-    else:
-        hint = _EXPECTED
-        if any(name in archive for name in ("etc/passwd", "bin/sh", "usr/bin/env", "etc/os-release")):
-            hint = "it looks like a root file system: use import"
-        raise InvalidArchive(f"{shown} is not an image archive: it has neither manifest.json nor index.json", hint=hint)
-
-
-def _decoded(archive: ArchiveFile, name: str, kind: Any) -> Any:
-    try:
-        return from_json(archive.document(name), kind)
-    except (msgspec.DecodeError, InvalidInput, UnicodeDecodeError) as problem:
-        if isinstance(problem, InvalidArchive):
-            raise
-        raise InvalidArchive(f"{name!r} in the archive cannot be understood: {str(problem).lower()}") from None
-
-
-def _docker_images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
-    for item in _decoded(archive, "manifest.json", tuple[_DockerItem, ...]):
-        config = archive.document(item.config)
-        named = _HEX_NAME.match(item.config)
-        if named and named[1] != Digest.of(config).hex:
-            raise DigestMismatch(f"{item.config!r} in {shown} has digest {Digest.of(config)}", hint="it was damaged")
-        document = _config(config, item.config)
-        members = item.layers or ()
-        if len(members) != len(document.rootfs.diff_ids):
-            raise InvalidArchive(
-                f"{item.config!r} in {shown} names {len(document.rootfs.diff_ids)} layers, manifest.json {len(members)}"
-            )
-        layers = tuple(map(LayerSource, members, document.rootfs.diff_ids))
-        yield _Found(config, layers, tuple(_name(text) for text in item.repo_tags or ()))
-
-
-def oci_images(archive: ArchiveFile, shown: str) -> Iterator[_Found]:
-    """The images of an OCI image layout that are for this host."""
-    if "oci-layout" in archive:
-        version = _decoded(archive, "oci-layout", dict[str, Any]).get("imageLayoutVersion")
-        if version != "1.0.0":
-            raise InvalidArchive(f"{shown} is an OCI image layout of version {version!r}", hint="expected 1.0.0")
-    names: dict[Descriptor, list[ImageRef]] = {}
-    for descriptor in _decoded(archive, "index.json", Index).manifests:
-        found = _manifest(archive, descriptor, depth=0)
-        if found is not None:
-            name = _annotated(descriptor)
-            names.setdefault(found, []).extend([name] if name else [])
-    for descriptor, refs in names.items():
-        manifest = _checked(archive, descriptor, Manifest)
-        config = _content(archive, manifest.config)
-        document = _config(config, str(manifest.config.digest))
-        if len(manifest.layers) != len(document.rootfs.diff_ids):
-            raise InvalidArchive(
-                f"image {manifest.config.digest} in {shown} names {len(document.rootfs.diff_ids)} layers,"
-                f" its manifest {len(manifest.layers)}"
-            )
-        layers = tuple(
-            LayerSource(_blob(layer.digest), diff_id, layer.digest, layer.size)
-            for layer, diff_id in zip(manifest.layers, document.rootfs.diff_ids, strict=True)
+def _named(images: tuple[FoundImage, ...], wanted: ImageRef, shown: str) -> tuple[FoundImage, ...]:
+    found = tuple(msgspec.structs.replace(image, names=(wanted,)) for image in images if wanted in image.names)
+    if not found:
+        names = sorted({name.familiar for image in images for name in image.names})
+        raise ImageNotFound(
+            f"{shown} has no image {wanted.familiar}", hint=f"it has {', '.join(names[:20])}" if names else None
         )
-        yield _Found(config, layers, tuple(dict.fromkeys(refs)))
+    return found
 
 
-def _manifest(archive: ArchiveFile, descriptor: Descriptor, depth: int) -> Descriptor | None:
-    """The manifest that a descriptor stands for on this host; ``None`` for attestations and the like."""
-    bare = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
-    if (descriptor.annotations or {}).get(_ATTESTATION):
-        return None
-    if descriptor.media_type in {MEDIA_MANIFEST, MEDIA_DOCKER_MANIFEST}:
-        return bare
-    if descriptor.media_type not in {MEDIA_INDEX, MEDIA_DOCKER_LIST} or depth > 3:
-        return None
-    host = Platform.host()
-    entries = [entry for entry in _checked(archive, bare, Index).manifests if _blob(entry.digest) in archive]
-    for entry in entries:
-        platform = entry.platform
-        fits = platform is None or (platform.os, platform.architecture) == (host.os, host.architecture)
-        if fits and (found := _manifest(archive, entry, depth + 1)):
-            return found
-    return None
+def _added(store: Store, image: FoundImage, platform: Platform | None, report: Reporter | None) -> list[str]:
+    """Record one image and its names; returns what it is to be called."""
+    new = Digest.of(image.config)
+    taken, beside = [], []
+    for name in image.names:
+        before = _holder(store, name)
+        if before is None or before == new:
+            taken.append(name)
+        elif platform is not None and platform != Platform.host() and _made_for(store, before) != image.platform:
+            beside.append(name)
+        else:
+            taken.append(name)
+            if report is not None:
+                text = (
+                    f"The image {name.familiar} already exists, renaming the old one with ID {before} to empty string"
+                )
+                report(StepNote(0, text))
+    added = store.add_image(image.config, origin=_origin(image.config), names=taken)
+    for name in beside:
+        store.remember_platform(name, platform or image.platform, added)
+    return [name.familiar for name in image.names] or [str(added)]
 
 
-def _checked(archive: ArchiveFile, descriptor: Descriptor, kind: Any) -> Any:
-    _content(archive, descriptor)
-    return _decoded(archive, _blob(descriptor.digest), kind)
-
-
-def _content(archive: ArchiveFile, descriptor: Descriptor) -> bytes:
-    data = archive.document(_blob(descriptor.digest))
-    if len(data) != descriptor.size:
-        raise SizeMismatch(f"blob {descriptor.digest} has {len(data)} bytes instead of {descriptor.size}")
-    if descriptor.digest.algorithm == "sha256" and Digest.of(data) != descriptor.digest:
-        raise DigestMismatch(f"blob {descriptor.digest} has digest {Digest.of(data)}", hint="the archive was damaged")
-    return data
-
-
-def _annotated(descriptor: Descriptor) -> ImageRef | None:
-    notes = descriptor.annotations or {}
-    full = notes.get("io.containerd.image.name")
-    if full:
-        return _name(full)
-    short = notes.get("org.opencontainers.image.ref.name", "")
-    # a lone word is a tag of a name that the archive does not have
-    return _name(short) if ":" in short or "/" in short else None
-
-
-def _name(text: str) -> ImageRef:
+def _holder(store: Store, name: ImageRef) -> Digest | None:
     try:
-        return ImageRef.parse(text)
-    except InvalidReference as problem:
-        raise InvalidArchive(f"the archive has an image with a bad name: {problem.problem}") from None
+        return store.resolve(str(name))
+    except ImageNotFound:
+        return None
 
 
-def _config(data: bytes, shown: str) -> ImageConfig:
-    try:
-        config = read_config(data)
-    except InvalidInput as problem:
-        raise InvalidArchive(f"{shown!r} in the archive is {problem.problem}") from None
-    if config.os not in {"", "linux"}:
-        raise InvalidArchive(f"image {Digest.of(data)} is for {config.os!r}", hint="only linux images can be loaded")
-    return config
+def _made_for(store: Store, image: Digest) -> Platform:
+    config = store.config(image)
+    return Platform.of(config.os, config.architecture, config.variant)
 
 
-def _blob(digest: Digest) -> str:
-    return f"blobs/{digest.algorithm}/{digest.hex}"
-
-
-def _origin(config: bytes, shown: str) -> str:
+def _origin(config: bytes) -> str:
     """A stand-in stays one when it travels as a file."""
-    made = stand_in(_config(config, shown))
+    made = stand_in(read_config(config))
     return "load" if made is None else f"stand-in: loaded, {made}"
-
-
-# ---- bringing it in
 
 
 def loading(
     store: Store,
     worker: LayerWorker,
-    archive: ArchiveFile,
+    archive: Archive,
     report: Reporter | None,
     limit: int | None,
     stack: ExitStack,
@@ -263,6 +152,3 @@ def loading(
             report(StepProgress(step=0, item=layer.short, current=current, total=total))
 
     return Loading(store, worker, archive, tell, limit, stack)
-
-
-__all__ = ["add_unpacked", "load", "loading", "oci_images"]

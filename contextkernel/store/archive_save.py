@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from contextkernel.errors import InvalidInput, InvalidReference
+from contextkernel.errors import ImageNotFound, InvalidInput, InvalidReference
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
-from contextkernel.model.oci import Descriptor
+from contextkernel.model.oci import Descriptor, ImageConfig
 from contextkernel.model.outputs import Compression
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker
 from contextkernel.model.reference import ImageRef
-from contextkernel.store.layout import Layout, TarLayout, blob_name
+from contextkernel.store.layout import DirectoryLayout, Layout, TarLayout, blob_name
 from contextkernel.store.manifests import FinishedImage, named_descriptors, write_images
 from contextkernel.store.outfile import opened
 from contextkernel.store.packing import Packer
@@ -26,13 +26,20 @@ from contextkernel.store.store import Store
 
 
 class _Chosen(msgspec.Struct):
-    """An image to save, and the tags to save it under."""
+    """Images of one name, one for each platform, and the tags to save them under."""
 
-    image: Digest
+    images: tuple[Digest, ...]
     tags: list[ImageRef] = msgspec.field(default_factory=list)
 
 
-def save(store: Store, worker: LayerWorker, refs: Sequence[str], output: str | int) -> None:
+def save(
+    store: Store,
+    worker: LayerWorker,
+    refs: Sequence[str],
+    output: str | int,
+    *,
+    platforms: Sequence[Platform] = (),
+) -> None:
     """Write images to one archive; docker, podman, skopeo and :func:`load` read it.
 
     Args:
@@ -40,29 +47,87 @@ def save(store: Store, worker: LayerWorker, refs: Sequence[str], output: str | i
         worker: renders the layers that were made here.
         refs: tags, ids or bare names; a name without a tag stands for all tags of the repository.
         output: a path, which appears complete or not at all; or an open descriptor, which stays open.
+        platforms: only images for these; several give each name an index. Docker's ``manifest.json`` has this host's,
+            else the first.
 
     Raises:
-        ImageNotFound, InvalidReference: see ``Store.resolve``. InvalidInput: the output cannot be written.
-        StoreProblem: a layer in the store is damaged.
+        ImageNotFound: see ``Store.resolve``, or it is not here for one of the platforms. InvalidReference: see there.
+        InvalidInput: the output cannot be written. StoreProblem: a layer in the store is damaged.
     """
-    chosen = _choose(store, refs)
+    chosen = _choose(store, refs, platforms)
     if not chosen:
         raise InvalidInput("no image to save", hint="name at least one image")
-    layers = {layer.diff_id for item in chosen for layer in store.layers_of(item.image)}
+    layers = {layer.diff_id for item in chosen for image in item.images for layer in store.layers_of(image)}
     with store.hold(layers), opened(output) as sink:
-        _write(store, worker, TarLayout(sink, output), chosen)
+        _write(store, worker, TarLayout(sink, output), chosen, Compression(kind="uncompressed"))
 
 
-def _choose(store: Store, refs: Sequence[str]) -> list[_Chosen]:
-    found: dict[Digest, _Chosen] = {}
+def save_layout(
+    store: Store,
+    worker: LayerWorker,
+    refs: Sequence[str],
+    directory: str,
+    *,
+    platforms: Sequence[Platform] = (),
+    compression: Compression | None = None,
+) -> None:
+    """Write images into a directory in OCI image layout; what it has already stays.
+
+    Args:
+        store: where the images are.
+        worker: renders the layers that were made here.
+        refs: see :func:`save`.
+        directory: made if need be.
+        platforms: see :func:`save`.
+        compression: of the layers that were made here; gzip by default.
+
+    Raises:
+        InvalidInput: it cannot be written, or is something else than a layout. For the rest see :func:`save`.
+    """
+    chosen = _choose(store, refs, platforms)
+    layers = {layer.diff_id for item in chosen for image in item.images for layer in store.layers_of(image)}
+    with store.hold(layers):
+        _write(store, worker, DirectoryLayout(directory), chosen, compression or Compression(kind="gzip"))
+
+
+def _choose(store: Store, refs: Sequence[str], platforms: Sequence[Platform]) -> list[_Chosen]:
+    found: dict[tuple[Digest, ...], _Chosen] = {}
     for text in refs:
         for image, tag in _meant(store, text):
-            item = found.setdefault(image, _Chosen(image))
+            images = _for_platforms(store, image, tag, text, platforms)
+            item = found.setdefault(images, _Chosen(images))
             if tag is not None and tag not in item.tags:
                 item.tags.append(tag)
     for item in found.values():
         item.tags.sort()
     return list(found.values())
+
+
+def _for_platforms(
+    store: Store, image: Digest, tag: ImageRef | None, text: str, platforms: Sequence[Platform]
+) -> tuple[Digest, ...]:
+    if not platforms:
+        return (image,)
+    images = []
+    for platform in platforms:
+        try:
+            # also one that is beside the image of this host
+            images.append(store.for_platform(tag or ImageRef.parse(text), platform))
+        except (ImageNotFound, InvalidReference) as problem:
+            made_for = platform_of(store.config(image))
+            if tag is None and made_for in platform.acceptable():
+                images.append(image)
+                continue
+            raise ImageNotFound(
+                f"no suitable export target found for platform {platform}: {text} is here for {made_for}",
+                hint=f"pull --platform {platform} {text}, or leave --platform out",
+            ) from problem
+    return tuple(dict.fromkeys(images))
+
+
+def platform_of(config: ImageConfig) -> Platform:
+    """The platform that a configuration names."""
+    return Platform.of(config.os, config.architecture, config.variant)
 
 
 def _meant(store: Store, text: str) -> Iterator[tuple[Digest, ImageRef | None]]:
@@ -83,22 +148,31 @@ def _meant(store: Store, text: str) -> Iterator[tuple[Digest, ImageRef | None]]:
         yield store.resolve(text), None
 
 
-def _write(store: Store, worker: LayerWorker, layout: Layout, chosen: Sequence[_Chosen]) -> None:
-    packer = Packer(store, worker, Compression(kind="uncompressed"))
+def _write(
+    store: Store, worker: LayerWorker, layout: Layout, chosen: Sequence[_Chosen], compression: Compression
+) -> None:
+    packer = Packer(store, worker, compression)
     index: list[Descriptor] = []
     docker: list[dict[str, object]] = []
     for item in chosen:
-        config, extras = store.config(item.image), store.extras(item.image)
-        image = FinishedImage(
-            config=store.config_bytes(item.image),
-            layers=store.layers_of(item.image),
-            platform=Platform(config.os or "linux", config.architecture, config.variant or None),
-            statements=extras.statements,
-        )
-        written = write_images(layout, packer, [image], names=item.tags, annotations=extras.annotations)
+        images = [_finished(store, image) for image in item.images]
+        notes = tuple(dict.fromkeys(note for image in item.images for note in store.extras(image).annotations))
+        written = write_images(layout, packer, images, names=item.tags, annotations=notes)
         index += named_descriptors(written.descriptor, item.tags, None)
-        docker.append(docker_item(item.image, item.tags, written.layers[0]))
+        host = [number for number, image in enumerate(images) if image.platform in Platform.host().acceptable()]
+        shown = host[0] if host else 0
+        docker.append(docker_item(item.images[shown], item.tags, written.layers[shown]))
     layout.finish(tuple(index), {"manifest.json": to_json(docker) + b"\n"})
+
+
+def _finished(store: Store, image: Digest) -> FinishedImage:
+    config = store.config(image)
+    return FinishedImage(
+        config=store.config_bytes(image),
+        layers=store.layers_of(image),
+        platform=Platform(config.os or "linux", config.architecture, config.variant or None),
+        statements=store.extras(image).statements,
+    )
 
 
 def docker_item(config: Digest, names: Sequence[ImageRef], layers: Sequence[Digest]) -> dict[str, object]:

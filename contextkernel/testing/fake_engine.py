@@ -39,6 +39,7 @@ from contextkernel.model.results import (
     Remedy,
     RunResult,
 )
+from contextkernel.testing.fake_archives import FakeArchives
 from contextkernel.testing.fake_checks import FakeChecks
 from contextkernel.testing.fake_debug import FakeDebugging
 from contextkernel.testing.fake_files import FakeFiles
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 
 
 class FakeEngine(
+    FakeArchives,
     FakeChecks,
     FakeDebugging,
     FakeFiles,
@@ -276,22 +278,6 @@ class FakeEngine(
             )
             for name, row in rows
         )
-
-    def save(self, names: Sequence[str], output: str | int) -> None:
-        """Check that the images are there."""
-        self._note("save", names=tuple(names), output=output)
-        for name in names:
-            self._image(name)
-
-    def load(self, source: str | int) -> tuple[str, ...]:
-        """``greet:latest``."""
-        self._note("load", source=source)
-        return ("greet:latest",)
-
-    def import_image(self, path: str, name: str, *, message: str = "") -> Digest:
-        """The id of ``greet``."""
-        self._note("import_image", path=path, name=name, message=message)
-        return GREET
 
     def pull(self, name: str, *, report: Reporter | None = None) -> Digest:
         """The id of ``ubuntu``, after the events of one layer."""

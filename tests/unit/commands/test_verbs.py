@@ -402,13 +402,40 @@ def test_load_and_import(do, engine, make_face, tmp_path):
     os.close(writing)
     assert do(f"import {file} base:1").value == Text(f"{GREET}\n")
     assert asked(engine, "load") == [{"source": str(file)}, {"source": reading}]
-    assert [call["path"] for call in asked(engine, "import_image")] == [f"/dev/fd/{reading}", str(file)]
+    assert [call["source"] for call in asked(engine, "import_image")] == [reading, str(file)]
     with pytest.raises(UsageProblem, match="no archive on standard input"):
         do("load", face=make_face(stdin=b"cell"))
     with pytest.raises(InvalidArchive, match="no such file"):
         do("load -i /no/such/file")
     with pytest.raises(InvalidInput, match="lower case"):
         do(f"import {file} UPPER")
+
+
+def test_the_options_of_load(do, engine, tmp_path):
+    engine.load_notes = (
+        "The image greet:latest already exists, renaming the old one with ID sha256:1 to empty string",
+    )
+    assert do(f"load -q --platform linux/arm64 -i {tmp_path}").value.text.splitlines() == [
+        *engine.load_notes,
+        "Loaded image: greet:latest",
+    ]
+    assert asked(engine, "load") == [{"source": str(tmp_path), "platform": "linux/arm64"}]
+
+
+def test_the_options_of_save_and_import(do, engine, tmp_path):
+    file = tmp_path / "a.tar"
+    file.touch()
+    do(f"save --platform linux/arm64 --platform amd64 -o {file} greet")
+    assert asked(engine, "save") == [
+        {"names": ("greet",), "output": str(file), "platform": ("linux/arm64", "amd64")},
+    ]
+    do(["import", "-c", "CMD true", "--change", "ENV A=1", "-m", "made", "--platform", "linux/arm64", str(file)])
+    assert asked(engine, "import_image") == [
+        {"source": str(file), "message": "made", "changes": ("CMD true", "ENV A=1"), "platform": "linux/arm64"}
+    ]
+    url = "http://example.org/root.tar"
+    assert do(f"import {url} base").value == Text(f"Downloading from {url}\n{GREET}\n")
+    assert asked(engine, "import_image")[1] == {"source": url, "name": "base"}
 
 
 def test_pull_and_ensure(do, face):
