@@ -175,6 +175,20 @@ class TerminalFace:
         """On a terminal each value overwrites the one before; else one comes after another."""
         return _overwriting()
 
+    def ask(self, question: str, *, secret: bool) -> str | None:
+        """Ask at the terminal; standard input that is none means that there is nobody."""
+        from getpass import getpass
+
+        if not sys.stdin.isatty():
+            return None
+        try:
+            if secret:
+                return getpass(question)
+            self.write_out(question)
+            return sys.stdin.readline().rstrip("\r\n")
+        except (EOFError, OSError, ValueError):
+            return None
+
     def confirm(self, question: str) -> bool:
         """Ask on standard output, read a line from standard input."""
         self.write_out(f"{question} [y/N] ")

@@ -14,6 +14,7 @@ from contextkernel.commands.declared_interaction import INTERACTION
 from contextkernel.commands.declared_life import EVENTS, LIFE
 from contextkernel.commands.declared_networks import NETWORKS
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
+from contextkernel.commands.declared_registries import REGISTRIES
 from contextkernel.commands.declared_resources import MEASUREMENTS
 from contextkernel.commands.declared_serving import SERVING
 from contextkernel.commands.declared_usage import USAGE
@@ -123,6 +124,7 @@ GRAMMAR = Grammar(
         *NETWORKS,
         *VOLUMES,
         *SERVING,
+        *REGISTRIES,
         *_OTHERS,
     ),
     (

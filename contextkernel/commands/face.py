@@ -73,6 +73,18 @@ class Face(Protocol):
         """
         ...
 
+    def ask(self, question: str, *, secret: bool) -> str | None:
+        """Ask for a line of text (``login``).
+
+        Args:
+            question: is shown before it, without a line's end.
+            secret: what is typed is not shown.
+
+        Returns:
+            The line; ``None`` if there is nobody to ask.
+        """
+        ...
+
     def confirm(self, question: str) -> bool:
         """Ask before something is removed (``prune`` without ``-f``); no terminal to ask at means ``False``."""
         ...

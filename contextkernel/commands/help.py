@@ -11,6 +11,9 @@ from contextkernel.commands.grammar import Command, Option, usage_line, usage_pr
 
 _WIDTH = 79
 
+# docker's order
+_COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search")
+
 
 def help_text(words: Sequence[str], program: str) -> str:
     """The help text for a command, a group or, without words, the program.
@@ -114,7 +117,7 @@ def _program_help(program: str) -> str:
         if short:
             commands[command.group].append((short[0][0], command.summary))
     common = commands["Common Commands"]
-    common.sort(key=lambda row: ("run", "exec", "ps", "build", "pull", "images").index(row[0]))
+    common.sort(key=lambda row: _COMMON.index(row[0]))
     groups = [(group.name, group.summary) for group in GRAMMAR.groups]
     parts = [
         f"Usage:  {program} [OPTIONS] COMMAND",

@@ -35,6 +35,7 @@ TableKind = Literal[
     "events",
     "registries",
     "registry_images",
+    "search",
 ]
 
 

@@ -36,6 +36,7 @@ from contextkernel.commands.outcome import (
     Value,
 )
 from contextkernel.commands.resource_tables import RESOURCE_FIELDS, RESOURCE_FORMATS, RESOURCE_HEADERS
+from contextkernel.commands.search_fields import SEARCH_FORMAT, SEARCH_HEADERS, search_fields
 from contextkernel.commands.serving_fields import SERVING_FIELDS, SERVING_FORMATS, SERVING_HEADERS
 from contextkernel.commands.volume_fields import VOLUME_FORMAT, VOLUME_HEADERS, volume_fields
 
@@ -126,6 +127,7 @@ HEADERS: dict[TableKind, dict[str, str]] = {
     **CACHE_HEADERS,
     **RESOURCE_HEADERS,
     **SERVING_HEADERS,
+    "search": SEARCH_HEADERS,
     "containers": CONTAINER_HEADERS,
     "events": {},
 }
@@ -279,6 +281,8 @@ def _default_format(table: Table) -> str:
             return VOLUME_FORMAT
         case "registries" | "registry_images":
             return SERVING_FORMATS[table.kind]
+        case "search":
+            return SEARCH_FORMAT
         case "events":
             return "{{.Type}} {{.Action}} {{.Actor.ID}}"
         case "findings":
@@ -370,6 +374,7 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     **CACHE_FIELDS,
     **RESOURCE_FIELDS,
     **SERVING_FIELDS,
+    "search": search_fields,
     "builds": build_fields,
     "build_steps": build_step_fields,
 }

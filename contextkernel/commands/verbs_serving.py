@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from contextkernel.commands.call import Call, for_each_name
 from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.outcome import Outcome, Served, Table, TableOptions
+from contextkernel.commands.secret_input import secret_from_stdin
 from contextkernel.commands.verbs_image import shown
 from contextkernel.model.serving import DEFAULT_NAME
-
-_LONGEST = 1 << 16  # bytes of a password; what is longer is a mistake
 
 
 def start(call: Call) -> Outcome:
@@ -35,18 +32,7 @@ def _password(call: Call) -> str:
         raise usage_problem(
             "--user needs --password-stdin", exit_code=1, more="a password in a command can be seen by others"
         )
-    source = call.face.stdin
-    if source is None:
-        raise usage_problem("there is no standard input to take the password from", exit_code=1)
-    data = source if isinstance(source, bytes) else _read(source)
-    return data.decode("utf-8", "surrogateescape").rstrip("\r\n")
-
-
-def _read(descriptor: int) -> bytes:
-    data = b""
-    while len(data) < _LONGEST and (part := os.read(descriptor, _LONGEST)):
-        data += part
-    return data
+    return secret_from_stdin(call.face.stdin)
 
 
 def stop(call: Call) -> Outcome:

@@ -17,6 +17,7 @@ from contextkernel.engine.interaction import Interaction
 from contextkernel.engine.looking import Looking
 from contextkernel.engine.measurements import Measurements
 from contextkernel.engine.records import Records
+from contextkernel.engine.registries import Registries
 from contextkernel.engine.serving import Serving
 from contextkernel.engine.system import System
 
@@ -36,6 +37,7 @@ class Engine(
     Happenings,
     Measurements,
     Records,
+    Registries,
     Serving,
 ):
     """Build, run and look into images, in one store.

@@ -33,7 +33,7 @@ _PERCENT = {"cpu_percent", "memory_percent"}
 _TIMES = {"created", "started", "finished", "last_accessed"}
 _SECONDS = {"duration", "wall_time", "cpu_time"}
 _MAYBE_SIZES = {"peak_memory", "written"}
-_COUNTS = {"layers", "step", "steps", "cached_steps", "line", "changes", "total", "active", "uses"}
+_COUNTS = {"layers", "step", "steps", "cached_steps", "line", "changes", "total", "active", "uses", "stars"}
 _RIGHT = (
     _TRAFFIC
     | _MEMORY
@@ -64,7 +64,7 @@ _SAID_BY = {
 }
 _STEPS = {"wall_time", "cache"}
 """Tables with one of these have the steps of a build in ``name``: whole commands."""
-_PLAIN = (("change", "path"),)
+_PLAIN = (("change", "path"), ("name", "description", "stars", "official"))
 """Tables of ours with nothing to humanise: without the index all the same."""
 
 

@@ -147,6 +147,15 @@ class NotebookFace:
         except KeyboardInterrupt:
             return
 
+    def ask(self, question: str, *, secret: bool) -> str | None:
+        """Ask in the front end, for secrets in a field that shows nothing; a headless run has nobody to ask."""
+        from getpass import getpass
+
+        try:
+            return getpass(question) if secret else input(question)
+        except (EOFError, OSError, NotImplementedError):
+            return None
+
     def confirm(self, question: str) -> bool:
         """Ask in the front end; one that cannot ask (a headless run) means no."""
         try:

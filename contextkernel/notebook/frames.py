@@ -180,6 +180,7 @@ DTYPES: dict[str, dict[str, str]] = {
         "pushed": _TIME,
         "registry": _TEXT,
     },
+    "search": {"name": _TEXT, "description": _TEXT, "stars": _NUMBER, "official": _FLAG},
     "changes": {"change": _KIND, "path": _TEXT},
     "ports": {"container_port": _NUMBER, "protocol": _KIND, "host_ip": _TEXT, "host_port": _NUMBER},
     "volumes": {
@@ -500,4 +501,5 @@ _RECORDS: dict[str, Any] = {
     "namespaces": _namespace,
     "registries": _registry,
     "registry_images": _registry_image,
+    "search": lambda row: (row.name, row.description, row.stars, row.official),
 }

@@ -361,7 +361,7 @@ class Registry:
         """Whether somebody answers who speaks this protocol, with or without wanting a login."""
         try:
             self.connection.login()
-        except (RegistryUnreachable, ImageNotFound):
+        except RegistryUnreachable:
             return False
         except RegistryRefused as problem:
             return problem.status in (401, 403)

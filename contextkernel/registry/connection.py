@@ -176,10 +176,15 @@ class Connection:
         """
 
         def once() -> None:
-            with self.request("GET", f"{self.base}/v2/", "login", ok=(200, 404)):
+            with self.request("GET", f"{self.base}/v2/", "login"):
                 pass
 
-        self.tries.run(once)
+        try:
+            self.tries.run(once)
+        except ImageNotFound:
+            raise RegistryRefused(
+                f"{self.where} does not answer as a registry does", hint="check the spelling", status=404
+            ) from None
 
     def _own(self, url: str) -> bool:
         return origin(url)[1] == origin(self.base)[1]

@@ -48,6 +48,7 @@ from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_networks import FakeNetworks
 from contextkernel.testing.fake_planning import FakePlanning
 from contextkernel.testing.fake_records import FakeRecords
+from contextkernel.testing.fake_registries import FakeRegistries
 from contextkernel.testing.fake_resources import FakeMeasurements
 from contextkernel.testing.fake_serving import FakeServing
 from contextkernel.testing.fake_usage import FakeUsage
@@ -84,6 +85,7 @@ class FakeEngine(
     FakeNetworks,
     FakePlanning,
     FakeRecords,
+    FakeRegistries,
     FakeServing,
     FakeUsage,
     FakeVolumes,

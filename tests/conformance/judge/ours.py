@@ -47,6 +47,9 @@ class QuietFace:
     def screen(self, *, keys: bool) -> None:
         """None."""
 
+    def ask(self, question: str, *, secret: bool) -> str | None:  # noqa: ARG002
+        return None
+
     def confirm(self, question: str) -> bool:  # noqa: ARG002
         """Nobody is asked."""
         return False

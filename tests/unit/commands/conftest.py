@@ -20,6 +20,7 @@ class RecordingFace:
         self.output = []
         self.progress = []
         self.questions = []
+        self.answers = []
         self.frames = []
         self.keys = None
 
@@ -48,6 +49,10 @@ class RecordingFace:
     @contextmanager
     def live(self):
         yield self.frames.append
+
+    def ask(self, question, *, secret):
+        self.questions.append((question, secret))
+        return self.answers.pop(0) if self.answers else None
 
     def confirm(self, question):
         self.questions.append(question)

@@ -16,6 +16,7 @@ from contextkernel.notebook.display import frame_html, frame_text
 from contextkernel.notebook.frames import DTYPES, ContainerFrame, fact_record, make_frame, to_frame
 from contextkernel.testing.fake_life import engine_events
 from contextkernel.testing.fake_records import build_rows, build_step_rows
+from contextkernel.testing.fake_registries import search_rows
 from contextkernel.testing.fake_serving import registry_image_rows, registry_rows
 from contextkernel.testing.samples import BOZO, GREET, cache_rows, container_rows, history_rows, image_rows
 
@@ -39,6 +40,7 @@ ROWS = {
     "findings": (CheckFinding(what="blob without a row", where="blobs/sha256/00"),),
     "registries": registry_rows(),
     "registry_images": registry_image_rows(),
+    "search": search_rows(),
 }
 
 
