@@ -61,12 +61,12 @@ class PasswordHash(msgspec.Struct, frozen=True):
     def of(cls, user: str, password: str) -> PasswordHash:
         """Hash a password with a new salt."""
         salt = secrets.token_hex(16)
-        return cls(user, salt, _scrypt(password.encode(), salt))
+        return cls(user, salt, _scrypt(_bytes(password), salt))
 
-    def fits(self, user: str, password: bytes) -> bool:
+    def fits(self, user: bytes, password: bytes) -> bool:
         """Whether it is they; takes the same time for a wrong user."""
         same = hmac.compare_digest(_scrypt(password, self.salt), self.hash)
-        return hmac.compare_digest(user.encode(), self.user.encode()) and same
+        return hmac.compare_digest(user, _bytes(self.user)) and same
 
 
 class PasswordGuard:
@@ -99,7 +99,7 @@ class PasswordGuard:
             return False
         try:
             user, colon, password = base64.b64decode(text.strip(), validate=True).partition(b":")
-            return bool(colon) and self._known.fits(user.decode(), password)
+            return bool(colon) and self._known.fits(user, password)
         except ValueError:
             return False
 
@@ -176,3 +176,8 @@ def _short(end: str) -> str:
 
 def _scrypt(password: bytes, salt: str) -> str:
     return hashlib.scrypt(password, salt=bytes.fromhex(salt), dklen=32, **_COST).hex()
+
+
+def _bytes(text: str) -> bytes:
+    """As it was typed, whatever the bytes were."""
+    return text.encode("utf-8", "surrogateescape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import msgspec
@@ -52,6 +53,9 @@ class Content(Protocol):
         """Path of the file of a blob of this repository."""
         ...
 
-    def referrers(self, name: str, subject: Digest) -> list[Entry]:
-        """The manifests that name ``subject`` as theirs, by digest; empty for an unknown repository."""
+    def referrers(self, name: str, subject: Digest, after: str = "") -> Iterator[Entry]:
+        """The manifests that name ``subject`` as theirs, by digest, from the first one after ``after``; one at a time.
+
+        There are none in an unknown repository.
+        """
         ...

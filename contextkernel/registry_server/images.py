@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO
 
@@ -83,9 +83,10 @@ class StoreImages:
         """See ``Content``; whoever may ask may have the content of all of them."""
         return self._storage.blob(_ALL, digest) if _short(name) in self._names() else None
 
-    def referrers(self, name: str, subject: Digest) -> list[Entry]:
+    def referrers(self, name: str, subject: Digest, after: str = "") -> Iterator[Entry]:
         """See ``Content``."""
-        return self._storage.referrers(_ALL, subject) if _short(name) in self._names() else []
+        if _short(name) in self._names():
+            yield from self._storage.referrers(_ALL, subject, after)
 
     def _names(self) -> dict[str, dict[str, Digest]]:
         """Images by repository and tag."""

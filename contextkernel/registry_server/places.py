@@ -38,6 +38,7 @@ _FIRST = 3  # descriptors of the started process: the lock, where to say that it
 _PATIENCE = 20.0  # seconds for a server to note its id, or to end
 _PAUSE = 0.01
 _PORTS_TRIED = 20
+_LOOKS = 5
 _START = (
     "import sys; sys.path[:0] = {paths!r}; from contextkernel.engine.registry_process import main; main(*{words!r})"
 )
@@ -158,9 +159,7 @@ class Place:
             os.makedirs(self.path, 0o700, exist_ok=True)
             lock = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not _taken(lock):
                     return self._running_as(wanted)
                 os.truncate(lock, 0)
                 return self._start(wanted, lock)
@@ -235,7 +234,7 @@ class Place:
     def _last_words(self) -> str:
         try:
             with open(self.log, encoding="utf-8", errors="replace") as file:
-                return file.read()[-2000:].strip().rpartition("\n")[2]
+                return file.read()[-2000:].strip().rpartition("\n")[2] or "its process ended"
         except OSError:
             return "its process ended"
 
@@ -415,6 +414,17 @@ def _bound(port: int) -> list[socket.socket] | None:
             return None
         return [first]
     return [first, second]
+
+
+def _taken(lock: int) -> bool:
+    """Take the lock of a registry that does not run; who only looks whether it runs holds it for a moment, too."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+    return False
 
 
 def pid_namespace() -> int:

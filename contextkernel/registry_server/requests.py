@@ -19,6 +19,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from contextkernel.errors import StoreFull
 from contextkernel.model.digest import Digest
 from contextkernel.registry_server.access import Guard, check_browser
 from contextkernel.registry_server.content import Content
@@ -127,8 +128,7 @@ class Answerer(RequestHandler):
             elif callable(self._canned):
                 connection.set_max_body_size(_FORM)
         except Exception as problem:
-            length = self.request.headers.get("Content-Length", "0")
-            if not length.isdigit() or int(length) > DISCARDED:
+            if self.longer_than(DISCARDED):
                 self._last = True
                 raise
             self._problem = problem
@@ -203,6 +203,11 @@ class Answerer(RequestHandler):
         """As :attr:`storage`."""
         assert self.around.uploads is not None  # noqa: S101 - as above
         return self.around.uploads
+
+    def longer_than(self, most: int) -> bool:
+        """Whether the body is announced to have more bytes, or a number of them that is none."""
+        length = self.request.headers.get("Content-Length", "0")
+        return not (length.isascii() and length.isdigit() and len(length) < 19) or int(length) > most
 
     def one(self, name: str) -> str:
         """A query parameter that may be given once.
@@ -284,6 +289,8 @@ def _refusal(problem: BaseException) -> Refusal | None:
         return Refusal(problem.status_code, code, _reason(problem.status_code).lower())
     if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Refusal(507, "UNKNOWN", "no space left where this registry keeps its files")
+    if isinstance(problem, StoreFull):
+        return Refusal(507, "UNKNOWN", problem.problem)
     return None
 
 

@@ -35,8 +35,7 @@ class Manifests(Answerer):
         """Room for the document; one that is too large is refused before it is sent."""
         self._data = bytearray()
         self._given: Digest | str = checked_reference(self.path_kwargs["reference"])
-        length = self.request.headers.get("Content-Length", "0")
-        if length.isdigit() and int(length) > MAX_MANIFEST:
+        if self.longer_than(MAX_MANIFEST):
             raise Refusal(413, "SIZE_INVALID", f"a manifest has {MAX_MANIFEST} bytes at most")
 
     async def received(self, chunk: bytes) -> None:
@@ -177,24 +176,26 @@ class Referrers(Answerer):
 
     async def answer_get(self, name: str, digest: str) -> None:
         """An index of the manifests that name this one as their subject, in pages."""
-        subject = checked_digest(digest)
-        found = await self.run(self.around.content.referrers, name, subject)
         kind, last = self.one("artifactType"), self.one("last")
+        shown, more = await self.run(self._page, name, checked_digest(digest), kind, last)
         if kind:
-            found = [entry for entry in found if entry.artifact_type == kind]
             self.set_header("OCI-Filters-Applied", "artifactType")
+        if more:
+            query = {"artifactType": kind, "last": more} if kind else {"last": more}
+            self.set_header("Link", f'<{self.address(name, "referrers", digest, **query)}>; rel="next"')
+        self.json(b'{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' % (MEDIA_INDEX.encode(), shown), MEDIA_INDEX)
+
+    def _page(self, name: str, subject: Digest, kind: str, last: str) -> tuple[bytes, str]:
+        """The descriptors after ``last``, as many as one answer takes, and the digest of the last if there are more."""
         shown: list[bytes] = []
         room = _REFERRERS_PAGE
-        for entry in found:
-            if entry.digest <= last:
+        for entry in self.around.content.referrers(name, subject, last):
+            if kind and entry.artifact_type != kind:
                 continue
             document = to_json(entry)
-            if shown and len(document) > room:
-                query = {"artifactType": kind, "last": last} if kind else {"last": last}
-                self.set_header("Link", f'<{self.address(name, "referrers", digest, **query)}>; rel="next"')
-                break
-            shown.append(document)
             room -= len(document)
+            if shown and room < 0:
+                return b",".join(shown), last
+            shown.append(document)
             last = entry.digest
-        body = b'{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' % (MEDIA_INDEX.encode(), b",".join(shown))
-        self.json(body, MEDIA_INDEX)
+        return b",".join(shown), ""

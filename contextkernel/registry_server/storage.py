@@ -105,11 +105,13 @@ class Storage:
         """Whether any repository has this blob."""
         return any(os.path.exists(f"{path}/_blobs/{_file(digest)}") for _, path in self._walk())
 
-    def referrers(self, name: str, subject: Digest) -> list[Entry]:
+    def referrers(self, name: str, subject: Digest, after: str = "") -> Iterator[Entry]:
         """See ``Content``."""
         folder = f"{self._path(name)}/_referrers/{_file(subject)}"
-        found = (_read(f"{folder}/{one}") for one in sorted(_names(folder)))
-        return [entry for entry in found if entry is not None]
+        for one in sorted(_names(folder)):
+            entry = _read(f"{folder}/{one}") if one > after.replace(":", "-", 1) else None
+            if entry is not None:
+                yield entry
 
     def size(self) -> int:
         """Bytes of all content."""

@@ -42,8 +42,13 @@ def test_headers_that_do_not_fit(header):
 def test_a_password_cannot_be_read_back():
     kept = PasswordHash.of("student", "a lesson")
     assert "lesson" not in repr(kept)
-    assert kept.fits("student", b"a lesson")
+    assert kept.fits(b"student", b"a lesson")
     assert PasswordHash.of("student", "a lesson") != kept, "salted"
+
+
+def test_a_password_of_any_bytes():
+    odd = b"caf\xe9".decode("utf-8", "surrogateescape")
+    assert PasswordHash.of(odd, odd).fits(b"caf\xe9", b"caf\xe9")
 
 
 def test_bearer_tokens(connect):
