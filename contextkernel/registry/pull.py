@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from contextkernel.errors import (
@@ -16,12 +17,14 @@ from contextkernel.model.events import StepProgress
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
-from contextkernel.registry.client import Repository, repositories
+from contextkernel.registry.client import Repository
 from contextkernel.registry.documents import read_document, read_image_config, verify
-from contextkernel.registry.layers import fetch_layers
-from contextkernel.registry.retrying import Tries
+from contextkernel.registry.settings import endpoints
 from contextkernel.store import Store
-from contextkernel.store.side_by_side import News
+from contextkernel.store.archive_load import add_unpacked
+from contextkernel.store.blobs import Readable
+
+_TELL = 1 << 20  # bytes between two events of a layer
 
 
 def pull_image(
@@ -33,7 +36,6 @@ def pull_image(
     report: Reporter = lambda _event: None,
     step: int = 1,
     named: bool = True,
-    tries: Tries | None = None,
 ) -> Digest:
     """Fetch ``ref`` into ``store`` and tag it.
 
@@ -45,7 +47,6 @@ def pull_image(
         report: receives :class:`StepProgress` per layer, for step ``step``.
         step: number in the events.
         named: tag it; without, the image gets no name.
-        tries: how patient to be with the registry.
 
     Returns:
         The image id.
@@ -55,17 +56,14 @@ def pull_image(
         DigestMismatch, SizeMismatch: it sent something else than promised.
     """
     last: RegistryProblem | None = None
-    news: News[tuple[oci.Descriptor, int]] = News()
-    patience = tries or Tries(sleep=news.wait)
-    for repository in repositories(ref.registry, ref.repository, by_digest=ref.digest is not None, tries=patience):
+    for endpoint in endpoints(ref.registry):
+        repository = Repository(endpoint, ref.registry, ref.repository)
         try:
-            return _pull_from(
-                repository, store, worker, ref, platform or Platform.host(), report, step, news, named=named
-            )
+            return _pull_from(repository, store, worker, ref, platform or Platform.host(), report, step, named=named)
         except (RegistryUnreachable, RegistryRefused) as problem:
             last = problem
         except ImageNotFound:
-            if not repository.mirror:
+            if not endpoint.mirror:
                 raise
     assert last is not None  # noqa: S101 - the registry itself is always the last endpoint
     raise last
@@ -79,7 +77,6 @@ def _pull_from(
     platform: Platform,
     report: Reporter,
     step: int,
-    news: News[tuple[oci.Descriptor, int]],
     *,
     named: bool,
 ) -> Digest:
@@ -95,15 +92,10 @@ def _pull_from(
             # whatever others of this process give up meanwhile
             blobs = [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
             stack.enter_context(store.expect(diff_ids, blobs))
-            pairs = zip(manifest.layers, diff_ids, strict=True)
-            missing = [(layer, diff_id) for layer, diff_id in pairs if not store.has_layer(diff_id)]
-            for layer, diff_id in missing:
-                leased += [layer.digest, diff_id]
-
-            def tell(layer: oci.Descriptor, current: int) -> None:
-                report(StepProgress(step, layer.digest.short, current, layer.size))
-
-            fetch_layers(repository, store, worker, missing, tell, news)
+            for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+                if not store.has_layer(diff_id):
+                    leased += [layer.digest, diff_id]
+                    _fetch_layer(repository, store, worker, layer, diff_id, report, step)
             names = [ref] if ref.tag and named else []
             return store.add_image(config, origin="pull", names=names)
         except BaseException:
@@ -141,3 +133,42 @@ def _choose(index: oci.Index, platform: Platform) -> oci.Descriptor:
             return entry
     offered = [str(has) for has, _ in entries if has.os != "unknown"]
     raise ImageNotFound(f"no image for {platform}", hint=f"the registry offers {', '.join(offered) or 'none'}")
+
+
+def _fetch_layer(
+    repository: Repository,
+    store: Store,
+    worker: LayerWorker,
+    layer: oci.Descriptor,
+    diff_id: Digest,
+    report: Reporter,
+    step: int,
+) -> None:
+    name = layer.digest.short
+    report(StepProgress(step, name, 0, layer.size))
+    with repository.blob(layer.digest) as stream:
+        store.write_blob(
+            _Counted(stream, lambda count: report(StepProgress(step, name, count, layer.size))),
+            layer.digest,
+            layer.size,
+        )
+    add_unpacked(store, worker, layer.digest, diff_id)
+    report(StepProgress(step, name, layer.size, layer.size))
+
+
+class _Counted:
+    """A stream that says now and then how much was read of it; whoever is told may raise to stop the reading."""
+
+    def __init__(self, stream: Readable, tell: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._tell = tell
+        self._count = self._told = 0
+
+    def read(self, size: int, /) -> bytes:
+        """See ``store.blobs.Readable``."""
+        data = self._stream.read(size)
+        self._count += len(data)
+        if self._count - self._told >= _TELL:
+            self._told = self._count
+            self._tell(self._count)
+        return data

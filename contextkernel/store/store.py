@@ -209,10 +209,6 @@ class Store(ContainerRecords):
         """
         return self._blobs.write(content, expected, size)
 
-    def adopt_blob(self, path: str, digest: Digest) -> None:
-        """Move a file of the store, whose content was verified, to where blobs are."""
-        self._blobs.adopt(path, digest)
-
     def drop_blob(self, digest: Digest) -> None:
         """Remove a blob that this session wrote and that turned out not to be needed; kept if anything refers to it."""
         self._blobs.drop(digest)
