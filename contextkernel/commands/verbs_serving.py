@@ -22,8 +22,8 @@ def start(call: Call) -> Outcome:
         password=_password(call) if user else "",
     )
     if not parsed.flag("quiet"):
-        what = "shows the images of this store, read-only" if row.read_only else "can be pushed to"
-        call.face.write_err(f"registry {row.name} {what}; it answers {row.reach}\n")
+        what = "shows the images of this store, read-only" if row.read_only else "takes images and gives them back"
+        call.face.write_err(f"{row.name} at {row.address} {what}; it answers {row.reach}\n")
     return Outcome(value=Served(f"{row.address}\n", address=row.address))
 
 

@@ -23,7 +23,10 @@ def asked(engine, method):
 
 def test_start(do, engine, face):
     assert do("registry start").value == Served("127.0.0.1:5000\n", address="127.0.0.1:5000")
-    assert "can be pushed to; it answers programs of this user and root" in face.err
+    assert (
+        "registry at 127.0.0.1:5000 takes images and gives them back; it answers programs of this user and root\n"
+        in face.err
+    )
     face.err = ""
     assert do("registry start -q --images --name show -p 0").value.text == "127.0.0.1:5000\n"
     assert face.err == ""
