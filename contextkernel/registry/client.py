@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 from urllib.parse import quote, urlsplit
 
@@ -59,6 +59,13 @@ class BlobStream:
     def read(self, size: int = -1, /) -> bytes:
         """Up to ``size`` bytes; empty at the end. What the connection's errors become, see :meth:`Repository.blob`."""
         return self._response.read(None if size < 0 else size, decode_content=False)
+
+    def abort(self) -> None:
+        """From another thread: let a read that waits for a silent registry end, with an error."""
+        shutdown = getattr(self._response, "shutdown", None)
+        if shutdown is not None:
+            with suppress(OSError, RuntimeError, ValueError):  # it is over anyway
+                shutdown()
 
 
 class Repository:

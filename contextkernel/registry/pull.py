@@ -5,26 +5,54 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
+import msgspec
+
 from contextkernel.errors import (
+    DigestMismatch,
     ImageNotFound,
     RegistryProblem,
     RegistryRefused,
     RegistryUnreachable,
+    SizeMismatch,
 )
 from contextkernel.model import oci
 from contextkernel.model.digest import Digest
-from contextkernel.model.events import StepProgress
+from contextkernel.model.events import LayerPhase, LayerProgress, StepNote
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
-from contextkernel.registry.client import Repository
+from contextkernel.registry.client import Repository, repositories
 from contextkernel.registry.documents import read_document, read_image_config, verify
-from contextkernel.registry.settings import endpoints
+from contextkernel.registry.layers import Told, fetch_layers
+from contextkernel.registry.retrying import Tries
 from contextkernel.store import Store
-from contextkernel.store.archive_load import add_unpacked
-from contextkernel.store.blobs import Readable
+from contextkernel.store.downloads import KEPT_SECONDS
+from contextkernel.store.side_by_side import News
 
-_TELL = 1 << 20  # bytes between two events of a layer
+
+class Pulled(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pull came to.
+
+    Attributes:
+        image: id of the image.
+        digest: of what the name stands for in the registry: an index, or the manifest of a lone image.
+        platform: what the image is for.
+        received: bytes of layers that came from the registry.
+    """
+
+    image: Digest
+    digest: Digest
+    platform: Platform
+    received: int
+
+
+class _Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """The manifest that a name stands for on a platform, byte for byte, and the digest of what named it."""
+
+    top: Digest
+    media_type: str
+    document: bytes
+    manifest: oci.Manifest
 
 
 def pull_image(
@@ -37,76 +65,138 @@ def pull_image(
     step: int = 1,
     named: bool = True,
 ) -> Digest:
+    """As :func:`pull_reference`, for those who want the image's id alone."""
+    return pull_reference(store, worker, ref, platform=platform, report=report, step=step, named=named).image
+
+
+def pull_reference(
+    store: Store,
+    worker: LayerWorker,
+    ref: ImageRef,
+    *,
+    platform: Platform | None = None,
+    report: Reporter = lambda _event: None,
+    step: int = 1,
+    named: bool | Callable[[Platform], bool] = True,
+    announced: bool = False,
+    tries: Tries | None = None,
+) -> Pulled:
     """Fetch ``ref`` into ``store`` and tag it.
 
     Args:
-        store: where it goes; layers that are there already are not fetched.
+        store: where it goes; layers that are there already are not fetched, and those of which a part has arrived
+            before are continued.
         worker: unpacks layers.
         ref: tag or digest.
         platform: which image of an index; default this host's.
-        report: receives :class:`StepProgress` per layer, for step ``step``.
+        report: receives :class:`LayerProgress` for step ``step``; may raise to stop.
         step: number in the events.
-        named: tag it; without, the image gets no name.
-
-    Returns:
-        The image id.
+        named: tag it, or tell from the image's platform whether to; without, the image gets no name.
+        announced: begin with docker's line ``TAG: Pulling from REPOSITORY``.
+        tries: patience; by default that of a person who waits.
 
     Raises:
         ImageNotFound, RegistryRefused: the registry's answer. RegistryUnreachable: no endpoint answered.
         DigestMismatch, SizeMismatch: it sent something else than promised.
     """
-    last: RegistryProblem | None = None
-    for endpoint in endpoints(ref.registry):
-        repository = Repository(endpoint, ref.registry, ref.repository)
+    store.downloads.prune(KEPT_SECONDS)
+    news: News[Told] = News()
+    tries = tries or Tries(sleep=news.wait)  # so that a pull that is stopped does not go on waiting
+    last: RegistryProblem | DigestMismatch | SizeMismatch | None = None
+    for repository in repositories(ref.registry, ref.repository, by_digest=ref.digest is not None, tries=tries):
+        pull = _Pull(repository, store, worker, ref, report, step, news)
         try:
-            return _pull_from(repository, store, worker, ref, platform or Platform.host(), report, step, named=named)
+            return pull.run(platform or Platform.host(), named=named, announced=announced)
         except (RegistryUnreachable, RegistryRefused) as problem:
             last = problem
-        except ImageNotFound:
-            if not endpoint.mirror:
+        except (ImageNotFound, DigestMismatch, SizeMismatch) as problem:
+            if not repository.mirror:
                 raise
+            last = problem if not isinstance(problem, ImageNotFound) else last
     assert last is not None  # noqa: S101 - the registry itself is always the last endpoint
     raise last
 
 
-def _pull_from(
-    repository: Repository,
-    store: Store,
-    worker: LayerWorker,
-    ref: ImageRef,
-    platform: Platform,
-    report: Reporter,
-    step: int,
-    *,
-    named: bool,
-) -> Digest:
-    manifest = _manifest(repository, ref, platform)
-    leased: list[Digest] = [manifest.config.digest]
-    with ExitStack() as stack:
-        try:
-            with repository.blob(manifest.config.digest) as stream:
-                store.write_blob(stream, manifest.config.digest, manifest.config.size)
-            with store.open_blob(manifest.config.digest) as file:
-                config = file.read()
-            diff_ids = read_image_config(config, manifest, ref.familiar).rootfs.diff_ids
-            # whatever others of this process give up meanwhile
-            blobs = [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
-            stack.enter_context(store.expect(diff_ids, blobs))
-            for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
-                if not store.has_layer(diff_id):
-                    leased += [layer.digest, diff_id]
-                    _fetch_layer(repository, store, worker, layer, diff_id, report, step)
-            names = [ref] if ref.tag and named else []
-            return store.add_image(config, origin="pull", names=names)
-        except BaseException:
-            store.release(leased)
-            raise
+class _Pull:
+    """One image from one endpoint."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        store: Store,
+        worker: LayerWorker,
+        ref: ImageRef,
+        report: Reporter,
+        step: int,
+        news: News[Told],
+    ) -> None:
+        self._repository = repository
+        self._store = store
+        self._ref = ref
+        self._report = report
+        self._step = step
+        self._news = news
+        self._worker = worker
+
+    def _tell(self, layer: oci.Descriptor, phase: LayerPhase, current: int) -> None:
+        self._report(LayerProgress(self._step, layer.digest.short, phase, current, layer.size))
+
+    def run(self, platform: Platform, *, named: bool | Callable[[Platform], bool], announced: bool) -> Pulled:
+        store, ref = self._store, self._ref
+        found = _manifest(self._repository, ref, platform)
+        manifest = found.manifest
+        if announced:
+            shown = str(ref) if ref.digest else ref.tag
+            self._report(StepNote(self._step, f"{shown}: Pulling from {ref.repository}"))
+        leased = [manifest.config.digest]
+        with ExitStack() as stack:
+            try:
+                with self._repository.blob(manifest.config.digest) as stream:
+                    store.write_blob(stream, manifest.config.digest, manifest.config.size)
+                with store.open_blob(manifest.config.digest) as file:
+                    data = file.read()
+                config = read_image_config(data, manifest, ref.familiar)
+                has = Platform.of(config.os, config.architecture, config.variant)
+                diff_ids = config.rootfs.diff_ids
+                # whatever others of this process give up meanwhile
+                blobs = [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
+                stack.enter_context(store.expect(diff_ids, blobs))
+                pairs = list(zip(manifest.layers, diff_ids, strict=True))
+                missing = [pair for pair in pairs if not store.has_layer(pair[1])]
+                leased += [digest for layer, diff_id in missing for digest in (layer.digest, diff_id)]
+                for layer, diff_id in pairs:
+                    self._tell(layer, "pulling" if (layer, diff_id) in missing else "exists", 0)
+                received = fetch_layers(self._repository, store, self._worker, missing, self._tell, self._news)
+                wanted = named if isinstance(named, bool) else named(has)
+                image = store.add_image(data, origin="pull", names=_names(ref, found.top) if wanted else [])
+            except BaseException:
+                store.release(leased)
+                raise
+        self._remember(image, found, diff_ids)
+        for layer in manifest.layers:
+            store.downloads.remove(layer.digest)
+        return Pulled(image=image, digest=found.top, platform=has, received=received)
+
+    def _remember(self, image: Digest, found: _Resolved, diff_ids: tuple[Digest, ...]) -> None:
+        """What is known now of the image elsewhere, for a push of it."""
+        records, manifest, ref = self._store.distribution, found.manifest, self._ref
+        records.remember_manifest(image, found.media_type, found.document)
+        for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
+            records.remember_packed(diff_id, layer)
+        digests = [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
+        records.remember_places(digests, ref.registry, ref.repository)
 
 
-def _manifest(repository: Repository, ref: ImageRef, platform: Platform) -> oci.Manifest:
+def _names(ref: ImageRef, digest: Digest) -> list[ImageRef]:
+    """The tag, if one was asked for, and what never stands for anything else."""
+    certain = ImageRef(ref.registry, ref.repository, None, digest)
+    return [certain] if ref.digest or not ref.tag else [ref, certain]
+
+
+def _manifest(repository: Repository, ref: ImageRef, platform: Platform) -> _Resolved:
     reference = str(ref.digest or ref.tag)
     media, data = repository.manifest(reference)
-    verify(data, reference)
+    top = verify(data, reference)
     found = read_document(media, data, ref.familiar)
     if isinstance(found, oci.Index):
         chosen = _choose(found, platform)
@@ -115,7 +205,7 @@ def _manifest(repository: Repository, ref: ImageRef, platform: Platform) -> oci.
         found = read_document(media, data, ref.familiar)
     if isinstance(found, oci.Index):
         raise RegistryRefused(f"{ref.familiar} is an index of indexes", hint="only indexes of images are understood")
-    return found
+    return _Resolved(top=top, media_type=media, document=data, manifest=found)
 
 
 def _choose(index: oci.Index, platform: Platform) -> oci.Descriptor:
@@ -133,42 +223,3 @@ def _choose(index: oci.Index, platform: Platform) -> oci.Descriptor:
             return entry
     offered = [str(has) for has, _ in entries if has.os != "unknown"]
     raise ImageNotFound(f"no image for {platform}", hint=f"the registry offers {', '.join(offered) or 'none'}")
-
-
-def _fetch_layer(
-    repository: Repository,
-    store: Store,
-    worker: LayerWorker,
-    layer: oci.Descriptor,
-    diff_id: Digest,
-    report: Reporter,
-    step: int,
-) -> None:
-    name = layer.digest.short
-    report(StepProgress(step, name, 0, layer.size))
-    with repository.blob(layer.digest) as stream:
-        store.write_blob(
-            _Counted(stream, lambda count: report(StepProgress(step, name, count, layer.size))),
-            layer.digest,
-            layer.size,
-        )
-    add_unpacked(store, worker, layer.digest, diff_id)
-    report(StepProgress(step, name, layer.size, layer.size))
-
-
-class _Counted:
-    """A stream that says now and then how much was read of it; whoever is told may raise to stop the reading."""
-
-    def __init__(self, stream: Readable, tell: Callable[[int], None]) -> None:
-        self._stream = stream
-        self._tell = tell
-        self._count = self._told = 0
-
-    def read(self, size: int, /) -> bytes:
-        """See ``store.blobs.Readable``."""
-        data = self._stream.read(size)
-        self._count += len(data)
-        if self._count - self._told >= _TELL:
-            self._told = self._count
-            self._tell(self._count)
-        return data

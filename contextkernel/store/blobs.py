@@ -71,6 +71,22 @@ class Blobs:
             raise
         return digest
 
+    def adopt(self, path: str, digest: Digest) -> None:
+        """Make a verified file of the store's own file system a blob, leased to this session; the file is moved.
+
+        Raises:
+            StoreFull, StoreProblem: see there.
+        """
+        # leased before it appears, as in write
+        with self._database.transaction() as sql:
+            leases.begin(sql, self._session.id, leases.BLOB, digest)
+        try:
+            final = self._paths.blob(digest)
+            os.makedirs(os.path.dirname(final), 0o700, exist_ok=True)
+            os.rename(path, final)
+        except OSError as problem:
+            raise refused(problem, self._paths.root) from problem
+
     @contextmanager
     def _writing(self, path: str) -> Iterator[IO[bytes]]:
         try:

@@ -83,7 +83,7 @@ class Bound:
             containers=parts["containers"],
             volumes=parts["volumes"],
             caches=parts["caches"],
-            working=sum(self.measure([*working, self._paths.tmp])),
+            working=sum(self.measure([*working, self._paths.tmp])) + tree_size(self._paths.downloads),
             bound=self.limit(),
             free=free,
             disk=disk,

@@ -9,6 +9,7 @@
     root/containers/<id>/         upper/, work/, log.json, state.json, ...
     root/volumes/<name>/_data     what a volume shows
     root/sessions/<id>.lock       one per process that is adding something
+    root/downloads/               what has arrived of layers whose pull was interrupted
     root/tmp/<session>-<random>   files being written
     root/run/userns/              locks of those who share the user namespace (linux.userns_shared)
     root/reserve                  room for cleaning up when the disk is full
@@ -97,6 +98,7 @@ class Paths:
         self.caches = f"{root}/caches"
         self.volumes = f"{root}/volumes"
         self.sessions = f"{root}/sessions"
+        self.downloads = f"{root}/downloads"
         self.tmp = f"{root}/tmp"  # noqa: S108 # not the shared /tmp
 
     def make(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -20,6 +21,8 @@ class News(Generic[T]):
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
+        self._ends: set[Callable[[], None]] = set()
+        self._lock = threading.Lock()
         self.begin()
 
     def begin(self) -> None:
@@ -52,6 +55,25 @@ class News(Generic[T]):
     def stop(self) -> None:
         """Let every job end."""
         self._stopped.set()
+        with self._lock:
+            for end in self._ends:
+                end()
+
+    @contextmanager
+    def ending(self, end: Callable[[], None]) -> Iterator[None]:
+        """While the block waits for something that may never come.
+
+        Args:
+            end: lets it come to an end; called from another thread when the job is not needed any more.
+        """
+        with self._lock:
+            self._ends.add(end)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._ends.discard(end)
 
 
 def side_by_side(

@@ -27,6 +27,7 @@ from contextkernel.store.container_records import ContainerRecords
 from contextkernel.store.containers import Containers
 from contextkernel.store.database import Database
 from contextkernel.store.distribution import Distribution
+from contextkernel.store.downloads import Downloads
 from contextkernel.store.extras import Extras, ImageExtras
 from contextkernel.store.failed import FailedSteps
 from contextkernel.store.images import Images
@@ -76,6 +77,7 @@ class Store(ContainerRecords):
         self.networks = Networks(self._database)
         self.sizes = ImageSizes(self._database)
         self.distribution = Distribution(self._database)
+        self.downloads = Downloads(paths)
 
     # ---- life
 
@@ -208,6 +210,10 @@ class Store(ContainerRecords):
             DigestMismatch, SizeMismatch: nothing was stored.
         """
         return self._blobs.write(content, expected, size)
+
+    def adopt_blob(self, path: str, digest: Digest) -> None:
+        """Move a file of the store, whose content was verified, to where blobs are."""
+        self._blobs.adopt(path, digest)
 
     def drop_blob(self, digest: Digest) -> None:
         """Remove a blob that this session wrote and that turned out not to be needed; kept if anything refers to it."""
