@@ -14,6 +14,7 @@ from contextkernel.commands.declared_interaction import INTERACTION
 from contextkernel.commands.declared_life import EVENTS, LIFE
 from contextkernel.commands.declared_networks import NETWORKS
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
+from contextkernel.commands.declared_push import PUSH
 from contextkernel.commands.declared_registries import REGISTRIES
 from contextkernel.commands.declared_resources import MEASUREMENTS
 from contextkernel.commands.declared_serving import SERVING
@@ -113,6 +114,7 @@ _OTHERS = (
 GRAMMAR = Grammar(
     (
         *IMAGES,
+        *PUSH,
         *BUILDS,
         *CONTAINERS,
         *INTERACTION,

@@ -16,6 +16,7 @@ from contextkernel.engine.happenings import Happenings
 from contextkernel.engine.interaction import Interaction
 from contextkernel.engine.looking import Looking
 from contextkernel.engine.measurements import Measurements
+from contextkernel.engine.pushing import Pushing
 from contextkernel.engine.records import Records
 from contextkernel.engine.registries import Registries
 from contextkernel.engine.serving import Serving
@@ -36,6 +37,7 @@ class Engine(
     Debugging,
     Happenings,
     Measurements,
+    Pushing,
     Records,
     Registries,
     Serving,

@@ -52,7 +52,15 @@ class ImageTeller:
 
     def pulled(self, name: str) -> None:
         """An image was fetched; docker names it, and has no id here."""
-        self._log.write("image", "pull", name, {"name": name.rpartition(":")[0] if ":" in name else name})
+        self._travelled("pull", name)
+
+    def pushed(self, name: str) -> None:
+        """An image was sent to a registry; as :meth:`pulled`."""
+        self._travelled("push", name)
+
+    def _travelled(self, action: str, name: str) -> None:
+        bare = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+        self._log.write("image", action, name, {"name": bare})
 
     def removed(self, lines: Iterable[str], image: Digest, labels: dict[str, str]) -> None:
         """Tell what docker's lines of a removal say (``Untagged: ...``, ``Deleted: ...``)."""

@@ -12,6 +12,7 @@ import msgspec
 
 from contextkernel.model.digest import Digest
 from contextkernel.model.explanation import StepExplanation
+from contextkernel.model.reference import ImageRef
 
 
 class ImageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +129,22 @@ class BaseRow(msgspec.Struct, frozen=True, kw_only=True):
     stand_in: bool
     size: int
     detail: str
+
+
+class PushedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was pushed.
+
+    Attributes:
+        name: under which it can be pulled.
+        digest: of the manifest, or of the index of an image with attestations.
+        size: bytes of that document.
+        media_type: of it.
+    """
+
+    name: ImageRef
+    digest: Digest
+    size: int
+    media_type: str
 
 
 class BuildStep(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,6 +47,7 @@ from contextkernel.testing.fake_interaction import FakeInteraction
 from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_networks import FakeNetworks
 from contextkernel.testing.fake_planning import FakePlanning
+from contextkernel.testing.fake_push import FakePushing
 from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.fake_registries import FakeRegistries
 from contextkernel.testing.fake_resources import FakeMeasurements
@@ -84,6 +85,7 @@ class FakeEngine(
     FakeMeasurements,
     FakeNetworks,
     FakePlanning,
+    FakePushing,
     FakeRecords,
     FakeRegistries,
     FakeServing,
