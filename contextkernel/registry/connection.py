@@ -119,7 +119,7 @@ class Connection:
         start = body.tell() if body is not None and not isinstance(body, bytes) and body.seekable() else None
         response = self._web.send(method, url, headers or {}, self._authorization(wanted), body)
         try:
-            if response.status == 401 and self._own(url):
+            if response.status == 401 and self._web.is_own(url):
                 header = ", ".join(response.headers.getlist("WWW-Authenticate"))
                 text = _drained(response)
                 self._answer(header, wanted, self._scrubbed(_told(text)))
@@ -185,9 +185,6 @@ class Connection:
             raise RegistryRefused(
                 f"{self.where} does not answer as a registry does", hint="check the spelling", status=404
             ) from None
-
-    def _own(self, url: str) -> bool:
-        return origin(url)[1] == origin(self.base)[1]
 
     def _credentials(self) -> Credentials | None:
         """Looked up when they are first needed: a helper program may have to be asked. Mirrors have their own."""
@@ -318,7 +315,12 @@ class Connection:
         self, url: str, method: str, headers: Headers, secret: str, body: bytes | None
     ) -> urllib3.BaseHTTPResponse:
         """A request to the token server: its credentials do not follow redirects to other hosts."""
-        web = self._web if self._own(url) else Web(Endpoint(url=_site(url)), self._registry, self.tries)
+        web = self._web
+        if not web.is_own(url):
+            site = _site(url)
+            # an authority of the registry's own stands for its token server too, as with docker
+            unchecked = not self._endpoint.verify and origin(site)[1] == origin(self.base)[1]
+            web = Web(Endpoint(url=site, ca=self._endpoint.ca, verify=not unchecked), self._registry, self.tries)
         return web.send(method, url, headers, secret, body)
 
     def _unauthorized(self, text: str, said: str, status: int = 401) -> RegistryUnauthorized:

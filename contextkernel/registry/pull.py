@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import msgspec
 
@@ -151,8 +152,7 @@ class _Pull:
         leased = [manifest.config.digest]
         with ExitStack() as stack:
             try:
-                with self._repository.blob(manifest.config.digest) as stream:
-                    store.write_blob(stream, manifest.config.digest, manifest.config.size)
+                self._repository.tries.run(partial(self._config, manifest.config), self._repository.told)
                 with store.open_blob(manifest.config.digest) as file:
                     data = file.read()
                 config = read_image_config(data, manifest, ref.familiar)
@@ -176,6 +176,10 @@ class _Pull:
         for layer in manifest.layers:
             store.downloads.remove(layer.digest)
         return Pulled(image=image, digest=found.top, platform=has, received=received)
+
+    def _config(self, config: oci.Descriptor) -> None:
+        with self._repository.blob(config.digest) as stream:
+            self._store.write_blob(stream, config.digest, config.size)
 
     def _remember(self, image: Digest, found: _Resolved, diff_ids: tuple[Digest, ...]) -> None:
         """What is known now of the image elsewhere, for a push of it."""

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, Protocol, cast
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
@@ -23,6 +24,7 @@ _MAX_REDIRECTS = 10
 _BLOCK = 1 << 18  # bytes that are sent at once
 _CONNECTIONS = 8  # to one host at a time that are kept open
 _MAX_TEXT = 200
+_LEFT = 1 << 14  # bytes of a redirect's body that are read, since nobody needs them
 
 Headers = Mapping[str, str]
 
@@ -102,10 +104,15 @@ class Web:
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return response
             location = response.headers.get("Location", "")
-            response.drain_conn()
+            with suppress(urllib3.exceptions.HTTPError, OSError):
+                response.read(_LEFT, decode_content=False)  # at its end the connection can be used again
             response.close()
             here = self._next(here, location)
         raise RegistryRefused(f"{self._registry}: {shown(url)} leads from one redirect to the next")
+
+    def is_own(self, url: str) -> bool:
+        """Whether a URL is the endpoint's own: scheme, host and port."""
+        return origin(self._own(url)) == origin(self._base)
 
     def _own(self, url: str) -> str:
         """The URL by the scheme that was settled on, where it is the endpoint's."""
@@ -218,6 +225,8 @@ class Web:
         }
         if own and not self._endpoint.verify:
             settings["assert_hostname"] = False
+            # the settings say so, and the documentation what it means: not once more for each request
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if not proxy:
             return urllib3.PoolManager(**settings)  # type: ignore[arg-type]
         parts = urlsplit(proxy)

@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 from judge.faulty import BASIC, REPOSITORY, Faulty, Image
 
 from contextkernel.model.digest import Digest
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
+from contextkernel.registry.retrying import Tries
 from contextkernel.store import Store
 from contextkernel.testing.stores import InProcessLayerWorker
 
@@ -77,14 +79,27 @@ def store(tmp_path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def pull(store) -> Callable[..., Digest]:
-    """Pull a name for linux/amd64 into ``store``."""
-    from contextkernel.registry import pull_image
+def waits() -> list[float]:
+    """The seconds that would have been waited, in order."""
+    return []
+
+
+@pytest.fixture
+def tries(waits) -> Tries:
+    """A patience that waits for nothing."""
+    return Tries(silence=20.0, sleep=waits.append, chance=lambda: 0.5)
+
+
+@pytest.fixture
+def pull(store, tries) -> Callable[..., Digest]:
+    """Pull a name for linux/amd64 into ``store``; ``silence``: seconds that a server may be silent."""
+    from contextkernel.registry.pull import pull_reference
 
     worker = InProcessLayerWorker()
 
-    def run(name: str, **options: object) -> Digest:
-        return pull_image(store, worker, ImageRef.parse(name), platform=AMD64, **options)  # type: ignore[arg-type]
+    def run(name: str, silence: float = 20.0, **options: object) -> Digest:
+        patience = msgspec.structs.replace(tries, silence=silence)
+        return pull_reference(store, worker, ImageRef.parse(name), platform=AMD64, tries=patience, **options).image  # type: ignore[arg-type]
 
     return run
 

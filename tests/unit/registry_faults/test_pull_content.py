@@ -270,7 +270,11 @@ def test_an_index_that_is_a_manifest_too(server, image, name, pull, nothing_left
     nothing_left()
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"config":' * 50_000, b"\xff" * 100, b"null", b"1e999", b""])
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 100_000, b'{"config":' * 50_000, b"\xff" * 100, b"null", b"1e999", b""],
+    ids=["deep", "deep objects", "no text", "null", "number", "empty"],
+)
 def test_documents_that_are_hard_to_read(server, name, pull, nothing_left, body):
     server.pages[f"/v2/{REPOSITORY}/manifests/v1"] = Page(200, {"Content-Type": faulty.MANIFEST}, body)
     with pytest.raises(RegistryRefused, match="invalid manifest"):
