@@ -12,6 +12,7 @@ from contextkernel.commands.declared_files import FILES
 from contextkernel.commands.declared_images import IMAGES
 from contextkernel.commands.declared_interaction import INTERACTION
 from contextkernel.commands.declared_life import EVENTS, LIFE
+from contextkernel.commands.declared_manifests import MANIFESTS
 from contextkernel.commands.declared_networks import NETWORKS
 from contextkernel.commands.declared_options import FORMAT, INSPECT_FORMAT
 from contextkernel.commands.declared_push import PUSH
@@ -115,6 +116,7 @@ GRAMMAR = Grammar(
     (
         *IMAGES,
         *PUSH,
+        *MANIFESTS,
         *BUILDS,
         *CONTAINERS,
         *INTERACTION,
@@ -136,6 +138,7 @@ GRAMMAR = Grammar(
         Group(name="buildx", summary="Docker's other name for builder"),
         Group(name="container", summary="Manage containers"),
         Group(name="image", summary="Manage images"),
+        Group(name="manifest", summary="Manage manifest lists"),
         Group(name="network", summary="Manage networks"),
         Group(name="registry", summary="Manage small registries of our own"),
         Group(name="system", summary="Manage the engine"),

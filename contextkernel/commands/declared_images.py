@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextkernel.commands.declared_archives import ARCHIVES
 from contextkernel.commands.declared_cache import EXPLAIN_OPTIONS
+from contextkernel.commands.declared_manifests import REMOTE, REMOTE_PLATFORM
 from contextkernel.commands.declared_options import (
     FILTER,
     FORCE,
@@ -142,8 +143,9 @@ IMAGES = (
             FORMAT,
             Option(name="human", short="H", default="true", help="Round sizes and times for reading"),
             NO_TRUNC,
-            PLATFORM,
+            REMOTE_PLATFORM,
             Option(name="quiet", short="q", help="Print nothing but ids"),
+            REMOTE,
         ),
         minimum=1,
         maximum=1,
@@ -154,7 +156,7 @@ IMAGES = (
         path=("image", "inspect"),
         arguments="IMAGE [IMAGE...]",
         summary="Show all there is to know of images",
-        options=(INSPECT_FORMAT, PLATFORM),
+        options=(INSPECT_FORMAT, REMOTE_PLATFORM, REMOTE),
         minimum=1,
         subjects=("image",),
         verb="verbs_image:inspect_images",

@@ -13,6 +13,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from contextkernel.errors import ContextKernelError
     from contextkernel.model.checks import CheckReport, Outline, Targets
+    from contextkernel.model.remote import RemoteImage
     from contextkernel.model.results import BuildResult, HostReport, RunResult
 
 TableKind = Literal[
@@ -36,6 +37,9 @@ TableKind = Literal[
     "registries",
     "registry_images",
     "search",
+    "platforms",
+    "layers",
+    "remote_history",
 ]
 
 
@@ -71,6 +75,18 @@ class Text(Struct, frozen=True):
     """Finished text for standard output, with its line ends: ``-q`` lists, ``--format`` output, names, help."""
 
     text: str
+
+
+class DocumentText(Text, frozen=True):
+    """JSON as docker writes it, byte for byte; ``documents`` is the same, read."""
+
+    documents: tuple[dict[str, Any], ...] = ()
+
+
+class Platforms(Table, frozen=True):
+    """The platforms of an index; ``remote`` is all that was found out, for those who draw it."""
+
+    remote: RemoteImage | None = None
 
 
 class Detached(Text, frozen=True):

@@ -35,6 +35,7 @@ from contextkernel.commands.outcome import (
     Text,
     Value,
 )
+from contextkernel.commands.remote_tables import REMOTE_FIELDS, REMOTE_FORMATS, REMOTE_HEADERS
 from contextkernel.commands.resource_tables import RESOURCE_FIELDS, RESOURCE_FORMATS, RESOURCE_HEADERS
 from contextkernel.commands.search_fields import SEARCH_FORMAT, SEARCH_HEADERS, search_fields
 from contextkernel.commands.serving_fields import SERVING_FIELDS, SERVING_FORMATS, SERVING_HEADERS
@@ -126,6 +127,7 @@ HEADERS: dict[TableKind, dict[str, str]] = {
     "findings": {"What": "WHAT", "Where": "WHERE", "Repaired": "REPAIRED"},
     **CACHE_HEADERS,
     **RESOURCE_HEADERS,
+    **REMOTE_HEADERS,
     **SERVING_HEADERS,
     "search": SEARCH_HEADERS,
     "containers": CONTAINER_HEADERS,
@@ -222,8 +224,8 @@ def identifiers(table: Table) -> str:
         seen.setdefault(
             str(fields(table.kind, row, table.options)["Name" if table.kind in ("volumes", "registries") else "ID"])
         )
-    if table.kind == "history":  # <missing> stands for each step that has no image
-        return "".join(f"{fields('history', row, table.options)['ID']}\n" for row in table.rows)
+    if table.kind in ("history", "remote_history"):  # <missing> stands for each step that has no image
+        return "".join(f"{fields(table.kind, row, table.options)['ID']}\n" for row in table.rows)
     return "".join(f"{identifier}\n" for identifier in seen)
 
 
@@ -267,6 +269,8 @@ def _default_format(table: Table) -> str:
             return CACHE_FORMATS[table.kind]
         case "stats" | "namespaces":
             return RESOURCE_FORMATS[table.kind]
+        case "platforms" | "layers" | "remote_history":
+            return REMOTE_FORMATS[table.kind]
         case "builds":
             return "table {{.ID}}\t{{.Name}}\t{{.Status}}\t{{.CreatedAt}}\t{{.Duration}}"
         case "build_steps":
@@ -373,6 +377,7 @@ _FIELDS: Mapping[TableKind, Callable[[Any, TableOptions, datetime], dict[str, An
     "changes": lambda row, _options, _now: {"Type": row.kind, "Path": row.path},
     **CACHE_FIELDS,
     **RESOURCE_FIELDS,
+    **REMOTE_FIELDS,
     **SERVING_FIELDS,
     "search": search_fields,
     "builds": build_fields,

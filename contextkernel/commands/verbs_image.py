@@ -83,7 +83,12 @@ def _created(call: Call, name: str) -> ImageRow:
 def history(call: Call) -> Outcome:
     """The steps an image was made by."""
     options = TableOptions(no_trunc=call.parsed.flag("no-trunc"), human=call.parsed.flag("human"))
-    return shown(call, Table("history", call.engine.history(call.parsed.arguments[0]), options))
+    name = call.parsed.arguments[0]
+    if call.parsed.flag("remote"):
+        platform = call.parsed.maybe("platform")
+        remote = call.engine.remote(name, platform=platform, every=False)
+        return shown(call, Table("remote_history", remote.history(platform), options))
+    return shown(call, Table("history", call.engine.history(name), options))
 
 
 def inspect(call: Call) -> Outcome:
@@ -96,7 +101,10 @@ def inspect(call: Call) -> Outcome:
 
 
 def inspect_images(call: Call) -> Outcome:
-    """Documents of images."""
+    """Documents of images, in the store or (``--remote``) in their registries."""
+    if call.parsed.flag("remote"):
+        platform = call.parsed.maybe("platform")
+        return inspect_each(call, lambda name: call.engine.inspect_remote(name, platform=platform))
     return _inspect(call, "image")
 
 

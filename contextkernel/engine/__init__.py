@@ -19,6 +19,7 @@ from contextkernel.engine.measurements import Measurements
 from contextkernel.engine.pushing import Pushing
 from contextkernel.engine.records import Records
 from contextkernel.engine.registries import Registries
+from contextkernel.engine.remote import Remote
 from contextkernel.engine.serving import Serving
 from contextkernel.engine.system import System
 
@@ -40,6 +41,7 @@ class Engine(
     Pushing,
     Records,
     Registries,
+    Remote,
     Serving,
 ):
     """Build, run and look into images, in one store.

@@ -25,14 +25,22 @@ MEDIA_DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 MEDIA_DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 MEDIA_EMPTY = "application/vnd.oci.empty.v1+json"
 MEDIA_IN_TOTO = "application/vnd.in-toto+json"
+MEDIA_INDEXES = (MEDIA_INDEX, MEDIA_DOCKER_LIST)
+MEDIA_MANIFESTS = (MEDIA_MANIFEST, MEDIA_DOCKER_MANIFEST)
+REFERENCE_TYPE = "vnd.docker.reference.type"
+"""Annotation of an index entry that is about another one: what it is, ``attestation-manifest``."""
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
+"""Annotation of an index entry that is about another one: which."""
 ATTESTATION_ARTIFACT = "application/vnd.docker.attestation.manifest.v1+json"
 
 
 class PlatformField(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The ``platform`` object of an index entry."""
+    """The ``platform`` object of an index entry, fields in Go's order."""
 
     architecture: str
     os: str
+    os_version: str | None = msgspec.field(default=None, name="os.version")
+    os_features: tuple[str, ...] | None = msgspec.field(default=None, name="os.features")
     variant: str | None = None
 
 
@@ -42,6 +50,7 @@ class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     media_type: str
     digest: Digest
     size: int
+    urls: tuple[str, ...] | None = None
     annotations: dict[str, str] | None = None
     data: str | None = None
     platform: PlatformField | None = None
@@ -65,7 +74,9 @@ class Index(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_
 
     schema_version: int
     media_type: str | None = None
+    artifact_type: str | None = None
     manifests: tuple[Descriptor, ...]
+    subject: Descriptor | None = None
     annotations: dict[str, str] | None = None
 
 

@@ -26,13 +26,15 @@ _WIDE = {"created_by": 45, "instruction": 45, "command": 20, "comment": 40, "see
 """Columns that docker cuts off, and where; HTML has the rest in the tooltip."""
 _WIDE_HTML = {**_WIDE, "created_by": 90, "sees": 200}
 _IDS = {"image_id", "container_id"}
+_OF_LAYERS = {"platform", "diff_id"}
+"""Tables with one of these have digests for looking at, not for typing."""
 _SIZES = {"size", "shared", "unique", "reclaimable"}
 _TRAFFIC = {"net_received", "net_sent", "block_read", "block_written"}
 _MEMORY = {"memory", "memory_limit"}
 _PERCENT = {"cpu_percent", "memory_percent"}
 _TIMES = {"created", "started", "finished", "last_accessed"}
 _SECONDS = {"duration", "wall_time", "cpu_time"}
-_MAYBE_SIZES = {"peak_memory", "written"}
+_MAYBE_SIZES = {"peak_memory", "written", "download_size"}
 _COUNTS = {"layers", "step", "steps", "cached_steps", "line", "changes", "total", "active", "uses", "stars"}
 _RIGHT = (
     _TRAFFIC
@@ -58,6 +60,7 @@ _SAID_BY = {
     "health": {"status"},
     "labels": {"container_id", "status"},
     "digest": {"image_id"},
+    "media_type": {"digest"},
     "line": {"wall_time", "layer"},
     "instruction": {"wall_time", "layer"},
     "layer": {"wall_time", "instruction"},
@@ -155,7 +158,9 @@ def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
     if name in _IDS or (name == "image" and "created_by" in frame.columns):
         return short_id
     if name in _SIZES | _TRAFFIC and kind in "iu":
-        return lambda value: human_size(int(value))
+        return lambda value: human_size(int(value)) if _plain(value) else ""
+    if name in {"digest", "diff_id"} and not _OF_LAYERS.isdisjoint(frame.columns):
+        return lambda value: humanize.short_id(value) if isinstance(value, str) else ""
     if name in _MEMORY and kind in "iu":
         return lambda value: memory_size(int(value))
     if name in _PERCENT and kind == "f":
@@ -168,7 +173,7 @@ def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
         return lambda value: human_size(int(value)) if _plain(value) else ""
     if name == "factor" and kind == "f":
         return lambda value: f"{value:.0f}x" if value >= 100 else f"{value:.1f}x"
-    if name in {"stand_in", "repaired", "required", "default"} and kind == "b":
+    if name in {"stand_in", "repaired", "required", "default", "attested", "chosen"} and kind == "b":
         return lambda value: "yes" if value else "no"
     if name in {"verdict", "action", "cache"}:
         return str
@@ -244,7 +249,12 @@ def _cell_class(frame: DataFrame, name: str) -> str:
         wrapped = _WRAP - {"reason"} | {"name"}
     names = [
         css
-        for css, members in (("ck-r", _RIGHT), ("ck-mono", _MONO | _IDS), ("ck-wrap", wrapped), ("ck-narrow", _NARROW))
+        for css, members in (
+            ("ck-r", _RIGHT),
+            ("ck-mono", _MONO | _IDS | {"digest", "diff_id"}),
+            ("ck-wrap", wrapped),
+            ("ck-narrow", _NARROW),
+        )
         if name in members
     ]
     return f' class="{" ".join(names)}"' if names else ""

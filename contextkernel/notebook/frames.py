@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contextkernel.model.explanation import StepExplanation
     from contextkernel.model.measurements import NamespaceRow, StatsRow
     from contextkernel.model.networks import NetworkRow
+    from contextkernel.model.remote import LayerRow, PlatformRow, RemoteHistoryRow
     from contextkernel.model.results import (
         BaseRow,
         CheckFinding,
@@ -181,6 +182,34 @@ DTYPES: dict[str, dict[str, str]] = {
         "registry": _TEXT,
     },
     "search": {"name": _TEXT, "description": _TEXT, "stars": _NUMBER, "official": _FLAG},
+    "platforms": {
+        "platform": _TEXT,
+        "digest": _TEXT,
+        "media_type": _TEXT,
+        "layers": _NUMBER,
+        "download_size": _NUMBER,
+        "shared": _NUMBER,
+        "created": _TIME,
+        "attested": _FLAG,
+        "chosen": _FLAG,
+    },
+    "layers": {
+        "layer": _NUMBER,
+        "diff_id": _TEXT,
+        "size": _MAYBE,
+        "download_size": _MAYBE,
+        "digest": _TEXT,
+        "media_type": _TEXT,
+        "created": _TIME,
+        "created_by": _TEXT,
+    },
+    "remote_history": {
+        "image": _TEXT,
+        "created": _TIME,
+        "created_by": _TEXT,
+        "download_size": _NUMBER,
+        "comment": _TEXT,
+    },
     "changes": {"change": _KIND, "path": _TEXT},
     "ports": {"container_port": _NUMBER, "protocol": _KIND, "host_ip": _TEXT, "host_port": _NUMBER},
     "volumes": {
@@ -308,8 +337,35 @@ def _image(row: ImageRow) -> tuple[Any, ...]:
     return (row.repository, row.tag, str(row.id), row.created, row.size, row.origin, row.layers, row.digest)
 
 
-def _history(row: HistoryRow) -> tuple[Any, ...]:
+def _history(row: HistoryRow | RemoteHistoryRow) -> tuple[Any, ...]:
     return (None if row.id is None else str(row.id), row.created, row.created_by, row.size, row.comment)
+
+
+def _platform(row: PlatformRow) -> tuple[Any, ...]:
+    return (
+        row.platform,
+        str(row.digest),
+        row.media_type,
+        row.layers,
+        row.size,
+        row.shared,
+        row.created,
+        row.attested,
+        row.chosen,
+    )
+
+
+def _layer(row: LayerRow) -> tuple[Any, ...]:
+    return (
+        row.layer,
+        None if row.diff_id is None else str(row.diff_id),
+        row.size,
+        row.download_size,
+        None if row.digest is None else str(row.digest),
+        row.media_type,
+        row.created,
+        row.created_by,
+    )
 
 
 def _container(row: ContainerRow) -> tuple[Any, ...]:
@@ -484,6 +540,9 @@ def fact_record(row: Fact) -> tuple[Any, ...]:
 _RECORDS: dict[str, Any] = {
     "images": _image,
     "history": _history,
+    "platforms": _platform,
+    "layers": _layer,
+    "remote_history": _history,
     "containers": _container,
     "compare": _compare,
     "bases": _base,

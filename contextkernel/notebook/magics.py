@@ -11,6 +11,7 @@ from traitlets import Bool, observe
 
 from contextkernel.commands.execute import execute
 from contextkernel.commands.outcome import Detached
+from contextkernel.model.remote import RemoteImage
 from contextkernel.model.results import BuildResult, RunResult
 from contextkernel.notebook import words as words_of
 from contextkernel.notebook.face import Display, NotebookFace
@@ -153,6 +154,7 @@ class ContainerMagics(magic.Magics):
         formatter = self.shell.display_formatter.ipython_display_formatter
         for kind in _SPOKEN:
             formatter.for_type(kind, self._stay_silent)
+        self.shell.display_formatter.formatters["text/html"].for_type(RemoteImage, _index_html)
         from contextkernel.notebook.completion import attach
 
         self._detach_completion = attach(self.shell, self.engine)
@@ -174,6 +176,7 @@ class ContainerMagics(magic.Magics):
         formatter = self.shell.display_formatter.ipython_display_formatter
         for kind in _SPOKEN:
             formatter.pop(kind, None)
+        self.shell.display_formatter.formatters["text/html"].pop(RemoteImage, None)
         self._detach_completion()
         self.close()
 
@@ -212,3 +215,10 @@ def _engine() -> Engine:
     from contextkernel.engine import Engine
 
     return Engine()
+
+
+def _index_html(remote: RemoteImage) -> str:
+    """The picture of an ``engine.remote(...)``."""
+    from contextkernel.notebook.indexview import index_html
+
+    return index_html(remote)

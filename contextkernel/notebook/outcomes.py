@@ -5,7 +5,21 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, assert_never
 
-from contextkernel.commands.outcome import Built, Document, Grid, Host, Looked, Nothing, Ports, Ran, Served, Table, Text
+from contextkernel.commands.outcome import (
+    Built,
+    Document,
+    DocumentText,
+    Grid,
+    Host,
+    Looked,
+    Nothing,
+    Platforms,
+    Ports,
+    Ran,
+    Served,
+    Table,
+    Text,
+)
 from contextkernel.errors import ContextKernelError
 from contextkernel.notebook.document import Documents
 
@@ -47,6 +61,10 @@ def value_of(outcome: Outcome) -> Any:
         outcome: of a command that ran; problems and exit code are :func:`problem_of`'s.
     """
     match outcome.value:
+        case Platforms() as platforms:
+            from contextkernel.notebook.indexview import show as show_index
+
+            return show_index(platforms)
         case Table() as table:
             from contextkernel.notebook.frames import to_frame
 
@@ -64,6 +82,8 @@ def value_of(outcome: Outcome) -> Any:
         case Served(text=text, address=address):
             sys.stdout.write(text)
             return Printed(address)  # to stand before names in later cells
+        case DocumentText(documents=documents):
+            return Documents(documents)
         case Text(text=text):
             sys.stdout.write(text)
             return Printed(text)

@@ -26,7 +26,7 @@ _MAX_NAME = 200
 
 INDEXES = (oci.MEDIA_INDEX, oci.MEDIA_DOCKER_LIST)
 MANIFESTS = (oci.MEDIA_MANIFEST, oci.MEDIA_DOCKER_MANIFEST)
-_CONFIGS = (
+CONFIGS = (
     oci.MEDIA_CONFIG,
     oci.MEDIA_DOCKER_CONFIG,
     # what registries made of it over the years
@@ -35,6 +35,7 @@ _CONFIGS = (
     "text/html",
     "",
 )
+"""What the configuration of an image calls itself."""
 _VAGUE = ("", "application/json", "application/octet-stream", "text/plain")
 _SCHEMA_1 = "an image of Docker's old kind, schema 1"
 _KINDS = (
@@ -107,7 +108,7 @@ def read_document(media_type: str, data: bytes, shown: str) -> oci.Index | oci.M
 
 
 def _image(manifest: oci.Manifest, shown: str) -> oci.Manifest:
-    if manifest.config.media_type not in _CONFIGS:
+    if manifest.config.media_type not in CONFIGS:
         kind = manifest.artifact_type or manifest.config.media_type
         raise _refused(shown, kind, kind_of(kind) if kind != oci.MEDIA_EMPTY else "an artifact")
     if manifest.config.size > MAX_CONFIG:

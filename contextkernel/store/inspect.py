@@ -67,10 +67,10 @@ def inspect_image(sql: sqlite3.Connection, image: Digest, config: bytes, layers:
         "Comment": source.get("comment") or history[-1].get("comment") or "",
         "Created": source.get("created") or _NEVER,
         "Container": source.get("container") or "",
-        "ContainerConfig": _go_config(source.get("container_config")),
+        "ContainerConfig": go_config(source.get("container_config")),
         "DockerVersion": source.get("docker_version") or "",
         "Author": source.get("author") or "",
-        "Config": _go_config(source.get("config")),
+        "Config": go_config(source.get("config")),
         "Architecture": source.get("architecture") or "",
     }
     if source.get("variant"):
@@ -93,7 +93,8 @@ def inspect_image(sql: sqlite3.Connection, image: Digest, config: bytes, layers:
     }
 
 
-def _go_config(found: Any) -> dict[str, Any]:
+def go_config(found: Any) -> dict[str, Any]:
+    """The ``config`` object of a configuration as Go's container.Config: with the fields that are never left out."""
     given = found if isinstance(found, dict) else {}
     out: dict[str, Any] = {}
     for name, default in _CONFIG:

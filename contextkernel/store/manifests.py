@@ -27,6 +27,8 @@ from contextkernel.model.oci import (
     MEDIA_IN_TOTO,
     MEDIA_INDEX,
     MEDIA_MANIFEST,
+    REFERENCE_DIGEST,
+    REFERENCE_TYPE,
     Descriptor,
     ImageConfig,
     Index,
@@ -43,8 +45,6 @@ from contextkernel.store.packing import Packer
 
 IMAGE_NAME = "io.containerd.image.name"
 REF_NAME = "org.opencontainers.image.ref.name"
-_REFERENCE_TYPE = "vnd.docker.reference.type"
-_REFERENCE_DIGEST = "vnd.docker.reference.digest"
 _PREDICATE_TYPE = "in-toto.io/predicate-type"
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _UNKNOWN = PlatformField("unknown", "unknown")
@@ -210,7 +210,7 @@ class _Writer:
             layers=tuple(blobs),
             subject=bare if self._artifact else None,
         )
-        notes = {_REFERENCE_DIGEST: str(subject.digest), _REFERENCE_TYPE: "attestation-manifest"}
+        notes = {REFERENCE_DIGEST: str(subject.digest), REFERENCE_TYPE: "attestation-manifest"}
         return self._document(MEDIA_MANIFEST, document, notes, _UNKNOWN)
 
     def index(self, manifests: tuple[Descriptor, ...]) -> Descriptor:
@@ -243,7 +243,7 @@ def indented(document: object) -> bytes:
 
 def platform_field(platform: Platform) -> PlatformField:
     """As descriptors have it."""
-    return PlatformField(platform.architecture, platform.os, platform.variant)
+    return PlatformField(platform.architecture, platform.os, variant=platform.variant)
 
 
 def statement_document(statement: Statement, subjects: Sequence[tuple[str, Digest]]) -> bytes:

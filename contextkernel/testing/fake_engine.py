@@ -50,6 +50,7 @@ from contextkernel.testing.fake_planning import FakePlanning
 from contextkernel.testing.fake_push import FakePushing
 from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.fake_registries import FakeRegistries
+from contextkernel.testing.fake_remote import FakeRemote
 from contextkernel.testing.fake_resources import FakeMeasurements
 from contextkernel.testing.fake_serving import FakeServing
 from contextkernel.testing.fake_usage import FakeUsage
@@ -88,6 +89,7 @@ class FakeEngine(
     FakePushing,
     FakeRecords,
     FakeRegistries,
+    FakeRemote,
     FakeServing,
     FakeUsage,
     FakeVolumes,

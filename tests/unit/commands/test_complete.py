@@ -15,7 +15,7 @@ def after(line, engine):
         ("image r", ["remove", "rm", "rmi"]),
         ("base ", ["ensure"]),
         ("help imag", ["image", "images"]),
-        ("help image l", ["list", "load", "ls"]),
+        ("help image l", ["layers", "list", "load", "ls"]),
         ("run --na", ["--name"]),
         ("ps --f", ["--filter", "--format"]),
         ("run --network ", ["bridge", "host", "none", "web"]),

@@ -1,0 +1,68 @@
+"""Docker's ``inspect`` document of an image that is in a registry and not here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from contextkernel.errors import InvalidInput
+from contextkernel.model.indexes import platform_of
+from contextkernel.model.remote import RemoteImage
+from contextkernel.store.inspect import go_config
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def remote_document(remote: RemoteImage, platform: str | None = None) -> dict[str, Any]:
+    """The document, keys in docker's order; ``Size`` is what a pull downloads, ``ContextKernel`` at the end is ours.
+
+    Args:
+        remote: what the registry has.
+        platform: which of its images; default the one this machine takes.
+
+    Raises:
+        ImageNotFound: there is none for the platform. InvalidInput: it is an artifact, not an image.
+    """
+    one = remote.image(platform)
+    try:
+        source = json.loads(one.config or b"null")
+    except ValueError:
+        source = None
+    if not isinstance(source, dict):
+        raise InvalidInput(f"{remote.reference.familiar} has no configuration of an image")
+    ref = remote.reference
+    history = source.get("history") or [{}]
+    document: dict[str, Any] = {
+        "Id": str(one.manifest.config.digest),
+        "RepoTags": [ref.familiar] if ref.tag else [],
+        "RepoDigests": [f"{ref.familiar_name}@{remote.descriptor.digest}"],
+        "Parent": "",
+        "Comment": source.get("comment") or history[-1].get("comment") or "",
+        "Created": source.get("created") or _NEVER,
+        "DockerVersion": source.get("docker_version") or "",
+        "Author": source.get("author") or "",
+        "Config": go_config(source.get("config")),
+        "Architecture": source.get("architecture") or "",
+    }
+    if source.get("variant"):
+        document["Variant"] = source["variant"]
+    document["Os"] = source.get("os") or ""
+    if source.get("os.version"):
+        document["OsVersion"] = source["os.version"]
+    offered = [*(image.platform for image in remote.manifests), *(platform_of(entry) for entry in remote.others)]
+    return document | {
+        "Size": one.size,
+        "RootFS": {"Type": "layers", "Layers": (source.get("rootfs") or {}).get("diff_ids") or []},
+        "ContextKernel": {
+            "Remote": True,
+            "Manifest": {"MediaType": one.descriptor.media_type, "Digest": str(one.descriptor.digest)},
+            "Index": {"MediaType": remote.descriptor.media_type, "Digest": str(remote.descriptor.digest)}
+            if remote.is_index
+            else None,
+            "Platforms": [str(has) for has in offered if has is not None],
+            "Layers": [
+                {"DiffId": str(row.diff_id or ""), "Digest": str(row.digest), "DownloadSize": row.download_size}
+                for row in remote.layers(platform)
+            ],
+        },
+    }

@@ -1,0 +1,186 @@
+"""Images from one repository into another, byte for byte: mounted where the registry is the same, else streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import IO, TYPE_CHECKING, cast
+
+from contextkernel.errors import ImageNotFound, InvalidInput, RegistryProblem, RegistryRefused, RegistryUnreachable
+from contextkernel.model.digest import Digest
+from contextkernel.model.oci import MEDIA_INDEXES, MEDIA_MANIFESTS, Descriptor, Index, Manifest
+from contextkernel.model.reference import ImageRef
+from contextkernel.registry.documents import decode
+from contextkernel.registry.remote import Find, RemoteReader
+
+if TYPE_CHECKING:
+    from contextkernel.registry.client import BlobStream, Repository
+
+_MAX_DEPTH = 4  # of indexes within indexes
+_MOST_BREAKS = 5  # of the connection that a blob comes from
+_CHUNK = 1 << 18
+
+
+class Copier:
+    """Brings images into one repository.
+
+    Args:
+        find: knows the repositories.
+        target: names the repository; its tag does not matter.
+        tell: is told what is done, in a line.
+    """
+
+    def __init__(self, find: Find, target: ImageRef, tell: Callable[[str], None] = lambda _line: None) -> None:
+        self._find = find
+        self._target = target
+        self._tell = tell
+        self._repository = find(target, "pull,push")[-1]  # never a mirror
+        self._readers: dict[str, RemoteReader] = {}
+        self._there: set[Digest] = set()
+
+    def copy(self, descriptor: Descriptor, source: ImageRef) -> None:
+        """Have a manifest, and all it names, in the repository. Idempotent.
+
+        Args:
+            descriptor: of the manifest or index.
+            source: the repository that has it; its tag does not matter.
+
+        Raises:
+            ImageNotFound: the source does not have it. RegistryProblem: a registry's answer.
+        """
+        if source.name == self._target.name:
+            if self._repository.head(descriptor.digest) is None:
+                raise ImageNotFound(f"{source.name} has no manifest {descriptor.digest}")
+            return
+        self._tell(f"copying {descriptor.digest} from {source.familiar} to {self._target.familiar}")
+        self._manifest(descriptor, source, _MAX_DEPTH)
+
+    def publish(self, reference: str, descriptor: Descriptor, document: bytes) -> Digest:
+        """Put a document under a tag or its digest; what it names must be there.
+
+        Returns:
+            Its digest.
+        """
+        return self._repository.put_manifest(reference, descriptor.media_type, document)
+
+    def _manifest(self, descriptor: Descriptor, source: ImageRef, depth: int) -> None:
+        if descriptor.digest in self._there:
+            return
+        if depth == 0:
+            raise InvalidInput(
+                f"{source.familiar}: indexes within indexes, too deep", hint="copy its images one by one"
+            )
+        reader = self._reader(source)
+        found, document = reader.document(descriptor.digest)
+        if found.media_type in MEDIA_INDEXES:
+            for entry in decode(document, Index, f"{source.familiar}: the registry sent an invalid index").manifests:
+                self._manifest(entry, source, depth - 1)
+        elif found.media_type in MEDIA_MANIFESTS:
+            manifest = decode(document, Manifest, f"{source.familiar}: the registry sent an invalid manifest")
+            for blob in dict.fromkeys((manifest.config, *manifest.layers)):
+                self._blob(blob, source)
+        self._repository.put_manifest(str(descriptor.digest), found.media_type, document)
+        self._there.add(descriptor.digest)
+
+    def _blob(self, blob: Descriptor, source: ImageRef) -> None:
+        if blob.digest in self._there:
+            return
+        self._there.add(blob.digest)
+        if blob.urls and "foreign" in blob.media_type:
+            return  # stays where it is: its URLs are in the manifest
+        if self._repository.blob_size(blob.digest) is not None:
+            return
+        if source.registry == self._target.registry and self._mounted(blob.digest, source):
+            return
+        last: Exception | None = None
+        for repository in self._find(source, "pull"):
+            try:
+                self._repository.upload(blob, cast("IO[bytes]", Arriving(repository, blob)))
+                return
+            except (RegistryProblem, ImageNotFound) as problem:
+                last = problem
+        assert last is not None  # noqa: S101 - there is always a repository
+        raise last
+
+    def _mounted(self, digest: Digest, source: ImageRef) -> bool:
+        with suppress(RegistryProblem, ImageNotFound):  # then it is sent
+            return self._repository.mount(digest, source.repository)
+        return False
+
+    def _reader(self, source: ImageRef) -> RemoteReader:
+        if source.name not in self._readers:
+            self._readers[source.name] = RemoteReader(self._find, source)
+        return self._readers[source.name]
+
+
+class Arriving:
+    """A blob as a file that is read from a registry, and begun again when it is sent again.
+
+    It ends where its descriptor says; the registry that receives it verifies the digest. A connection that breaks is
+    taken up where it broke.
+    """
+
+    def __init__(self, repository: Repository, blob: Descriptor) -> None:
+        self._repository = repository
+        self._blob = blob
+        self._at = 0
+        self._open: AbstractContextManager[BlobStream] | None = None
+        self._stream: BlobStream | None = None
+        self._skip = 0
+        self._breaks = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most ``size`` bytes; empty at the end."""
+        left = self._blob.size - self._at
+        wanted = left if size < 0 else min(size, left)
+        while wanted > 0:
+            try:
+                part = self._some(wanted)
+            except RegistryUnreachable:
+                self._close()
+                self._breaks += 1
+                if self._breaks > _MOST_BREAKS:
+                    raise
+                continue
+            if not part:
+                self._close()
+                raise RegistryRefused(
+                    f"{self._repository.where}: blob {self._blob.digest} ends {left} bytes"
+                    f" before its {self._blob.size}",
+                )
+            self._at += len(part)
+            if self._at == self._blob.size:
+                self._close()
+            return part
+        return b""
+
+    def seekable(self) -> bool:
+        """It can be read again."""
+        return True
+
+    def tell(self) -> int:
+        """The place of the next byte."""
+        return self._at
+
+    def seek(self, place: int, whence: int = 0, /) -> int:
+        """Go on at another place, counted from the beginning (``whence`` 0), from here (1) or from the end (2)."""
+        self._close()
+        self._at = place + (0, self._at, self._blob.size)[whence]
+        return self._at
+
+    def _some(self, wanted: int) -> bytes:
+        if self._stream is None:
+            self._open = self._repository.blob(self._blob.digest, offset=self._at)
+            self._stream = self._open.__enter__()
+            self._skip = self._at - self._stream.offset
+        while self._skip:  # a server that gives no parts
+            part = self._stream.read(min(self._skip, _CHUNK))
+            if not part:
+                return b""
+            self._skip -= len(part)
+        return self._stream.read(wanted)
+
+    def _close(self) -> None:
+        opened, self._open, self._stream = self._open, None, None
+        if opened is not None:
+            opened.__exit__(None, None, None)
