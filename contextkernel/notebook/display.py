@@ -32,7 +32,7 @@ _SIZES = {"size", "shared", "unique", "reclaimable"}
 _TRAFFIC = {"net_received", "net_sent", "block_read", "block_written"}
 _MEMORY = {"memory", "memory_limit"}
 _PERCENT = {"cpu_percent", "memory_percent"}
-_TIMES = {"created", "started", "finished", "last_accessed"}
+_TIMES = {"created", "started", "finished", "last_accessed", "pushed"}
 _SECONDS = {"duration", "wall_time", "cpu_time"}
 _MAYBE_SIZES = {"peak_memory", "written", "download_size"}
 _COUNTS = {"layers", "step", "steps", "cached_steps", "line", "changes", "total", "active", "uses", "stars"}
@@ -48,7 +48,7 @@ _RIGHT = (
     | {"factor", "exit_code", "milliseconds"}
 )
 _MONO = {"created_by", "command"}
-_NARROW = {"created", "status", "started", "finished", "last_accessed"}
+_NARROW = {"created", "status", "started", "finished", "last_accessed", "pushed"}
 _WRAP = {"sees", "created_by", "detail", "reason", "remedy", "what", "where", "message", "description", "why", "error"}
 # What other columns say already: shown only where not all of these are (df[["names", "state"]] shows both).
 _SAID_BY = {

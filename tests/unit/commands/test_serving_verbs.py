@@ -6,6 +6,7 @@ from contextkernel.commands.execute import execute
 from contextkernel.commands.outcome import Served, Text
 from contextkernel.commands.tables import text_of
 from contextkernel.errors import NotFound, UsageProblem
+from contextkernel.notebook.display import frame_text
 from contextkernel.notebook.frames import to_frame
 
 
@@ -96,3 +97,4 @@ def test_frames(do):
     images = to_frame(do("registry images").value)
     assert list(images["kind"]) == ["image", "index"]
     assert images["pushed"].notna().all()
+    assert "ago" in frame_text(images), "times are humanised"
