@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -182,13 +182,22 @@ class _Pull:
             self._store.write_blob(stream, config.digest, config.size)
 
     def _remember(self, image: Digest, found: _Resolved, diff_ids: tuple[Digest, ...]) -> None:
-        """What is known now of the image elsewhere, for a push of it."""
+        """What is known now of the image elsewhere, for a push of it.
+
+        That a blob is the packed form of a layer is believed where it was seen to be: what unpacks a blob notes it. A
+        manifest that names a layer which was here already says nothing of it that could be relied on: a later push of
+        another image with this layer would name a blob that somebody made up.
+        """
         records, manifest, ref = self._store.distribution, found.manifest, self._ref
-        records.remember_manifest(image, found.media_type, found.document)
-        for layer, diff_id in zip(manifest.layers, diff_ids, strict=True):
-            records.remember_packed(diff_id, layer)
+        pairs = zip(manifest.layers, diff_ids, strict=True)
+        if all(_seen(layer, diff_id, records.packed_forms(diff_id)) for layer, diff_id in pairs):
+            records.remember_manifest(image, found.media_type, found.document)
         digests = [manifest.config.digest, *(layer.digest for layer in manifest.layers)]
         records.remember_places(digests, ref.registry, ref.repository)
+
+
+def _seen(layer: oci.Descriptor, diff_id: Digest, forms: Sequence[oci.Descriptor]) -> bool:
+    return layer.digest in (diff_id, *(form.digest for form in forms))
 
 
 def _names(ref: ImageRef, digest: Digest) -> list[ImageRef]:

@@ -123,6 +123,7 @@ class Arrival:
                 os.ftruncate(file, 0)
                 self._here = 0
             self.resumed = self._here
+            self._store.bound.fetchable(self._packed.size - self._here)
             directory = self._store.new_layer_dir()
             try:
                 facts = self._unpacked(directory, file, ask, patience)

@@ -126,6 +126,19 @@ class Bound:
             room = self.room(without=without)
         return room
 
+    def fetchable(self, size: int) -> None:
+        """Before the first byte of something of a promised size is asked for.
+
+        Raises:
+            StoreFull: the disk has not that much left.
+        """
+        left = free_space(self._paths.root)
+        if size > left:
+            raise StoreFull(
+                f"{human_size(size)} were to be fetched, and the disk of the store has {human_size(left)} left",
+                hint=ROOM_ADVICE,
+            )
+
     def unpacking(self, limit: int | None = None) -> int:
         """Bytes that an archive may have when unpacked: no more than the disk has, whatever the archive says of itself.
 

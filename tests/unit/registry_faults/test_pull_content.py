@@ -18,6 +18,7 @@ from contextkernel.errors import (
     RegistryProblem,
     RegistryRefused,
     SizeMismatch,
+    StoreFull,
     StoreProblem,
 )
 from contextkernel.model.digest import Digest
@@ -288,3 +289,37 @@ def test_a_registry_that_does_not_say_what_it_sends(server, store, name, pull, m
     server.pages[f"/v2/{REPOSITORY}/manifests/v1"].headers["Content-Type"] = media_type
     pull(name)
     assert store.layers_of(store.resolve(name))
+
+
+def test_what_was_damaged_on_its_way_is_not_gone_on_with(server, store, image, name, pull):
+    server.fail(blob(image), flip=100, times=1)
+    with pytest.raises((DigestMismatch, InvalidArchive)):
+        pull(name)
+    assert pull(name) == Digest.of(image.config)
+    assert store.check() == ()
+
+
+def test_a_layer_that_promises_more_than_the_disk_has(server, image, name, pull, nothing_left):
+    """Refused before the first byte: it would be kept for as long as there is room."""
+    document = image.document()
+    document["layers"][1]["size"] = 1 << 50
+    faulty.publish(server, REPOSITORY, document, "v1")
+    server.fail(blob(image), endless=True)
+    with pytest.raises(StoreFull, match="were to be fetched"):
+        pull(name)
+    nothing_left()
+
+
+def test_attack_a_blob_that_somebody_calls_a_layer_which_is_here(server, store, image, name, pull):
+    """A manifest claims another blob for a known layer. The claim is not believed: a push would spread it."""
+    pull(name)
+    (_, second) = store.layers_of(store.resolve(name))
+    made_up = gzip.compress(faulty.layer_tar({"evil": b"1"}))
+    forged = Image([image.layers[0], made_up], image.diff_ids, architecture="arm64")
+    forged.publish(server, REPOSITORY, "forged")
+    found = pull(name.replace(":v1", ":forged"))
+    assert server.asked(faulty.digest_of(made_up)) == [], "the layer is here"
+    known = {str(form.digest) for form in store.distribution.packed_forms(second.diff_id)}
+    assert known == {faulty.digest_of(image.layers[1])}
+    assert store.distribution.manifests_of(found) == ()
+    assert len(store.distribution.manifests_of(store.resolve(name))) == 1, "an honest one is remembered"
