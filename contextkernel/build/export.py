@@ -9,7 +9,7 @@ from typing import Any
 from contextkernel.build.finished import Finished, rewritten
 from contextkernel.build.outputs import Outputs
 from contextkernel.build.ports import BuildStore
-from contextkernel.build.reporting import BuildReport
+from contextkernel.build.reporting import BuildReport, StepReport
 from contextkernel.build.request import BuildRequest
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import BuildFinished
@@ -88,7 +88,7 @@ class Exporter:
         for output in self._request.outputs:
             match output:
                 case ImageOutput():
-                    stored = self._image(outputs, output, finished)
+                    stored = self._image(outputs, output, finished) or stored
                 case ArchiveOutput():
                     kind = "docker" if output.docker else "oci"
                     with self._report.step(f"exporting to {kind} image format") as step:
@@ -117,15 +117,40 @@ class Exporter:
             metadata=dict(sorted(self._metadata.items())),
         )
 
-    def _image(self, outputs: Outputs, output: ImageOutput, finished: Sequence[Finished]) -> Digest:
+    def _image(self, outputs: Outputs, output: ImageOutput, finished: Sequence[Finished]) -> Digest | None:
+        """Keep an image, push it, or both; its id if it is kept."""
         with self._report.step("exporting to image") as step:
             step.note("exporting layers")
-            chosen = self._in_form(finished, output.form)[0]
-            image = self._finished_image(chosen)
-            step.note(f"writing image {Digest.of(image.config)}")
-            stored, metadata = outputs.image(output, image, step.note)
-            self._metadata |= metadata
+            images = [self._finished_image(one) for one in self._in_form(finished, output.form)]
+            stored = None
+            if output.store and len(images) == 1:
+                step.note(f"writing image {Digest.of(images[0].config)}")
+                stored, metadata = outputs.image(output, images[0], step.note)
+                self._metadata |= metadata
+            if output.push:
+                self._push(output, images, step, stored)
             return stored
+
+    def _push(
+        self, output: ImageOutput, images: Sequence[FinishedImage], step: StepReport, stored: Digest | None
+    ) -> None:
+        from contextkernel.build.pushed import push_images, pushed_names
+
+        metadata = push_images(
+            self._store,
+            self._worker,
+            output,
+            images,
+            self._request.tags,
+            (*self._request.annotations, *output.form.annotations),
+            note=step.note,
+            report=self._report.emit,
+            step=step.number,
+        )
+        self._metadata |= metadata
+        if stored is not None:
+            further = pushed_names(output, self._request.tags, metadata)
+            self._store.add_image(images[0].config, origin="build", names=further)
 
     def _in_form(self, finished: Sequence[Finished], form: ImageForm) -> list[Finished]:
         if not form.rewrite_timestamp:

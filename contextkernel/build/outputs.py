@@ -11,6 +11,7 @@ import msgspec
 
 from contextkernel.build.finished import Finished
 from contextkernel.build.ports import BuildStore
+from contextkernel.build.pushed import names_to_push
 from contextkernel.build.request import BuildRequest
 from contextkernel.errors import InvalidInput
 from contextkernel.model.codec import to_json
@@ -53,10 +54,12 @@ def check_outputs(request: BuildRequest, platforms: int = 1) -> None:
     for output in request.outputs:
         match output:
             case ImageOutput():
-                if platforms > 1:
+                if output.push:
+                    names_to_push(output, request.tags)
+                elif platforms > 1:
                     raise InvalidInput(
                         f"the store keeps an image of one platform under a name, not of {platforms}",
-                        hint="use -o type=oci,dest=FILE, or build for one platform at a time",
+                        hint="use --push or -o type=oci,dest=FILE, or build for one platform at a time",
                     )
             case ArchiveOutput(dest=dest, tar=tar):
                 if output.docker and platforms > 1:

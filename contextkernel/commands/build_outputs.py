@@ -8,6 +8,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from contextkernel.commands.outcome import Built, Nothing, Outcome, Text
 from contextkernel.errors import InvalidInput
 from contextkernel.model.outputs import (
@@ -20,7 +22,6 @@ from contextkernel.model.outputs import (
     parse_annotation,
     parse_attests,
     parse_output,
-    push_refused,
 )
 
 if TYPE_CHECKING:
@@ -39,14 +40,16 @@ class ResultOptions:
         stdout: descriptor for an output that goes to standard output, if that is no screen.
 
     Raises:
-        InvalidInput: a value that is not acceptable, a file that cannot be written, or a push.
+        InvalidInput: a value that is not acceptable, or a file that cannot be written.
     """
 
     def __init__(self, call: Call) -> None:
         parsed = call.parsed
-        if parsed.flag("push"):
-            raise push_refused()
         outputs: list[Output] = [parse_output(text) for text in parsed.texts("output")]
+        if parsed.flag("push"):
+            outputs = [replace(one, push=True) if isinstance(one, ImageOutput) else one for one in outputs]
+            if not any(isinstance(one, ImageOutput) for one in outputs):
+                outputs.append(ImageOutput(push=True))
         if not outputs or (parsed.flag("load") and not any(isinstance(one, ImageOutput) for one in outputs)):
             outputs.append(ImageOutput())
         self.outputs = tuple(outputs)

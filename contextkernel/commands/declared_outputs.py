@@ -40,7 +40,7 @@ OUTPUT_OPTIONS = (
         metavar="string",
         help="State how the result was made: true, false, mode=min or mode=max",
     ),
-    Option(name="push", help="Not possible in this version"),
+    Option(name="push", help="Push the image to the registry that its name says, besides keeping it"),
     Option(
         name="sbom",
         kind="string",

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from contextkernel.errors import ContextKernelError, InvalidInput
+from contextkernel.errors import InvalidInput
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
@@ -26,7 +26,6 @@ _ANNOTATION = re.compile(r"(?:([a-z-]+(?:\[[A-Za-z0-9_/-]+\])?(?:,[a-z-]+(?:\[[A
 _LEVEL = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
 _MOST = {"gzip": 9, "zstd": 22}
 _TYPES = ("image", "registry", "local", "tar", "oci", "docker", "cacheonly")
-_LATER = "push it with another tool: skopeo copy oci-archive:FILE docker://NAME, with -o type=oci,dest=FILE"
 
 
 class Annotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +76,7 @@ class ImageForm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """An image in the store.
+    """An image in the store, in registries, or both.
 
     Attributes:
         form: annotations and times count; the store packs layers when they leave it.
@@ -85,6 +84,9 @@ class ImageOutput(msgspec.Struct, frozen=True, kw_only=True):
         dangling_prefix: ``PREFIX@DIGEST`` becomes a further name.
         dangling_only_empty: only if there is no other name.
         canonical: ``NAME@DIGEST`` becomes a further name for every name.
+        push: to the registries that the names say.
+        by_digest: pushed without a tag.
+        store: it is kept in the store; images of several platforms are only pushed.
     """
 
     form: ImageForm = ImageForm()
@@ -92,6 +94,9 @@ class ImageOutput(msgspec.Struct, frozen=True, kw_only=True):
     dangling_prefix: str = ""
     dangling_only_empty: bool = False
     canonical: bool = False
+    push: bool = False
+    by_digest: bool = False
+    store: bool = True
 
 
 class ArchiveOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +192,7 @@ def parse_output(text: str) -> Output:
     """One ``--output`` value: a directory, ``-``, or ``type=...,key=value``.
 
     Raises:
-        InvalidInput: not one, with the word that is wrong; a push, which this version does not have.
+        InvalidInput: not one, with the word that is wrong.
     """
     if not text:
         raise InvalidInput("an output is empty", hint="use -o DIRECTORY, -o - or -o type=...")
@@ -228,15 +233,22 @@ def _output(kind: str, keys: _Keys) -> Output:
         case "oci" | "docker":
             return _archive(kind == "docker", keys)
         case "image" | "registry":
-            if kind == "registry" or keys.flag("push") or keys.flag("push-by-digest"):
-                raise push_refused()
-            keys.ignore("store", "unpack", "registry.insecure", "attestation-inline")
+            by_digest = keys.flag("push-by-digest")
+            push = keys.flag("push") or by_digest or kind == "registry"
+            store = keys.flag("store", default=True)
+            if not store and not push:
+                raise InvalidInput("an image that is neither stored nor pushed is nothing", hint="add push=true")
+            # how a registry is reached is said in registries.toml, for all commands
+            keys.ignore("unpack", "registry.insecure", "attestation-inline")
             return ImageOutput(
                 form=_form(keys),
                 names=keys.names(),
                 dangling_prefix=keys.text("dangling-name-prefix"),
                 dangling_only_empty=keys.flag("danging-name-empty-only"),  # BuildKit's spelling
                 canonical=keys.flag("name-canonical"),
+                push=push,
+                by_digest=by_digest,
+                store=store,
             )
     near = get_close_matches(kind, _TYPES, n=1)
     more = f"did you mean {near[0]}?" if near else f"types: {', '.join(_TYPES)}"
@@ -286,11 +298,6 @@ def _form(keys: _Keys) -> ImageForm:
 
 def _kind(text: str) -> CompressionKind:
     return "zstd" if text == "zstd" else "gzip" if text == "gzip" else "uncompressed"
-
-
-def push_refused() -> ContextKernelError:
-    """The error for a push, which this version does not have; raised before anything runs."""
-    return InvalidInput("images cannot be pushed to a registry in this version", hint=_LATER)
 
 
 def parse_annotation(text: str) -> tuple[Annotation, ...]:

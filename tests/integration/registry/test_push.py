@@ -67,3 +67,50 @@ def test_a_registry_that_wants_a_login(engine: Engine, start_registry: Callable[
     with pytest.raises(RegistryUnauthorized) as caught:
         engine.push(f"{registry.address}/app:v1")
     assert f"login {registry.address}" in (caught.value.hint or "")
+
+
+def test_a_build_is_pushed(engine: Engine, real_registry: Any, skopeo: Callable[..., str]) -> None:
+    name = f"{real_registry.address}/built/app"
+    events: list[Any] = []
+    result = engine.build(
+        None,
+        text=FILE,
+        tags=[f"{name}:v1"],
+        outputs=["type=image,push=true"],
+        attests=["type=provenance"],
+        report=events.append,
+    )
+    # a registry without referrers gets them under a tag (distribution-spec, "Pushing Manifests with Subject")
+    assert [tag for tag in real_registry.tags("built/app") if not tag.startswith("sha256-")] == ["v1"]
+    digest = result.metadata["containerimage.digest"]
+    assert engine.inspect([f"{name}:v1"], "image")[0]["RepoDigests"] == [f"{name}@{digest}"]
+    index = json.loads(skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}@{digest}"))
+    assert [one["platform"]["os"] for one in index["manifests"]] == ["linux", "unknown"]
+    # the same again by push: nothing is left to send, and it is the same
+    events.clear()
+    (row,) = engine.push(f"{name}:v1", report=events.append)
+    assert (row.digest, phases(events)) == (digest, {"present"})
+
+
+def test_an_index_of_several_platforms_is_pushed(
+    engine: Engine, real_registry: Any, skopeo: Callable[..., str], tmp_path: Path
+) -> None:
+    name = f"{real_registry.address}/built/several"
+    result = engine.build(
+        {"file": "content"},
+        text="FROM scratch\nARG TARGETARCH\nCOPY file /$TARGETARCH\n",
+        tags=[f"{name}:v1"],
+        platform=["linux/amd64", "linux/arm64"],
+        outputs=["type=registry"],
+    )
+    assert not result.stored
+    for architecture in ("amd64", "arm64"):
+        skopeo(
+            "copy", "-q", "--src-tls-verify=false", f"--override-arch={architecture}",
+            f"docker://{name}:v1", f"oci:{tmp_path / architecture}:v1",
+        )  # fmt: skip
+    only = engine.build(None, text=FILE, tags=[name], outputs=["type=image,push-by-digest=true,store=false"]).metadata[
+        "containerimage.digest"
+    ]
+    assert real_registry.tags("built/several") == ["v1"]
+    skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}@{only}")

@@ -24,6 +24,8 @@ from contextkernel.errors import (
     UsageProblem,
 )
 from contextkernel.model.events import StepDone, StepStarted
+from contextkernel.model.outputs import CacheOutput, ImageOutput
+from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import CheckFinding
 from contextkernel.testing.samples import BOZO, GREET, WEB, failed_step
 
@@ -679,7 +681,15 @@ def test_the_metadata_of_a_build_goes_to_a_file(do, tmp_path):
     assert list(found) == sorted(found)
 
 
-def test_a_push_is_refused_before_anything_runs(do, engine, tmp_path):
-    with pytest.raises(InvalidInput, match="cannot be pushed"):
-        do(f"build --push {tmp_path}")
-    assert not asked(engine, "build")
+@pytest.mark.parametrize(
+    ("words", "outputs"),
+    [
+        ("--push", (ImageOutput(push=True),)),
+        ("--push -o type=image,name=a", (ImageOutput(push=True, names=(ImageRef.parse("a"),)),)),
+        ("--push -o type=cacheonly", (CacheOutput(), ImageOutput(push=True))),
+        ("--push --load", (ImageOutput(push=True),)),
+    ],
+)
+def test_a_push_is_an_output(do, engine, tmp_path, words, outputs):
+    do(f"build {words} {tmp_path}")
+    assert asked(engine, "build")[0]["outputs"] == outputs

@@ -63,6 +63,9 @@ AMD = Platform("linux", "amd64")
                 ),
             ),
         ),
+        ("type=registry,name=a:1", ImageOutput(push=True, names=(ImageRef.parse("a:1"),))),
+        ("type=image,push=true,store=false", ImageOutput(push=True, store=False)),
+        ("type=image,push-by-digest=true", ImageOutput(push=True, by_digest=True)),
     ],
 )
 def test_an_output(text, output):
@@ -88,8 +91,8 @@ def test_an_output(text, output):
         ("type=oci,dest=a,compression=zstd,oci-mediatypes=false", "conflicts"),
         ("type=oci,dest=a,oci-mediatypes=maybe", "non-bool value 'maybe'"),
         ("type=oci,dest=a,annotation-foo.a=b", "unknown annotation type 'foo'"),
-        ("type=image,push=true", "cannot be pushed"),
-        ("type=registry,name=a", "cannot be pushed"),
+        ("type=image,store=false", "neither stored nor pushed"),
+        ("type=oci,dest=a,push=true", "unknown key 'push'"),
     ],
 )
 def test_what_is_no_output(text, said):
