@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never, cast
 import msgspec
 
 from contextkernel.build.cache_transfer import (
+    CacheWriter,
     ForeignCache,
     ImportedCache,
-    export_local,
+    RemoteCaches,
+    export_cache,
+    imported,
     inline_cache,
     inline_document,
     local_cache,
@@ -20,16 +23,18 @@ from contextkernel.build.explaining import AskedStep
 from contextkernel.build.ports import BaseResolver, BuildStore
 from contextkernel.build.reporting import BuildReport
 from contextkernel.build.request import BuildRequest
-from contextkernel.errors import ContextKernelError
+from contextkernel.errors import ContextKernelError, ImageNotFound, InvalidInput
 from contextkernel.model.cache_transport import (
     CacheSource,
     ImageCacheSource,
     InlineCacheTarget,
     LocalCacheSource,
     LocalCacheTarget,
+    RegistryCacheTarget,
 )
 from contextkernel.model.digest import Digest
 from contextkernel.model.ports import LayerWorker
+from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
     from contextkernel.store.store import Store
@@ -51,6 +56,7 @@ class CacheExchange:
         report: of the build.
         resolve: finds images that have a cache in them.
         parts: of the platforms that are done, shared by all of them: their cache is one, written after the last.
+        remote: caches in registries; ``None``: only images are looked at.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class CacheExchange:
         report: BuildReport,
         resolve: BaseResolver,
         parts: list[CachePart],
+        remote: RemoteCaches | None = None,
     ) -> None:
         self._store = cast("Store", store)
         self._worker = worker
@@ -68,6 +75,7 @@ class CacheExchange:
         self._report = report
         self._resolve = resolve
         self._parts = parts
+        self._remote = remote
 
     @property
     def inline(self) -> bool:
@@ -103,10 +111,21 @@ class CacheExchange:
             case LocalCacheSource():
                 return local_cache(self._store, self._worker, source, self._report.warn)
             case ImageCacheSource(ref=ref):
+                found = self._remote.read(ref) if self._remote is not None and not self._here(ref) else None
+                if found is not None:
+                    return imported(self._store, self._worker, found, self._report.warn)
                 image = self._resolve(ref, pull=False)
                 return inline_cache(self._store, self._worker, self._store.config(image), self._report.warn)
             case _ as never:
                 assert_never(never)
+
+    def _here(self, ref: ImageRef) -> bool:
+        """Whether the store has an image of this name: it is asked itself then, and no registry."""
+        try:
+            self._store.resolve(str(ref))
+        except ImageNotFound:
+            return False
+        return True
 
     def write(self, asked: Sequence[AskedStep], layers: Sequence[Digest]) -> str | None:
         """Write the caches of ``--cache-to``, if this is the last platform.
@@ -119,23 +138,35 @@ class CacheExchange:
             The cache for the configuration of the image, if it is wanted there.
 
         Raises:
-            InvalidInput: a directory refuses, and ``ignore-error`` is not set.
+            InvalidInput, RegistryProblem: a directory or registry refuses, and ``ignore-error`` is not set.
         """
         self._parts.append((asked, layers))
         last = len(self._parts) >= len(self._request.platforms)
         steps, image = joined(self._parts)
         for target in self._request.cache_to if last else ():
-            if not isinstance(target, LocalCacheTarget):
+            if isinstance(target, InlineCacheTarget):
                 continue
+            local = isinstance(target, LocalCacheTarget)
             try:
-                with self._report.step("exporting cache to client directory") as step:
+                with self._report.step(f"exporting cache to {'client directory' if local else 'registry'}") as step:
                     step.note("preparing build cache for export")
-                    export_local(self._store, self._worker, target, steps, image, step.note)
+                    writer = self._writer(target)
+                    export_cache(self._store, self._worker, target, writer, steps, image, step.note)
             except ContextKernelError as problem:
                 if not target.ignore_error:
                     raise
-                self._report.warn(f"--cache-to {target.dest}: {problem.problem}")
+                name = target.dest if isinstance(target, LocalCacheTarget) else target.ref.familiar
+                self._report.warn(f"--cache-to {name}: {problem.problem}")
         return inline_document(self._store, asked, layers) if self.inline else None
+
+    def _writer(self, target: LocalCacheTarget | RegistryCacheTarget) -> CacheWriter:
+        from contextkernel.store.cache_layout import CacheLayoutWriter
+
+        if isinstance(target, LocalCacheTarget):
+            return CacheLayoutWriter(target)
+        if self._remote is None:
+            raise InvalidInput(f"--cache-to {target.ref.familiar}: there is nobody here who speaks to registries")
+        return self._remote.writer(target)
 
 
 def joined(parts: Sequence[CachePart]) -> CachePart:

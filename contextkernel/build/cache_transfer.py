@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import IO, TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -27,18 +28,20 @@ from contextkernel.model.cache_transport import (
     LayerNote,
     LocalCacheSource,
     LocalCacheTarget,
+    RegistryCacheTarget,
 )
 from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.oci import Descriptor, ImageConfig
 from contextkernel.model.outputs import Compression
 from contextkernel.model.ports import LayerWorker
+from contextkernel.model.reference import ImageRef
 from contextkernel.plan.image import timestamp
 from contextkernel.store.steps import StepRecord
 from contextkernel.store.times import parse_time
 
 if TYPE_CHECKING:
-    from contextkernel.store.cache_layout import CacheLayout
+    from contextkernel.store.blobs import Readable
     from contextkernel.store.store import Store
 
 _MAX_RECORDS = 100_000
@@ -51,6 +54,48 @@ class ForeignCache(Protocol):
 
     def bring(self, key: Digest) -> bool:
         """Bring the result of ``key`` into the store's own cache; false if it is not there or cannot be had."""
+        ...
+
+
+class CacheReader(Protocol):
+    """A cache whose documents were read: of a directory or of a registry."""
+
+    @property
+    def config(self) -> CacheConfig:
+        """The document of keys."""
+        ...
+
+    @property
+    def blobs(self) -> Mapping[str, Descriptor]:
+        """Layers by digest."""
+        ...
+
+    def open(self, digest: Digest) -> AbstractContextManager[Readable]:
+        """A reader of a layer's blob, for somebody who checks it."""
+        ...
+
+
+class CacheWriter(Protocol):
+    """Where a cache is written."""
+
+    def add(self, descriptor: Descriptor, source: IO[bytes]) -> None:
+        """Write a blob, unless it is there."""
+        ...
+
+    def finish(self, config: CacheConfig, layers: tuple[Descriptor, ...]) -> Digest:
+        """Write the documents; returns the digest of the manifest. Readers see all or nothing."""
+        ...
+
+
+class RemoteCaches(Protocol):
+    """Caches in registries; see :class:`contextkernel.registry.caches.RegistryCaches`."""
+
+    def read(self, ref: ImageRef) -> CacheReader | None:
+        """The cache under a name; ``None`` if an image is there."""
+        ...
+
+    def writer(self, target: RegistryCacheTarget) -> CacheWriter:
+        """Where to write one."""
         ...
 
 
@@ -76,7 +121,7 @@ class ImportedCache:
         store: Store,
         worker: LayerWorker,
         rows: dict[str, _Row],
-        layout: CacheLayout | None,
+        layout: CacheReader | None,
         warn: Callable[[str], None],
     ) -> None:
         self._store = store
@@ -128,7 +173,15 @@ def local_cache(
     """
     from contextkernel.store.cache_layout import read_layout
 
-    layout = read_layout(source)
+    return imported(store, worker, read_layout(source), warn)
+
+
+def imported(store: Store, worker: LayerWorker, layout: CacheReader, warn: Callable[[str], None]) -> ImportedCache:
+    """A cache whose layers are elsewhere.
+
+    Raises:
+        InvalidArchive: it has too many records.
+    """
     rows: dict[str, _Row] = {}
     for key, place, created in _records(layout.config):
         layer = layout.config.layers[place]
@@ -221,32 +274,33 @@ def inline_document(store: Store, asked: Sequence[AskedStep], layers: Sequence[D
     return base64.b64encode(to_json(CacheConfig(layers=described, records=records))).decode("ascii")
 
 
-def export_local(
+def export_cache(
     store: Store,
     worker: LayerWorker,
-    target: LocalCacheTarget,
+    target: LocalCacheTarget | RegistryCacheTarget,
+    writer: CacheWriter,
     asked: Sequence[AskedStep],
     image: Sequence[Digest],
     note: Callable[[str], None],
 ) -> None:
-    """Write the cache of a build into a directory.
+    """Write the cache of a build into a directory or a registry.
 
     Args:
         store: has the layers; they are held by the caller.
         worker: renders them.
-        target: where and how.
+        target: how.
+        writer: where.
         asked: the steps of the build, stage by stage.
         image: layers of the result, for ``mode=min``.
         note: is told what is written.
 
     Raises:
-        InvalidInput: the directory refuses. DigestMismatch: a layer was changed on disk.
+        InvalidInput: the directory refuses. RegistryProblem: the registry does.
+        DigestMismatch: a layer was changed on disk.
     """
-    from contextkernel.store.cache_layout import CacheLayoutWriter
     from contextkernel.store.packing import Packer
 
     steps = _exported(store, asked, None if target.everything else set(image))
-    writer = CacheLayoutWriter(target)
     packer = Packer(store, worker, Compression(kind=target.packing, level=target.level, force=True))
     layers: list[CacheLayer] = []
     blobs: list[Descriptor] = []

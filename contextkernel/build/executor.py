@@ -15,7 +15,7 @@ from contextkernel.build.attestations import build_facts, make_statements
 from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.cache import BuildCache
 from contextkernel.build.cache_exchange import CacheExchange, CachePart
-from contextkernel.build.cache_transfer import ForeignCache
+from contextkernel.build.cache_transfer import ForeignCache, RemoteCaches
 from contextkernel.build.checking import Checker
 from contextkernel.build.commits import Committer, Stack
 from contextkernel.build.context import DirectoryContext
@@ -103,6 +103,7 @@ class Builder:
         fetch_limit: the most bytes that an archive may have when unpacked.
         cannot_run: says which platforms' programs do not run here.
         programs: whether programs run here, and what has to be said before one does.
+        remote_caches: build caches in registries.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Builder:
         fetch_limit: int | None = None,
         cannot_run: CannotRun = cannot_run,
         programs: Programs = PROGRAMS,
+        remote_caches: RemoteCaches | None = None,
     ) -> None:
         self._store = store
         self._worker = worker
@@ -137,6 +139,7 @@ class Builder:
         self._fetch_limit = fetch_limit
         self._cannot_run = cannot_run
         self._programs = programs
+        self._remote_caches = remote_caches
 
     def fetching(
         self, request: BuildRequest, keep: Callable[[Digest], bool], stack: ExitStack, stopped: Callable[[], bool]
@@ -258,7 +261,8 @@ class _Build:
         scope_of = (self._request.context or "", self._request.dockerfile_name, *filter(None, (self._prefix,)))
         explainer = Explainer(self._store, scope_of, plans, self._images)
         worker, resolve = self._builder._worker, self._builder._resolve_base
-        exchange = CacheExchange(self._store, worker, self._asked, self._report, resolve, self._parts)
+        remote = self._builder._remote_caches
+        exchange = CacheExchange(self._store, worker, self._asked, self._report, resolve, self._parts, remote)
         self._foreign = exchange.open(self._stack)
         try:
             self._execute(plans, copies, mounts, dockerfile.source, explainer)

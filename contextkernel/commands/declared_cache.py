@@ -26,13 +26,13 @@ EXPLAIN_OPTIONS = (
         name="cache-from",
         kind="list",
         metavar="stringArray",
-        help="Cache to ask besides the store's own: type=local,src=DIR, or an image with a cache in it",
+        help="Cache to ask besides the store's own: type=local,src=DIR, or a cache or image in a registry",
     ),
     Option(
         name="cache-to",
         kind="list",
         metavar="stringArray",
-        help="Where to write the cache of this build: type=local,dest=DIR, or type=inline",
+        help="Where to write the cache of this build: type=registry,ref=NAME, type=local,dest=DIR, or type=inline",
     ),
     Option(name="explain", help="Show what the cache had for each step, and why not"),
     Option(

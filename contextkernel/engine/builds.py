@@ -107,6 +107,7 @@ class Builds(Caches):
         from contextkernel.model.build_inputs import StepOptions
         from contextkernel.model.cache_transport import parse_cache_source, parse_cache_target
         from contextkernel.model.outputs import ImageOutput, parse_annotation, parse_attests, parse_output
+        from contextkernel.registry.caches import RegistryCaches
 
         arguments = {
             key: value if value is not None else os.environ.get(key) for key, value in (build_args or {}).items()
@@ -156,6 +157,7 @@ class Builds(Caches):
             resolve_layout=self._resolve_layout,
             fetch_limit=limits.size,
             programs=self._programs,
+            remote_caches=RegistryCaches(),
         )
         try:
             with given(context, dockerfile, text, store=self._store, fetcher=fetcher, limit=limits.size) as feed:

@@ -62,12 +62,29 @@ class LocalCacheSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageCacheSource(msgspec.Struct, frozen=True, kw_only=True):
-    """An image with a cache in its configuration."""
+    """A cache in a registry, or an image with one in its configuration."""
 
     ref: ImageRef
 
 
-CacheTarget: TypeAlias = LocalCacheTarget | InlineCacheTarget
+class RegistryCacheTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository of a registry; other attributes as for :class:`LocalCacheTarget`.
+
+    Attributes:
+        ref: with the tag.
+        oci: with OCI's media types, else with Docker's.
+    """
+
+    ref: ImageRef
+    everything: bool = False
+    packing: Packing = "gzip"
+    level: int | None = None
+    index: bool = False
+    oci: bool = True
+    ignore_error: bool = False
+
+
+CacheTarget: TypeAlias = LocalCacheTarget | InlineCacheTarget | RegistryCacheTarget
 CacheSource: TypeAlias = LocalCacheSource | ImageCacheSource
 
 
@@ -121,7 +138,7 @@ def parse_cache_target(word: str) -> CacheTarget:
     """A value of ``--cache-to``.
 
     Args:
-        word: ``type=local,dest=DIR[,mode=max][,compression=zstd]...`` or ``type=inline``.
+        word: ``type=registry,ref=NAME[,mode=max]``, ``type=local,dest=DIR[,compression=zstd]...`` or ``type=inline``.
 
     Raises:
         InvalidInput: not that form, or a kind that is not supported.
@@ -140,21 +157,9 @@ def parse_cache_target(word: str) -> CacheTarget:
             dest = fields.pop("dest", "")
             if not dest:
                 raise _problem("cache-to", word, "it has no dest", "type=local,dest=DIRECTORY")
-            mode, form = fields.pop("mode", "min"), fields.pop("compression", "gzip")
-            if mode not in ("min", "max"):
-                raise _problem("cache-to", word, f"mode={mode} is neither min nor max", "mode=max keeps every step")
-            packing: Packing
-            match form:
-                case "uncompressed" | "gzip" | "zstd":
-                    packing = form
-                case _:
-                    raise _problem(
-                        "cache-to", word, f"compression={form} is not supported", "one of gzip, zstd, uncompressed"
-                    )
-            level = _level(word, fields.pop("compression-level", ""), packing)
+            everything, packing, level = _how(word, fields)
             oci = _flag("cache-to", fields, "oci-mediatypes", default=True)
             manifest = _flag("cache-to", fields, "image-manifest", default=oci)
-            _flag("cache-to", fields, "force-compression")  # every layer is packed as asked for in any case
             if not oci:
                 raise _problem("cache-to", word, "docker's media types are not written", "leave oci-mediatypes out")
             tag = fields.pop("tag", "latest")
@@ -162,18 +167,54 @@ def parse_cache_target(word: str) -> CacheTarget:
             return LocalCacheTarget(
                 dest=os.path.abspath(os.path.expanduser(dest)),
                 tag=tag,
-                everything=mode == "max",
+                everything=everything,
                 packing=packing,
                 level=level,
                 index=not manifest,
                 ignore_error=ignore,
             )
+        case "registry":
+            ref = fields.pop("ref", "")
+            if not ref:
+                raise _problem("cache-to", word, "it has no ref", "type=registry,ref=REGISTRY/NAME:TAG")
+            everything, packing, level = _how(word, fields)
+            oci = _flag("cache-to", fields, "oci-mediatypes", default=True)
+            manifest = _flag("cache-to", fields, "image-manifest", default=oci)
+            if manifest and not oci:
+                raise _problem("cache-to", word, "image-manifest needs oci-mediatypes", "leave one of them out")
+            if packing == "zstd" and not oci:
+                raise _problem("cache-to", word, "docker has no media type for zstd", "leave oci-mediatypes out")
+            _nothing_else("cache-to", word, fields)
+            return RegistryCacheTarget(
+                ref=ImageRef.parse(ref),
+                everything=everything,
+                packing=packing,
+                level=level,
+                index=not manifest,
+                oci=oci,
+                ignore_error=ignore,
+            )
         case _:
-            raise _unsupported("cache-to", kind, "type=local,dest=DIRECTORY, or type=inline and push the image")
+            raise _unsupported("cache-to", kind, "type=registry,ref=NAME, type=local,dest=DIRECTORY, or type=inline")
+
+
+def _how(word: str, fields: dict[str, str]) -> tuple[bool, Packing, int | None]:
+    """Which steps are kept, and how their layers are packed."""
+    mode, form = fields.pop("mode", "min"), fields.pop("compression", "gzip")
+    if mode not in ("min", "max"):
+        raise _problem("cache-to", word, f"mode={mode} is neither min nor max", "mode=max keeps every step")
+    packing: Packing
+    match form:
+        case "uncompressed" | "gzip" | "zstd":
+            packing = form
+        case _:
+            raise _problem("cache-to", word, f"compression={form} is not supported", "one of gzip, zstd, uncompressed")
+    _flag("cache-to", fields, "force-compression")  # every layer is packed as asked for in any case
+    return mode == "max", packing, _level(word, fields.pop("compression-level", ""), packing)
 
 
 def parse_cache_source(word: str) -> CacheSource:
-    """A value of ``--cache-from``: ``type=local,src=DIR``, or an image with an inline cache.
+    """A value of ``--cache-from``: ``type=local,src=DIR``, or the name of a cache or an image in a registry.
 
     Raises:
         InvalidInput: not that form, or a kind that is not supported.

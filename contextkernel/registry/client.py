@@ -251,7 +251,10 @@ class Repository:
             ) as response:
                 return response.headers.get("Docker-Content-Digest", ""), "OCI-Subject" in response.headers
 
-        said, listed = self.tries.run(once, self.told)
+        try:
+            said, listed = self.tries.run(once, self.told)
+        except ImageNotFound as problem:
+            raise _not_taken(problem) from None
         digest = Digest.of(data)
         if said and said != digest and said.startswith("sha256:"):
             raise DigestMismatch(f"{self.where}: the registry has {said[:80]} instead of {digest}")
@@ -453,6 +456,15 @@ def names(connection: Connection, url: str, what: str, field: str, scopes: tuple
         if origin(here) != origin(url) or urlsplit(here).path != urlsplit(url).path:
             raise RegistryRefused(f"{connection.where}: the registry's list of {what} goes on elsewhere")
     raise RegistryRefused(f"{connection.where}: the registry's list of {what} does not end")
+
+
+def _not_taken(problem: ImageNotFound) -> RegistryRefused:
+    """The error for 404 where something was to be written: the repository, or what a manifest names, is missing."""
+    return RegistryRefused(
+        problem.problem.replace("does not exist in the registry", "is not taken"),
+        hint="the registry lacks what it names, or the project must be made there first",
+        status=404,
+    )
 
 
 def _media(response: urllib3.BaseHTTPResponse) -> str:

@@ -99,10 +99,16 @@ def _smaller(part: int, size: int) -> int:
 
 def _begun(repository: Repository) -> str:
     url = f"{repository.url}/blobs/uploads/"
-    with repository.connection.request(
-        "POST", url, "an upload", headers={"Content-Length": "0"}, ok=(202,)
-    ) as response:
-        return _location(repository, response.headers.get("Location", ""))
+    headers = {"Content-Length": "0"}
+    try:
+        with repository.connection.request("POST", url, "an upload", headers=headers, ok=(202,)) as response:
+            return _location(repository, response.headers.get("Location", ""))
+    except ImageNotFound as problem:
+        raise RegistryRefused(
+            f"{repository.where}: nothing can be sent there: {problem.problem}",
+            hint="is the name right? Some registries want a project to be made first",
+            status=404,
+        ) from None
 
 
 def _location(repository: Repository, text: str) -> str:

@@ -30,6 +30,13 @@ _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+"
 #: layers of these types, and those with URLs, may lie elsewhere (image-spec, layer.md, "Non-Distributable Layers")
 _ELSEWHERE = ("application/vnd.oci.image.layer.nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
 
+#: what an index may name besides manifests
+_NO_MANIFESTS = (
+    "application/vnd.oci.image.layer.",
+    "application/vnd.docker.image.rootfs.",
+    "application/vnd.buildkit.cacheconfig.",
+)
+
 
 class Part(msgspec.Struct, frozen=True, rename="camel"):
     """A descriptor in a manifest, as far as a registry looks at it."""
@@ -147,7 +154,10 @@ def _check_parts(named: Named, size_of: Callable[[Digest], int | None], has: Cal
 
 def _named(document: _Document) -> Named:
     blobs = (*(() if document.config is None else (document.config,)), *document.layers)
-    return Named(blobs, document.manifests, None if document.subject is None else document.subject.digest)
+    # BuildKit's caches are indexes of layers
+    blobs += tuple(part for part in document.manifests if part.media_type.startswith(_NO_MANIFESTS))
+    manifests = tuple(part for part in document.manifests if not part.media_type.startswith(_NO_MANIFESTS))
+    return Named(blobs, manifests, None if document.subject is None else document.subject.digest)
 
 
 def _decoded(data: bytes) -> _Document:

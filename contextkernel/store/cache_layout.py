@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
@@ -31,12 +32,19 @@ from contextkernel.model.cache_transport import (
     LocalCacheSource,
     LocalCacheTarget,
 )
-from contextkernel.model.codec import from_json, to_json
+from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
-from contextkernel.model.oci import MEDIA_INDEX, MEDIA_MANIFEST, Descriptor, Index, Manifest
+from contextkernel.model.oci import MEDIA_INDEX, Descriptor, Index
 from contextkernel.store.blobs import CHUNK
+from contextkernel.store.cache_documents import (
+    MAX_DOCUMENT,
+    cache_document,
+    config_of,
+    decoded,
+    decoded_config,
+    top_document,
+)
 
-_MAX_DOCUMENT = 16 << 20
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -94,22 +102,13 @@ class CacheLayoutWriter:
         Returns:
             Digest of the manifest.
         """
-        document = self._document(MEDIA_CACHE_CONFIG, to_json(config))
-        if self._target.index:
-            index = Index(schema_version=2, media_type=MEDIA_INDEX, manifests=(*layers, document))
-            top = self._document(MEDIA_INDEX, to_json(index))
-        else:
-            manifest = Manifest(schema_version=2, media_type=MEDIA_MANIFEST, config=document, layers=layers)
-            top = self._document(MEDIA_MANIFEST, to_json(manifest))
+        described, data = cache_document(config)
+        self.add(described, io.BytesIO(data))
+        media, data = top_document(described, layers, index=self._target.index)
+        top = Descriptor(media, Digest.of(data), len(data))
+        self.add(top, io.BytesIO(data))
         self._name(msgspec.structs.replace(top, annotations={REF_NAME: self._target.tag}))
         return top.digest
-
-    def _document(self, media: str, data: bytes) -> Descriptor:
-        import io
-
-        descriptor = Descriptor(media, Digest.of(data), len(data))
-        self.add(descriptor, io.BytesIO(data))
-        return descriptor
 
     def _name(self, top: Descriptor) -> None:
         path = f"{self._target.dest}/index.json"
@@ -117,7 +116,7 @@ class CacheLayoutWriter:
             fcntl.flock(guard, fcntl.LOCK_EX)
             others: tuple[Descriptor, ...] = ()
             with suppress(FileNotFoundError, ContextKernelError):
-                known = _decoded(_read(path), Index, path)
+                known = decoded(_read(path), Index, path)
                 others = tuple(
                     one for one in known.manifests if (one.annotations or {}).get(REF_NAME) != self._target.tag
                 )
@@ -168,26 +167,20 @@ def read_layout(source: LocalCacheSource) -> CacheLayout:
     """
     top = _top(source)
     document = _checked(source.src, top)
-    layers: tuple[Descriptor, ...]
-    if top.media_type == MEDIA_MANIFEST or b'"config"' in document[:4096]:
-        manifest = _decoded(document, Manifest, str(top.digest))
-        config, layers = manifest.config, manifest.layers
-    else:
-        found = _decoded(document, Index, str(top.digest)).manifests
-        configs = [one for one in found if one.media_type == MEDIA_CACHE_CONFIG]
-        if not configs:
-            raise InvalidArchive(f"{source.src} is no build cache: {top.digest} has no {MEDIA_CACHE_CONFIG}")
-        config, layers = configs[0], tuple(one for one in found if one.media_type != MEDIA_CACHE_CONFIG)
-    if config.media_type != MEDIA_CACHE_CONFIG:
-        raise InvalidArchive(f"{source.src} is no build cache: it has {config.media_type}", hint="load it as an image")
-    parsed = _decoded(_checked(source.src, config), CacheConfig, str(config.digest))
+    found = config_of(document, top.media_type, str(top.digest))
+    if found is None:
+        raise InvalidArchive(
+            f"{source.src} is no build cache: {top.digest} has no {MEDIA_CACHE_CONFIG}", hint="load it as an image"
+        )
+    config, layers = found
+    parsed = decoded_config(_checked(source.src, config), str(config.digest))
     return CacheLayout(source.src, parsed, {str(layer.digest): layer for layer in layers})
 
 
 def _top(source: LocalCacheSource) -> Descriptor:
     path = f"{source.src}/index.json"
     try:
-        found: tuple[Descriptor, ...] = _decoded(_read(path), Index, path).manifests
+        found: tuple[Descriptor, ...] = decoded(_read(path), Index, path).manifests
     except FileNotFoundError:
         raise SourceNotFound(f"there is no build cache in {source.src}") from None
     if source.digest is not None:
@@ -202,7 +195,7 @@ def _top(source: LocalCacheSource) -> Descriptor:
 
 
 def _checked(root: str, descriptor: Descriptor) -> bytes:
-    if descriptor.size > _MAX_DOCUMENT:
+    if descriptor.size > MAX_DOCUMENT:
         raise InvalidArchive(f"document {descriptor.digest} has {descriptor.size} bytes")
     try:
         data = _read(_blob(root, descriptor.digest))
@@ -237,17 +230,10 @@ def _read(path: str) -> bytes:
     if not os.path.exists(path):
         raise FileNotFoundError(path)
     with _opened(path) as stream:
-        data = stream.read(_MAX_DOCUMENT + 1)
-    if len(data) > _MAX_DOCUMENT:
-        raise InvalidArchive(f"{path} is larger than {_MAX_DOCUMENT} bytes")
+        data = stream.read(MAX_DOCUMENT + 1)
+    if len(data) > MAX_DOCUMENT:
+        raise InvalidArchive(f"{path} is larger than {MAX_DOCUMENT} bytes")
     return data
-
-
-def _decoded(data: bytes, kind: Any, shown: str) -> Any:
-    try:
-        return from_json(data, kind)
-    except (msgspec.DecodeError, InvalidInput, UnicodeDecodeError, RecursionError) as problem:
-        raise InvalidArchive(f"{shown} cannot be understood: {str(problem).lower()}") from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from contextkernel.build import Builder, BuildRequest
-from contextkernel.errors import InvalidInput
+from contextkernel.errors import InvalidInput, RegistryRefused
 from contextkernel.model.cache_transport import (
     MEDIA_CACHE_CONFIG,
     InlineCacheTarget,
@@ -21,12 +21,17 @@ from contextkernel.model.cache_transport import (
     parse_cache_target,
 )
 from contextkernel.model.digest import Digest
+from contextkernel.model.oci import MEDIA_DOCKER_LAYER_GZIP, MEDIA_DOCKER_LIST, MEDIA_INDEX, MEDIA_MANIFEST
 from contextkernel.model.outputs import parse_output
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import BuildResult
+from contextkernel.registry import Repository
+from contextkernel.registry.caches import RegistryCaches
+from contextkernel.registry.settings import Endpoint
 from contextkernel.store import Store
 from contextkernel.testing.build_fakes import ToldRuntime
+from contextkernel.testing.registry import Canned, ServedRegistry, serve_registry
 from contextkernel.testing.stores import InProcessLayerWorker, random_image
 
 TEXT = (
@@ -45,7 +50,7 @@ class Machine:
         self.context = context
         random_image(self.store, self.worker, "base", seed=1)
 
-    def build(self, text: str = TEXT, tag: str = "image", **options: Any) -> BuildResult:
+    def build(self, text: str = TEXT, tag: str = "image", remote: Any = None, **options: Any) -> BuildResult:
         def resolve(ref: ImageRef, **_: object) -> Digest:
             return self.store.resolve(str(ref))
 
@@ -56,6 +61,7 @@ class Machine:
             resolve,
             platform=Platform("linux", "amd64"),
             now=lambda: 1_700_000_000 * 10**9,
+            remote_caches=remote,
         )
         request = BuildRequest(context=str(self.context), dockerfile=text, tags=(ImageRef.parse(tag),), **options)
         return builder.build(request, lambda _: None)
@@ -356,8 +362,10 @@ def test_the_words_of_sources() -> None:
         ("type=local,dest=c,colour=red", "unknown key 'colour'"),
         ("type=local,dest=c,oci-mediatypes=false", "media types"),
         ("type=inline,mode=max", "not possible inline"),
-        ("type=registry,ref=a/b", "type=registry is not supported"),
-        ("user/app:cache", "type=registry is not supported"),
+        ("type=registry", "it has no ref"),
+        ("type=registry,ref=a,oci-mediatypes=false,image-manifest=true", "image-manifest needs oci-mediatypes"),
+        ("type=registry,ref=a,oci-mediatypes=false,compression=zstd", "no media type for zstd"),
+        ("type=registry,ref=a,tag=b", "unknown key 'tag'"),
         ("type=gha", "the service behind type=gha is not supported"),
         ("type=s3,bucket=b", "the service behind type=s3 is not supported"),
         ("dest=c", "it has no type"),
@@ -404,3 +412,107 @@ def test_the_platforms_of_one_build_share_a_cache(machine: Any, tmp_path: Path) 
     for platform in (amd, arm):
         result = second.build(text, platform=platform, cache_from=(LocalCacheSource(src=str(layout)),))
         assert set(states(result)) == {"hit"}, platform
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedRegistry]:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CONTEXTKERNEL_REGISTRIES", str(tmp_path / "registries.toml"))
+    with serve_registry() as registry:
+        yield registry
+
+
+def manifest_of(served: ServedRegistry) -> tuple[str, Any]:
+    media, data = Repository(Endpoint(url=served.url), served.address, "team/app").manifest("cache")
+    return media, json.loads(data)
+
+
+@pytest.mark.parametrize("words", ["", ",compression=zstd", ",image-manifest=false", ",oci-mediatypes=false"])
+def test_another_machine_runs_nothing(served: ServedRegistry, machine: Any, words: str) -> None:
+    one, other = machine("a"), machine("b")
+    ref = f"{served.address}/team/app:cache"
+    target = parse_cache_target(f"type=registry,ref={ref},mode=max{words}")
+    made = one.build(cache_to=(target,), remote=RegistryCaches())
+    again = other.build(cache_from=(parse_cache_source(ref),), remote=RegistryCaches())
+    assert other.runtime.launched == []
+    assert again.image == made.image
+    assert again.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "media"),
+    [("", MEDIA_MANIFEST), (",image-manifest=false", MEDIA_INDEX), (",oci-mediatypes=false", MEDIA_DOCKER_LIST)],
+)
+def test_the_forms(served: ServedRegistry, machine: Any, words: str, media: str) -> None:
+    target = parse_cache_target(f"type=registry,ref={served.address}/team/app:cache{words}")
+    machine("a").build(cache_to=(target,), remote=RegistryCaches())
+    found, document = manifest_of(served)
+    assert found == document["mediaType"] == media
+    if media == MEDIA_MANIFEST:
+        assert document["config"]["mediaType"] == MEDIA_CACHE_CONFIG
+        layers = document["layers"]
+    else:
+        assert document["manifests"][-1]["mediaType"] == MEDIA_CACHE_CONFIG
+        layers = document["manifests"][:-1]
+    assert {layer["mediaType"] == MEDIA_DOCKER_LAYER_GZIP for layer in layers} == {media == MEDIA_DOCKER_LIST}
+
+
+def test_what_is_there_is_not_sent_again(served: ServedRegistry, machine: Any) -> None:
+    target = parse_cache_target(f"type=registry,ref={served.address}/team/app:cache,mode=max")
+    machine("a").build(cache_to=(target,), remote=RegistryCaches())
+    served.requests.clear()
+    machine("a").build(cache_to=(target,), remote=RegistryCaches())
+    assert [one.method for one in served.requests if one.method in ("POST", "PUT", "PATCH")] == ["PUT"]
+
+
+def test_only_what_is_asked_for_is_fetched(served: ServedRegistry, machine: Any) -> None:
+    one, other = machine("a"), machine("b")
+    ref = f"{served.address}/team/app:cache"
+    one.build(cache_to=(parse_cache_target(f"type=registry,ref={ref},mode=max"),), remote=RegistryCaches())
+    served.requests.clear()
+    other.build("FROM base\nRUN other\n", cache_from=(parse_cache_source(ref),), remote=RegistryCaches())
+    # the manifest and the document of keys
+    assert len([each for each in served.requests if each.method == "GET" and each.path != "/v2/"]) == 2
+    assert len(other.runtime.launched) == 1
+
+
+def test_what_cannot_be_had_is_a_warning(served: ServedRegistry, machine: Any) -> None:
+    one, other = machine("a"), machine("b")
+    ref = f"{served.address}/team/app:cache"
+    one.build(cache_to=(parse_cache_target(f"type=registry,ref={ref},mode=max"),), remote=RegistryCaches())
+    _, document = manifest_of(served)
+    spoilt = document["layers"][0]["digest"]
+    served.answer = lambda request: Canned(200, {}, b"spoilt") if request.path.endswith(spoilt) else None
+    sources = (parse_cache_source(ref), parse_cache_source(f"{served.address}/team/nothing"))
+    result = other.build(cache_from=sources, remote=RegistryCaches())
+    assert "team/nothing:latest does not exist in the registry" in result.warnings[0]
+    assert any("an imported cache entry is not used" in warning for warning in result.warnings)
+    assert "miss" in states(result)
+
+
+def test_a_registry_that_refuses_fails_the_build_unless_errors_are_ignored(
+    served: ServedRegistry, machine: Any
+) -> None:
+    served.answer = lambda request: Canned(403) if request.method in ("POST", "PUT") else None
+    words = f"type=registry,ref={served.address}/team/app:cache"
+    with pytest.raises(RegistryRefused, match="the registry answered 403"):
+        machine("a").build(cache_to=(parse_cache_target(words),), remote=RegistryCaches())
+    ignoring = parse_cache_target(f"{words},ignore-error=true")
+    result = machine("a").build(cache_to=(ignoring,), remote=RegistryCaches())
+    assert f"--cache-to {served.address}/team/app:cache" in result.warnings[0]
+
+
+def test_an_image_s_name_leads_to_the_image(served: ServedRegistry, machine: Any) -> None:
+    repository = Repository(Endpoint(url=served.url), served.address, "team/app")
+    empty = b"{}"
+    served.answer = lambda request: (
+        Canned(200, {"Content-Type": MEDIA_MANIFEST}, json.dumps(document).encode())
+        if "manifests" in request.path
+        else None
+    )
+    described = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": f"sha256:{'0' * 64}", "size": 2}
+    document = {"schemaVersion": 2, "mediaType": MEDIA_MANIFEST, "config": described, "layers": []}
+    assert repository.manifest("x")[1] != empty
+    ref = f"{served.address}/team/app:x"
+    result = machine("a").build(cache_from=(parse_cache_source(ref),), remote=RegistryCaches())
+    assert "no such image" in result.warnings[0]  # the store's resolver was asked: here it has no registry

@@ -397,6 +397,16 @@ class TestUpload:
         with pytest.raises(RegistryRefused, match="DIGEST_INVALID"):
             client(registry, tries).upload(BLOB, io.BytesIO(DATA[::-1]))
 
+    def test_a_manifest_whose_blobs_are_missing(self, registry: ServedRegistry, tries: Tries) -> None:
+        data = codec.to_json(oci.Manifest(schema_version=2, config=BLOB, layers=()))
+        with pytest.raises(RegistryRefused, match=r"manifest v1 is not taken \(MANIFEST_BLOB_UNKNOWN"):
+            client(registry, tries).put_manifest("v1", oci.MEDIA_MANIFEST, data)
+
+    def test_a_repository_that_cannot_be_written(self, registry: ServedRegistry, tries: Tries) -> None:
+        registry.answer = lambda _: Canned(404, {}, b'{"errors":[{"code":"NAME_UNKNOWN","message":"no project"}]}')
+        with pytest.raises(RegistryRefused, match=r"nothing can be sent there: .*NAME_UNKNOWN: no project"):
+            client(registry, tries).upload(BLOB, io.BytesIO(DATA))
+
     def test_a_registry_that_has_something_else(self, registry: ServedRegistry, tries: Tries) -> None:
         registry.answer = lambda request: (
             Canned(201, {"Docker-Content-Digest": Digest.of(b"other")}) if request.method == "PUT" else None
