@@ -163,13 +163,14 @@ class TerminalFace:
                 return TerminalScreen(terminal, raw=keys)
         return None
 
-    def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:
-        """Progress on standard error: in place on a terminal, else line by line."""
+    def reporter(self, progress: Progress, *, out: bool = False) -> AbstractContextManager[Reporter]:
+        """Progress on standard error, or output: in place on a terminal, else line by line."""
         from contextkernel.commands.progress import text_reporter
 
-        if progress == "auto" and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-            return _in_place()
-        return text_reporter(progress, self.write_err)
+        stream = sys.stdout if out else sys.stderr
+        if progress == "auto" and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+            return _in_place(stream)
+        return text_reporter(progress, self.write_out if out else self.write_err)
 
     def live(self) -> AbstractContextManager[Callable[[Table | Text], None]]:
         """On a terminal each value overwrites the one before; else one comes after another."""
@@ -198,17 +199,17 @@ class TerminalFace:
             return False
 
 
-def _in_place() -> AbstractContextManager[Reporter]:
+def _in_place(stream: TextIO) -> AbstractContextManager[Reporter]:
     from contextlib import contextmanager
 
     from contextkernel.commands.progress_tty import TerminalView
 
     def write(text: str) -> None:
-        _write(sys.stderr, text)
+        _write(stream, text)
 
     def size() -> tuple[int, int]:
         try:
-            found = os.get_terminal_size(_STDERR)
+            found = os.get_terminal_size(_STDOUT if stream is sys.stdout else _STDERR)
         except OSError:
             return 80, 24
         return found.columns or 80, found.lines or 24

@@ -26,6 +26,7 @@ from contextkernel.errors import (
     InvalidInput,
     NotFound,
     RegistryProblem,
+    RegistryUnreachable,
     StoreFull,
     StoreProblem,
 )
@@ -64,17 +65,26 @@ def ensure(
         HostUnsupported: not even the host's own tools can be used.
     """
     rows = []
+    silent: dict[str, str] = {}  # registries that did not answer, and why: they are not asked for each name
     for number, ref in enumerate(refs, 1):
         began = time.monotonic()
         report(StepStarted(number, f"[base {number}/{len(refs)}] {ref.familiar}"))
-        row = _ensure_one(store, worker, ref, idmap, report, number)
+        row = _ensure_one(store, worker, ref, idmap, report, number, silent)
         report(StepNote(number, f"{row.action}: {row.detail}"))
         report(StepDone(number, time.monotonic() - began))
         rows.append(row)
     return tuple(rows)
 
 
-def _ensure_one(store: Store, worker: LayerWorker, ref: ImageRef, idmap: IdMap, report: Reporter, step: int) -> BaseRow:
+def _ensure_one(
+    store: Store,
+    worker: LayerWorker,
+    ref: ImageRef,
+    idmap: IdMap,
+    report: Reporter,
+    step: int,
+    silent: dict[str, str],
+) -> BaseRow:
     try:
         store.resolve(str(ref))
     except ImageNotFound:
@@ -84,8 +94,8 @@ def _ensure_one(store: Store, worker: LayerWorker, ref: ImageRef, idmap: IdMap, 
         return _row(store, ref, "present", f"already in the store ({origin})", stand_in=origin.startswith("stand-in"))
     reasons = []
     ways: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("pulled", lambda: _pull(store, worker, ref, report, step, silent)),
         ("loaded", lambda: _load(store, worker, ref)),
-        ("pulled", lambda: _pull(store, worker, ref, report)),
         ("bootstrapped", lambda: _bootstrap(store, worker, ref, idmap, report, step)),
         ("assembled", lambda: _assemble(store, worker, ref)),
     )
@@ -133,11 +143,18 @@ def _load(store: Store, worker: LayerWorker, ref: ImageRef) -> str:
     return f"loaded from the pack, {archive}"
 
 
-def _pull(store: Store, worker: LayerWorker, ref: ImageRef, report: Reporter) -> str:
+def _pull(store: Store, worker: LayerWorker, ref: ImageRef, report: Reporter, step: int, silent: dict[str, str]) -> str:
+    """From the registry, which is asked once: there are other ways."""
     from contextkernel.registry import pull_image
+    from contextkernel.registry.retrying import Tries
 
+    if ref.registry in silent:
+        raise _NotPossible(f"no pull: {silent[ref.registry]}")
     try:
-        image = pull_image(store, worker, ref, report=report)
+        image = pull_image(store, worker, ref, report=report, step=step, tries=Tries(table={}))
+    except RegistryUnreachable as problem:
+        silent[ref.registry] = problem.problem
+        raise _NotPossible(f"no pull: {problem.problem}") from None
     except (RegistryProblem, NotFound) as problem:
         raise _NotPossible(f"no pull: {problem.problem}") from None
     return f"pulled {ref} ({image.short})"

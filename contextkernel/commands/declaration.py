@@ -64,9 +64,9 @@ _OTHERS = (
         path=("base", "ensure"),
         arguments="NAME [NAME...]",
         summary="Make base images available, with a stand-in where no registry can be reached",
-        description="Our own command. In this order: the image is there already; the pack of this installation "
-        "(archives in `$CONTEXTKERNEL_PACK`); pull; bootstrap from the distribution's package mirror with mmdebstrap; "
-        "assemble from this host's files. "
+        description="Our own command. In this order: the image is there already; pull; the pack of this "
+        "installation (archives in `$CONTEXTKERNEL_PACK`); bootstrap from the distribution's package mirror with "
+        "mmdebstrap; assemble from this host's files. "
         "Says what it did; stand-ins stay marked.",
         options=(FORMAT, Option(name="quiet", short="q", help="Show no progress")),
         minimum=1,

@@ -11,7 +11,6 @@ from contextkernel.commands.declared_options import (
     FORMAT,
     INSPECT_FORMAT,
     NO_TRUNC,
-    PLATFORM,
     PRUNE_FILTER,
 )
 from contextkernel.commands.declared_outputs import OUTPUT_OPTIONS
@@ -201,7 +200,18 @@ IMAGES = (
         aliases=(("pull",),),
         arguments="NAME[:TAG|@DIGEST]",
         summary="Fetch an image from its registry",
-        options=(PLATFORM, Option(name="quiet", short="q", help="Show no progress")),
+        description="Layers come several at a time, and what an interrupted pull has left is continued. An image for "
+        "another platform stands beside the one for this machine: the tag stays with the latter.",
+        options=(
+            Option(name="all-tags", short="a", help="Fetch all tags of the repository"),
+            Option(
+                name="platform",
+                kind="string",
+                metavar="string",
+                help="Platform of the image, e.g. linux/arm64; by default this machine's",
+            ),
+            Option(name="quiet", short="q", help="Show no progress"),
+        ),
         minimum=1,
         maximum=1,
         subjects=("base",),

@@ -59,8 +59,12 @@ class Face(Protocol):
         """
         ...
 
-    def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:
+    def reporter(self, progress: Progress, *, out: bool = False) -> AbstractContextManager[Reporter]:
         """A view of events (build, pull, base ensure) for the time of the ``with`` block.
+
+        Args:
+            progress: which one.
+            out: it is what the command says (docker's pull and push), and not beside that: standard output.
 
         Leaving the block finishes the view; an exception passes through after it was drawn as failed.
         """

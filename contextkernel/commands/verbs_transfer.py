@@ -91,12 +91,18 @@ def _source(call: Call, path: str, instead: str) -> str | int:
 
 
 def pull(call: Call) -> Outcome:
-    """Fetch an image from its registry."""
-    name = call.parsed.arguments[0]
+    """Fetch an image, or all of a repository, from the registry; docker's lines."""
+    parsed = call.parsed
+    name, everything, quiet = parsed.arguments[0], parsed.flag("all-tags"), parsed.flag("quiet")
     ref = ImageRef.parse(name)
-    with call.face.reporter("quiet" if call.parsed.flag("quiet") else "auto") as report:
-        call.engine.pull(name, report=report)
-    return Outcome(value=Text(f"{ref}\n"))
+    bare = ref.digest is None and ref.tag == "latest" and not name.endswith(":latest")
+    if everything and not bare:
+        raise usage_problem("tag can't be used with --all-tags/-a", exit_code=1)
+    with call.face.reporter("quiet" if quiet else "auto", out=True) as report:
+        if bare and not everything:
+            report(StepNote(0, "Using default tag: latest"))
+        call.engine.pull(name, platform=parsed.maybe("platform"), all_tags=everything, report=report)
+    return Outcome(value=Text(f"{ref.name if everything else ref}\n"))
 
 
 def ensure(call: Call) -> Outcome:

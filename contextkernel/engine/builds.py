@@ -1,4 +1,4 @@
-"""Verbs that make images: build, pull, base ensure."""
+"""The verb that makes images: build."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.engine.archives import platforms_of
-from contextkernel.engine.caches import Caches, cache_limit
+from contextkernel.engine.caches import cache_limit
 from contextkernel.engine.composition import silent
-from contextkernel.errors import ImageNotFound
+from contextkernel.engine.pulling import Pulling
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from contextkernel.model.digest import Digest
     from contextkernel.model.outputs import Annotation, Attest, Output
     from contextkernel.model.ports import Reporter
-    from contextkernel.model.results import BaseRow, BuildResult
+    from contextkernel.model.results import BuildResult
 
 
-class Builds(Caches):
+class Builds(Pulling):
     """Making images."""
 
     @property
@@ -172,55 +172,6 @@ class Builds(Caches):
             self._empty_trash()
             self._tell_evicted()
 
-    def _resolve_base(
-        self, ref: ImageRef, *, pull: bool, platform: Platform | None = None, report: Reporter | None = None
-    ) -> Digest:
-        """The image for a FROM or ``run``: the store's, if it is for the platform; else pulled.
-
-        An image of another platform than this machine's gets no tag, so that ``run`` does not come upon it.
-        """
-        host = Platform.host()
-        wanted, local = platform or host, None
-        if not pull:
-            try:
-                return self._store.for_platform(ref, wanted)
-            except ImageNotFound as problem:
-                local = problem
-        from contextkernel.errors import RegistryProblem
-        from contextkernel.registry import pull_image
-
-        foreign = (wanted.os, wanted.architecture) != (host.os, host.architecture)
-        try:
-            found = pull_image(
-                self._store, self._worker(), ref, platform=wanted, report=report or silent, named=not foreign
-            )
-            self._note_platform(ref, wanted, found)
-            self._tell_image.pulled(ref.familiar)
-            return found
-        except ImageNotFound as problem:
-            problem.hint = problem.hint or self._instead(ref)
-            raise
-        except RegistryProblem as problem:
-            if pull:
-                raise
-            if local is not None and "in the store is for" in local.problem:
-                raise ImageNotFound(
-                    f"{local.problem}, and cannot be pulled: {problem.problem}", hint=local.hint
-                ) from problem
-            raise ImageNotFound(
-                f"image {ref.familiar!r} is not in the store and cannot be pulled: {problem.problem}",
-                hint=self._instead(ref),
-            ) from problem
-
-    def _note_platform(self, ref: ImageRef, wanted: Platform, image: Digest) -> None:
-        """Find an image again that is not what its tag stands for, or not what was asked for."""
-        try:
-            known = self._store.for_platform(ref, wanted)
-        except ImageNotFound:
-            known = None
-        if known != image:
-            self._store.remember_platform(ref, wanted, image)
-
     def _resolve_layout(
         self, layout: str, *, platform: Platform | None = None, report: Reporter | None = None
     ) -> Digest:
@@ -228,46 +179,3 @@ class Builds(Caches):
         from contextkernel.store.archive_layout import load_layout
 
         return load_layout(self._store, self._worker(), layout, platform=platform, report=report)
-
-    def _instead(self, ref: ImageRef) -> str:
-        """What to do without an image that cannot be had."""
-        from contextkernel.dockerfile.suggest import nearest
-
-        names: dict[str, str] = {}
-        for row in self._store.image_rows():
-            names.setdefault(row.repository, f"{row.repository}:{row.tag}")  # the newest
-        near = nearest(ref.familiar_name, names)
-        if near in names:
-            return f"did you mean {names[near]}?"
-        return f"`base ensure {ref.familiar}` makes a stand-in where no registry is reachable"
-
-    def pull(self, name: str, *, report: Reporter | None = None) -> Digest:
-        """Fetch an image from its registry.
-
-        Raises:
-            RegistryUnreachable, RegistryRefused, ImageNotFound: see there.
-        """
-        from contextkernel.registry import pull_image
-
-        ref = ImageRef.parse(name)
-        with self._writing():
-            image = pull_image(self._store, self._worker(), ref, report=report or silent)
-        self._tell_image.pulled(ref.familiar)
-        return image
-
-    def ensure_bases(self, names: Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
-        """Make base images available: present, else from the pack, pulled, bootstrapped, or assembled from the host.
-
-        Returns:
-            One row per name that says what was done; stand-ins are marked.
-        """
-        from contextkernel.build.bases import ensure
-
-        with self._writing():
-            return ensure(
-                self._store,
-                self._worker(),
-                tuple(ImageRef.parse(name) for name in names),
-                idmap=self._idmap,
-                report=report or silent,
-            )

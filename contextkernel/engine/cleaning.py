@@ -44,6 +44,7 @@ class Cleaning(Usage, Lifecycle, Networks):
         networks = self.prune_networks(filters=wanted)
         gone, room = self.prune_volumes(filters=wanted) if volumes else ((), 0)
         images = self.prune_images(all=all, filters=wanted)
+        downloads = 0 if wanted else self._store.downloads.prune()  # what interrupted pulls have left
         cache = self.prune_build_cache(None if until is None else CacheFilter(used_before=until), all=all)
         return Cleaned(
             containers=stopped.removed,
@@ -51,5 +52,5 @@ class Cleaning(Usage, Lifecycle, Networks):
             volumes=gone,
             images=images.removed,
             cache=tuple(row.id for row in cache.rows),
-            freed=stopped.size + room + images.size + cache.freed,
+            freed=stopped.size + room + images.size + cache.freed + downloads,
         )

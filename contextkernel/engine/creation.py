@@ -115,8 +115,8 @@ class Creation(Builds):
         if pull == "never":
             return self._store.resolve(image)
         if pull == "always":
-            return self._resolve_base(ImageRef.parse(image), pull=True, report=report)
+            return self._resolve_base(ImageRef.parse(image), pull=True, report=report, alone=True)
         try:
             return self._store.resolve(image)
         except ImageNotFound:
-            return self._resolve_base(ImageRef.parse(image), pull=False, report=report)
+            return self._resolve_base(ImageRef.parse(image), pull=False, report=report, alone=True)

@@ -33,6 +33,8 @@ class Usage(ContainerVerbs, Caches, Images, Volumes):
 
     def disk_usage(self) -> tuple[UsageRow, ...]:
         """What images, containers, volumes and the build cache take; docker's lines of ``system df``."""
+        import msgspec
+
         from contextkernel.model.cache import UsageRow
 
         rows = self.build_cache()
@@ -52,7 +54,11 @@ class Usage(ContainerVerbs, Caches, Images, Volumes):
             size=sum(row.size for row in found),
             reclaimable=sum(row.size for row in found if not row.containers),
         )
-        return (self._store.sizes.usage(), self._container_usage(), volumes, cache)
+        left = self._store.downloads.size()
+        images = self._store.sizes.usage()
+        if left:  # of interrupted pulls: `system prune` removes it
+            images = msgspec.structs.replace(images, size=images.size + left, reclaimable=images.reclaimable + left)
+        return (images, self._container_usage(), volumes, cache)
 
     def _container_usage(self) -> UsageRow:
         """What containers have written; all of it of those that do not run can be reclaimed."""

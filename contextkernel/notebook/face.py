@@ -114,8 +114,9 @@ class NotebookFace:
         self._terminal = TerminalText()
         return FixedScreen(_ROWS, _COLUMNS)
 
-    def reporter(self, progress: Progress) -> AbstractContextManager[Reporter]:
+    def reporter(self, progress: Progress, *, out: bool = False) -> AbstractContextManager[Reporter]:
         """The live view, or lines of text where that was asked for or displays cannot be updated."""
+        del out
         if progress == "auto" and self._shell is not None:
             return LiveView(Display(self._shell), title=_title(self._words), work=_work(self._words))
         return _printed(progress)

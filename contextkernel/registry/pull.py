@@ -65,9 +65,11 @@ def pull_image(
     report: Reporter = lambda _event: None,
     step: int = 1,
     named: bool = True,
+    tries: Tries | None = None,
 ) -> Digest:
     """As :func:`pull_reference`, for those who want the image's id alone."""
-    return pull_reference(store, worker, ref, platform=platform, report=report, step=step, named=named).image
+    pulled = pull_reference(store, worker, ref, platform=platform, report=report, step=step, named=named, tries=tries)
+    return pulled.image
 
 
 def pull_reference(
@@ -92,7 +94,7 @@ def pull_reference(
         platform: which image of an index; default this host's.
         report: receives :class:`LayerProgress` for step ``step``; may raise to stop.
         step: number in the events.
-        named: tag it, or tell from the image's platform whether to; without, the image gets no name.
+        named: tag it, or tell from the image's platform whether to; without, only its digest is a name of it.
         announced: begin with docker's line ``TAG: Pulling from REPOSITORY``.
         tries: patience; by default that of a person who waits.
 
@@ -168,7 +170,7 @@ class _Pull:
                     self._tell(layer, "pulling" if (layer, diff_id) in missing else "exists", 0)
                 received = fetch_layers(self._repository, store, self._worker, missing, self._tell, self._news)
                 wanted = named if isinstance(named, bool) else named(has)
-                image = store.add_image(data, origin="pull", names=_names(ref, found.top) if wanted else [])
+                image = store.add_image(data, origin="pull", names=_names(ref, found, has, tagged=wanted))
             except BaseException:
                 store.release(leased)
                 raise
@@ -200,10 +202,20 @@ def _seen(layer: oci.Descriptor, diff_id: Digest, forms: Sequence[oci.Descriptor
     return layer.digest in (diff_id, *(form.digest for form in forms))
 
 
-def _names(ref: ImageRef, digest: Digest) -> list[ImageRef]:
-    """The tag, if one was asked for, and what never stands for anything else."""
-    certain = ImageRef(ref.registry, ref.repository, None, digest)
-    return [certain] if ref.digest or not ref.tag else [ref, certain]
+def _names(ref: ImageRef, found: _Resolved, has: Platform, *, tagged: bool) -> list[ImageRef]:
+    """The tag, if one was asked for, and digests.
+
+    An index's digest is the name of an image for this machine. One for another platform keeps the digest of its own
+    manifest beside it, so that it has a name when that image comes.
+    """
+    host = Platform.host()
+    certain = ImageRef(ref.registry, ref.repository, None, found.top)
+    own = ImageRef(ref.registry, ref.repository, None, Digest.of(found.document))
+    foreign = (has.os, has.architecture) != (host.os, host.architecture)
+    names = [ref] if tagged and ref.tag and not ref.digest else []
+    if tagged or not foreign:
+        names.append(certain)
+    return [*names, own] if foreign else names
 
 
 def _manifest(repository: Repository, ref: ImageRef, platform: Platform) -> _Resolved:

@@ -19,7 +19,6 @@ from contextkernel.errors import (
 )
 from contextkernel.model.build_inputs import StepOptions
 from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow
-from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepBroke, StepDone, StepStarted
 from contextkernel.model.explanation import KeyChange, StepExplanation
 from contextkernel.model.outputs import ImageOutput
@@ -47,6 +46,7 @@ from contextkernel.testing.fake_interaction import FakeInteraction
 from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_networks import FakeNetworks
 from contextkernel.testing.fake_planning import FakePlanning
+from contextkernel.testing.fake_pulling import FakePulling
 from contextkernel.testing.fake_push import FakePushing
 from contextkernel.testing.fake_records import FakeRecords
 from contextkernel.testing.fake_registries import FakeRegistries
@@ -59,7 +59,6 @@ from contextkernel.testing.samples import (
     BOZO,
     DANGLING,
     GREET,
-    UBUNTU,
     WEB,
     build_events,
     container_document,
@@ -77,6 +76,7 @@ if TYPE_CHECKING:
 
 
 class FakeEngine(
+    FakePulling,
     FakeArchives,
     FakeChecks,
     FakeDebugging,
@@ -284,15 +284,6 @@ class FakeEngine(
             )
             for name, row in rows
         )
-
-    def pull(self, name: str, *, report: Reporter | None = None) -> Digest:
-        """The id of ``ubuntu``, after the events of one layer."""
-        self._note("pull", name=name)
-        self._fail()
-        for event in build_events()[3:7]:
-            if report is not None:
-                report(event)
-        return UBUNTU
 
     def ensure_bases(self, names: Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
         """A stand-in for each name."""

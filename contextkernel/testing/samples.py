@@ -13,6 +13,7 @@ from contextkernel.model.events import (
     BuildFinished,
     BuildWarning,
     Event,
+    LayerProgress,
     StepCached,
     StepDone,
     StepNote,
@@ -184,6 +185,22 @@ def build_events(tags: Sequence[str] = ("greet",), *, cached: bool = False) -> t
         BuildFinished(image=GREET, names=names, seconds=1.5),
     ]
     return tuple(events)
+
+
+def pull_events() -> tuple[Event, ...]:
+    """What a pull of two layers says, without docker's last lines."""
+    new, old, size = "0eba131dffd0", "a1b2c3d4e5f6", 30_000_000
+    return (
+        StepNote(0, "20.04: Pulling from library/ubuntu"),
+        LayerProgress(0, old, "exists", 0, 1_000_000),
+        LayerProgress(0, new, "pulling", 0, size),
+        LayerProgress(0, new, "downloading", 3_000_000, size),
+        LayerProgress(0, new, "verifying", size, size),
+        LayerProgress(0, new, "downloaded", size, size),
+        LayerProgress(0, new, "extracting", size, size),
+        LayerProgress(0, new, "complete", size, size),
+        StepNote(0, f"Digest: {UBUNTU}"),
+    )
 
 
 def failed_step() -> StepFailed:

@@ -60,7 +60,7 @@ class QuietFace:
         yield lambda value: None  # noqa: ARG005
 
     @contextlib.contextmanager
-    def reporter(self, progress: str) -> Iterator[Reporter]:  # noqa: ARG002
+    def reporter(self, progress: str, *, out: bool = False) -> Iterator[Reporter]:  # noqa: ARG002
         """Nobody looks."""
         yield lambda event: None  # noqa: ARG005
 

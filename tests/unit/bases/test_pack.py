@@ -1,4 +1,4 @@
-"""Base images from the pack, before anybody is asked over the network."""
+"""Base images from the pack, where no registry gives them."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_an_image_of_the_pack_is_loaded_and_no_stand_in(pack: Path) -> None:
     write_archive(pack / "ubuntu_20.04.tar", "ubuntu:20.04")
     action, stand_in, detail, notes = ensured()
     assert (action, stand_in) == ("loaded", False)
-    assert detail == f"loaded from the pack, {pack}/ubuntu_20.04.tar"
-    assert notes == [f"loaded: {detail}"]
+    assert detail == f"loaded from the pack, {pack}/ubuntu_20.04.tar (no pull: nobody answers)"
+    assert notes == ["not pulled: no pull: nobody answers", f"loaded: {detail}"]
 
 
 def test_a_stand_in_of_the_pack_stays_one(pack: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_useless_archive_is_told_and_passed_over(pack: Path, content: bytes | 
     action, stand_in, detail, notes = ensured()
     assert (action, stand_in) == ("assembled", True)
     assert "not in the pack:" in detail
-    assert notes[0].startswith("not loaded: not in the pack:")
+    assert notes[1].startswith("not loaded: not in the pack:")
 
 
 def test_without_an_archive_nothing_is_said_of_the_pack(pack: Path) -> None:
@@ -115,3 +115,21 @@ def test_a_full_store_is_no_reason_to_pull(pack: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("contextkernel.store.archive.load", full)
     with pytest.raises(StoreFull):
         ensured()
+
+
+def test_a_registry_that_is_silent_is_not_asked_for_every_name(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def unreachable(_store: object, _worker: object, ref: ImageRef, **_kwargs: object) -> None:
+        asked.append(str(ref))
+        raise RegistryUnreachable("nobody answers")
+
+    monkeypatch.setattr("contextkernel.registry.pull_image", unreachable)
+    names = ["ubuntu:20.04", "ubuntu:22.04", "ghcr.io/team/app:1"]
+    for name in names:
+        write_archive(pack / f"{name.replace('/', '_').replace(':', '_')}.tar", name)
+    with temporary_store() as store:
+        refs = [ImageRef.parse(name) for name in names]
+        rows = bases.ensure(store, InProcessLayerWorker(), refs, idmap=IdMap(), report=lambda _event: None)
+    assert [row.action for row in rows] == ["loaded"] * 3
+    assert asked == ["docker.io/library/ubuntu:20.04", "ghcr.io/team/app:1"]

@@ -40,9 +40,9 @@ class RecordingFace:
         self.keys = keys
 
     @contextmanager
-    def reporter(self, progress):
+    def reporter(self, progress, *, out=False):
         self.progress.append(progress)
-        with text_reporter(progress, self.write_err, clock=lambda: 0.0) as report:
+        with text_reporter(progress, self.write_out if out else self.write_err, clock=lambda: 0.0) as report:
             yield report
         self.progress.append("closed")
 

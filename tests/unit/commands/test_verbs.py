@@ -27,7 +27,7 @@ from contextkernel.model.events import StepDone, StepStarted
 from contextkernel.model.outputs import CacheOutput, ImageOutput
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import CheckFinding
-from contextkernel.testing.samples import BOZO, GREET, WEB, failed_step
+from contextkernel.testing.samples import BOZO, GREET, UBUNTU, WEB, failed_step
 
 
 @pytest.fixture
@@ -438,6 +438,24 @@ def test_the_options_of_save_and_import(do, engine, tmp_path):
     url = "http://example.org/root.tar"
     assert do(f"import {url} base").value == Text(f"Downloading from {url}\n{GREET}\n")
     assert asked(engine, "import_image")[1] == {"source": url, "name": "base"}
+
+
+def test_a_pull_says_docker_s_lines_on_standard_output(do, face):
+    do("pull ubuntu")
+    assert face.out == (
+        "Using default tag: latest\n20.04: Pulling from library/ubuntu\na1b2c3d4e5f6: Already exists\n"
+        "0eba131dffd0: Pulling fs layer\n0eba131dffd0: Verifying Checksum\n0eba131dffd0: Download complete\n"
+        f"0eba131dffd0: Pull complete\nDigest: {UBUNTU}\nStatus: Downloaded newer image for ubuntu\n"
+    )
+
+
+def test_options_of_pull(do, engine):
+    assert do("pull -a --platform linux/arm64 -q localhost:5000/team/app").value == Text("localhost:5000/team/app\n")
+    name, options = engine.calls[-1]
+    assert name == "pull"
+    assert options == {"name": "localhost:5000/team/app", "platform": "linux/arm64", "all_tags": True}
+    with pytest.raises(UsageProblem, match="tag can't be used with --all-tags"):
+        do("pull -a ubuntu:20.04")
 
 
 def test_pull_and_ensure(do, face):
