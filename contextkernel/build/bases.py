@@ -130,17 +130,17 @@ def _load(store: Store, worker: LayerWorker, ref: ImageRef) -> str:
     """From the pack of this installation; an archive that is damaged, or of another image, is no reason to stop."""
     from contextkernel.store.archive import load
 
-    archive = packed(ref)
-    if archive is None:
-        raise _NotPossible
-    try:
-        load(store, worker, archive)
-        store.resolve(str(ref))
-    except StoreFull:
-        raise  # a pull would not fit either
-    except (InvalidInput, StoreProblem, NotFound) as problem:
-        raise _NotPossible(f"not in the pack: {problem.problem}") from None
-    return f"loaded from the pack, {archive}"
+    reasons = []
+    for archive in packed(ref):
+        try:
+            load(store, worker, archive, only=ref)
+        except StoreFull:
+            raise  # a pull would not fit either
+        except (InvalidInput, StoreProblem, NotFound) as problem:
+            reasons.append(problem.problem)
+        else:
+            return f"loaded from the pack, {archive}"
+    raise _NotPossible(f"not in the pack: {'; '.join(reasons)}" if reasons else "")
 
 
 def _pull(store: Store, worker: LayerWorker, ref: ImageRef, report: Reporter, step: int, silent: dict[str, str]) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contextkernel.model.reference import ImageRef
 
 PACK_VARIABLE = "CONTEXTKERNEL_PACK"
-"""Environment variable: the directory with the archives."""
+"""Environment variable: the directory with the archives, or what ``pack`` wrote: a directory or a file."""
 
 
 def pack_directory() -> str:
@@ -24,15 +24,20 @@ def pack_directory() -> str:
     return os.path.expanduser(chosen) if chosen else os.path.join(sys.prefix, "share", "contextkernel", "pack")
 
 
-def packed(ref: ImageRef) -> str | None:
-    """The archive of an image in the pack.
+def packed(ref: ImageRef) -> tuple[str, ...]:
+    """The archives and layouts that may have an image, most likely first.
 
     Args:
-        ref: e.g. ``ubuntu:20.04``, whose archive is ``ubuntu_20.04.tar``: what ``save`` wrote, under the image's
+        ref: e.g. ``ubuntu:20.04``, whose own archive is ``ubuntu_20.04.tar``: what ``save`` wrote, under the image's
             short name with ``_`` for ``/``, ``:`` and ``@``.
 
     Returns:
-        Its path, or ``None`` if there is none.
+        Paths for ``load``: that archive; the directory itself, if it is an image layout, or the file that stands in
+        its place: what ``pack`` wrote.
     """
-    path = os.path.join(pack_directory(), re.sub(r"[/:@]", "_", ref.familiar) + ".tar")
-    return path if os.path.isfile(path) else None
+    place = pack_directory()
+    path = os.path.join(place, re.sub(r"[/:@]", "_", ref.familiar) + ".tar")
+    found = [path] if os.path.isfile(path) else []
+    if os.path.isfile(os.path.join(place, "index.json")) or os.path.isfile(place):
+        found.append(place)
+    return tuple(found)

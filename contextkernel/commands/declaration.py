@@ -5,6 +5,7 @@ Names, letters and meanings are docker's; where a command is our own, its descri
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_archives import PACK
 from contextkernel.commands.declared_builds import BUILDS
 from contextkernel.commands.declared_cache import CACHES
 from contextkernel.commands.declared_containers import CONTAINERS
@@ -73,6 +74,7 @@ _OTHERS = (
         subjects=("base",),
         verb="verbs_transfer:ensure",
     ),
+    PACK,
     Command(
         path=("system", "check"),
         summary="Look for anything wrong in the store",

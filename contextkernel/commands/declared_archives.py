@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextkernel.commands.declared_options import FORMAT
 from contextkernel.commands.grammar import Command, Option
 
 ARCHIVES = (
@@ -89,4 +90,45 @@ ARCHIVES = (
         subjects=("file", "image"),
         verb="verbs_transfer:import_",
     ),
+)
+
+PACK = Command(
+    path=("pack",),
+    arguments="[FILE|DIRECTORY...]",
+    summary="Write all images that notebooks and Dockerfiles name into one pack",
+    description="Our own command, for rooms without a network. Files are notebooks and Dockerfiles; directories are "
+    "searched for both. Needed are the images of FROM, `COPY --from` and `RUN --mount`, of `run`, `create`, `pull` and "
+    "`base ensure`; what the files build themselves is not. What is not in the store is pulled. The pack is an OCI "
+    "image layout: a directory, which keeps what it has, or one file if its name ends in `.tar`. `load -i PACK` takes "
+    "all of it; `base ensure` takes what it is asked for, where `$CONTEXTKERNEL_PACK` names the pack.",
+    options=(
+        Option(
+            name="compression",
+            kind="string",
+            metavar="string",
+            default="gzip",
+            choices=("gzip", "zstd", "uncompressed"),
+            help="Of layers that did not come packed: gzip, zstd, uncompressed",
+        ),
+        Option(name="dry-run", help="Only say which images are needed, and where they are named"),
+        FORMAT,
+        Option(name="image", kind="list", metavar="stringArray", help="A further image"),
+        Option(
+            name="output",
+            short="o",
+            kind="string",
+            metavar="string",
+            default="pack",
+            help="Directory to write, or file if it ends in .tar",
+        ),
+        Option(
+            name="platform",
+            kind="list",
+            metavar="stringArray",
+            help="Platform of the images, by default this machine's; several give each name an index",
+        ),
+        Option(name="quiet", short="q", help="Show no progress"),
+    ),
+    subjects=("file",),
+    verb="verbs_pack:pack",
 )

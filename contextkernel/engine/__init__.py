@@ -16,6 +16,7 @@ from contextkernel.engine.happenings import Happenings
 from contextkernel.engine.interaction import Interaction
 from contextkernel.engine.looking import Looking
 from contextkernel.engine.measurements import Measurements
+from contextkernel.engine.packs import Packs
 from contextkernel.engine.pushing import Pushing
 from contextkernel.engine.records import Records
 from contextkernel.engine.registries import Registries
@@ -32,6 +33,7 @@ class Engine(
     Interaction,
     Looking,
     Archives,
+    Packs,
     Builds,
     Checks,
     Commits,

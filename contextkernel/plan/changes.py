@@ -40,6 +40,14 @@ def apply_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:
             )
     dockerfile = parse("FROM scratch\n" + "\n".join(change.strip() for change in changes) + "\n", file="--change")
     (node,) = build_graph(dockerfile, scope={}).stages
-    state = plan_stage(node, from_image(ImageConfig(config=config)), Facts(dockerfile=dockerfile, scope={})).state
+    start = msgspec.structs.replace(from_image(ImageConfig(config=config)), env=_environment(config))
+    # unlike FROM, a change adds no PATH
+    start = msgspec.structs.replace(start, config=msgspec.structs.replace(start.config, env=config.env))
+    state = plan_stage(node, start, Facts(dockerfile=dockerfile, scope={})).state
     triggers = (*(config.on_build or ()), *(state.config.on_build or ()))
     return msgspec.structs.replace(state.config, on_build=triggers or None)
+
+
+def _environment(config: RunConfig) -> dict[str, str]:
+    """The variables of a configuration by name."""
+    return {name: value for name, _, value in (item.partition("=") for item in config.env or ())}

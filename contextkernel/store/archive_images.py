@@ -94,12 +94,14 @@ def images_in(archive: Archive, shown: str, platform: Platform | None = None) ->
         DigestMismatch, SizeMismatch: a document is not what it is called.
     """
     reading = _Reading(archive, shown, platform)
-    # docker writes both; only the index has several platforms under one name
-    if "manifest.json" in archive and not (platform is not None and "index.json" in archive):
-        found = tuple(reading.docker())
-    elif "index.json" in archive:
+    found: tuple[FoundImage, ...] = ()
+    laid = "index.json" in archive and ("oci-layout" in archive or "manifest.json" not in archive)
+    docker = "manifest.json" in archive
+    if laid:  # says more than docker's list where there are both: digests of all, and several platforms of a name
         found = tuple(reading.layout())
-    else:
+    if docker and (not laid or (platform is None and not any(image.names for image in found))):
+        found = tuple(reading.docker())
+    if not laid and not docker:
         hint = EXPECTED
         if any(name in archive for name in ("etc/passwd", "bin/sh", "usr/bin/env", "etc/os-release")):
             hint = "it looks like a root file system: use import"
@@ -258,17 +260,21 @@ def _annotated(descriptor: Descriptor) -> ImageRef | None:
     notes = descriptor.annotations or {}
     full = notes.get("io.containerd.image.name")
     if full:
-        return _name(full)
+        return _name(full, descriptor.digest)
     short = notes.get("org.opencontainers.image.ref.name", "")
     # a lone word is a tag of a name that the archive does not have
-    return _name(short) if ":" in short or "/" in short else None
+    return _name(short, descriptor.digest) if ":" in short or "/" in short else None
 
 
-def _name(text: str) -> ImageRef:
+def _name(text: str, digest: Digest | None = None) -> ImageRef:
+    """A name that an archive gives; a digest in it must be that of the manifest or index, which was verified."""
     try:
-        return ImageRef.parse(text)
+        ref = ImageRef.parse(text)
     except InvalidReference as problem:
         raise InvalidArchive(f"the archive has an image with a bad name: {problem.problem}") from None
+    if ref.digest is not None and ref.digest != digest:
+        raise InvalidArchive(f"the archive has an image with a bad name: {text!r} is not its digest")
+    return ref
 
 
 def _config(data: bytes, shown: str) -> ImageConfig:

@@ -39,6 +39,7 @@ def save(
     output: str | int,
     *,
     platforms: Sequence[Platform] = (),
+    compression: Compression | None = None,
 ) -> None:
     """Write images to one archive; docker, podman, skopeo and :func:`load` read it.
 
@@ -49,6 +50,7 @@ def save(
         output: a path, which appears complete or not at all; or an open descriptor, which stays open.
         platforms: only images for these; several give each name an index. Docker's ``manifest.json`` has this host's,
             else the first.
+        compression: of the layers; none by default, as ``docker save`` has it.
 
     Raises:
         ImageNotFound: see ``Store.resolve``, or it is not here for one of the platforms. InvalidReference: see there.
@@ -59,7 +61,8 @@ def save(
         raise InvalidInput("no image to save", hint="name at least one image")
     layers = {layer.diff_id for item in chosen for image in item.images for layer in store.layers_of(image)}
     with store.hold(layers), opened(output) as sink:
-        _write(store, worker, TarLayout(sink, output), chosen, Compression(kind="uncompressed"))
+        packer = Packer(store, worker, compression or Compression(kind="uncompressed"))
+        _write(store, packer, TarLayout(sink, output), chosen, docker=True)
 
 
 def save_layout(
@@ -87,7 +90,8 @@ def save_layout(
     chosen = _choose(store, refs, platforms)
     layers = {layer.diff_id for item in chosen for image in item.images for layer in store.layers_of(image)}
     with store.hold(layers):
-        _write(store, worker, DirectoryLayout(directory), chosen, compression or Compression(kind="gzip"))
+        packer = Packer(store, worker, compression or Compression(kind="gzip"))
+        _write(store, packer, DirectoryLayout(directory), chosen, docker=False)
 
 
 def _choose(store: Store, refs: Sequence[str], platforms: Sequence[Platform]) -> list[_Chosen]:
@@ -148,12 +152,9 @@ def _meant(store: Store, text: str) -> Iterator[tuple[Digest, ImageRef | None]]:
         yield store.resolve(text), None
 
 
-def _write(
-    store: Store, worker: LayerWorker, layout: Layout, chosen: Sequence[_Chosen], compression: Compression
-) -> None:
-    packer = Packer(store, worker, compression)
+def _write(store: Store, packer: Packer, layout: Layout, chosen: Sequence[_Chosen], *, docker: bool) -> None:
     index: list[Descriptor] = []
-    docker: list[dict[str, object]] = []
+    items: list[dict[str, object]] = []
     for item in chosen:
         images = [_finished(store, image) for image in item.images]
         notes = tuple(dict.fromkeys(note for image in item.images for note in store.extras(image).annotations))
@@ -161,8 +162,9 @@ def _write(
         index += named_descriptors(written.descriptor, item.tags, None)
         host = [number for number, image in enumerate(images) if image.platform in Platform.host().acceptable()]
         shown = host[0] if host else 0
-        docker.append(docker_item(item.images[shown], item.tags, written.layers[shown]))
-    layout.finish(tuple(index), {"manifest.json": to_json(docker) + b"\n"})
+        items.append(docker_item(item.images[shown], item.tags, written.layers[shown]))
+    # docker reads no directories, and what one has already is not in this list
+    layout.finish(tuple(index), {"manifest.json": to_json(items) + b"\n"} if docker else None)
 
 
 def _finished(store: Store, image: Digest) -> FinishedImage:

@@ -45,6 +45,7 @@ from contextkernel.testing.fake_files import FakeFiles
 from contextkernel.testing.fake_interaction import FakeInteraction
 from contextkernel.testing.fake_life import FakeLife, plain
 from contextkernel.testing.fake_networks import FakeNetworks
+from contextkernel.testing.fake_packs import FakePacks
 from contextkernel.testing.fake_planning import FakePlanning
 from contextkernel.testing.fake_pulling import FakePulling
 from contextkernel.testing.fake_push import FakePushing
@@ -85,6 +86,7 @@ class FakeEngine(
     FakeLife,
     FakeMeasurements,
     FakeNetworks,
+    FakePacks,
     FakePlanning,
     FakePushing,
     FakeRecords,

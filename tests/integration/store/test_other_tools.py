@@ -8,8 +8,10 @@ import subprocess
 import pytest
 
 from contextkernel.model.digest import Digest
+from contextkernel.model.outputs import Compression
 from contextkernel.store import Store
 from contextkernel.store.archive import load, save
+from contextkernel.store.archive_save import save_layout
 from contextkernel.testing.stores import InProcessLayerWorker, random_image
 
 pytestmark = pytest.mark.may_skip
@@ -100,3 +102,71 @@ def test_what_umoci_writes_is_loaded(tmp_path):
         with open(f"{layer.diff}/opt/hello", encoding="ascii") as source:
             assert source.read() == "hello\n" * 256
         assert store.check() == ()
+
+
+# ---- every form, both ways
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd", "uncompressed"])
+def test_skopeo_reads_a_layout_of_ours(saved, tmp_path, packing):
+    tool("skopeo")
+    store, image, _ = saved
+    layout = str(tmp_path / "laid")
+    save_layout(
+        store, InProcessLayerWorker(), ["localhost:5000/greet:v1"], layout, compression=Compression(kind=packing)
+    )
+    done("skopeo", "--insecure-policy", "copy", f"oci:{layout}:v1", f"dir:{tmp_path}/copied")
+    assert Digest.of(done("skopeo", "inspect", "--config", "--raw", f"oci:{layout}:v1")) == image
+    if packing == "zstd":
+        return  # skopeo makes no docker-archive of it
+    done("skopeo", "--insecure-policy", "copy", f"oci:{layout}:v1", f"docker-archive:{tmp_path}/again.tar:again:v1")
+    with Store.open(tmp_path / "other") as other:
+        assert load(other, InProcessLayerWorker(), f"{tmp_path}/again.tar") == ("again:v1",)
+        assert other.resolve("again:v1") == image
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd"])
+def test_layouts_of_skopeo_are_loaded_as_directories(saved, tmp_path, packing):
+    tool("skopeo")
+    store, image, path = saved
+    layout = str(tmp_path / "laid")
+    words = ("--dest-compress", "--dest-compress-format", packing)
+    done("skopeo", "--insecure-policy", "copy", *words, f"docker-archive:{path}:greet:latest", f"oci:{layout}:a/b:v3")
+    with Store.open(tmp_path / "other") as other:
+        assert load(other, InProcessLayerWorker(), layout) == ("a/b:v3",)
+        assert [layer.diff_id for layer in other.layers_of(other.resolve("a/b:v3"))] == [
+            layer.diff_id for layer in store.layers_of(image)
+        ]
+        assert other.check() == ()
+
+
+def test_umoci_unpacks_a_layout_of_ours_and_its_own_is_loaded_as_a_directory(saved, tmp_path):
+    tool("umoci")
+    store, _, _ = saved
+    layout = str(tmp_path / "laid")
+    save_layout(store, InProcessLayerWorker(), ["localhost:5000/greet:v1"], layout)
+    done("umoci", "config", "--image", f"{layout}:v1", "--tag", "v2", "--config.cmd", "sh")
+    done("umoci", "unpack", "--rootless", "--image", f"{layout}:v2", str(tmp_path / "bundle"))
+    with Store.open(tmp_path / "other") as other:
+        names = load(other, InProcessLayerWorker(), layout)
+        assert names[0] == "localhost:5000/greet:v1"
+        assert [other.config(other.resolve(name)).config.cmd for name in names][1] == ("sh",)
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
+def test_buildah_reads_and_writes_what_we_do(saved, tmp_path, form):
+    tool("buildah")
+    store, image, path = saved
+    place = ("--root", f"{tmp_path}/storage", "--runroot", f"{tmp_path}/run", "--storage-driver", "vfs")
+    source = f"{form}:{path}:{'localhost:5000/greet:v1' if form == 'docker-archive' else 'v1'}"
+    taken = done("buildah", *place, "pull", "-q", source).decode().strip()
+    written = f"{tmp_path}/buildah.tar"
+    done("buildah", *place, "push", "-q", taken, f"{form}:{written}:back:v9")
+    with Store.open(tmp_path / "other") as other:
+        assert load(other, InProcessLayerWorker(), written) == ("back:v9",)
+        loaded = other.resolve("back:v9")
+        assert other.config(loaded).config == store.config(image).config
+        assert [layer.diff_id for layer in other.layers_of(loaded)] == [
+            layer.diff_id for layer in store.layers_of(image)
+        ]
+        assert other.check() == ()

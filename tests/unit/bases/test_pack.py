@@ -12,7 +12,8 @@ from contextkernel.errors import RegistryUnreachable, StoreFull
 from contextkernel.model.events import StepNote
 from contextkernel.model.ids import IdMap
 from contextkernel.model.reference import ImageRef
-from contextkernel.store.archive import import_tar, save
+from contextkernel.store.archive import import_tar, load, save
+from contextkernel.store.archive_save import save_layout
 from contextkernel.testing.stores import InProcessLayerWorker, temporary_store
 
 UBUNTU = ImageRef.parse("ubuntu:20.04")
@@ -70,9 +71,9 @@ def ensured(ref: ImageRef = UBUNTU) -> tuple[str, bool, str, list[str]]:
     ],
 )
 def test_the_name_of_an_archive_is_the_images(pack: Path, name: str, file: str) -> None:
-    assert packed(ImageRef.parse(name)) is None
+    assert packed(ImageRef.parse(name)) == ()
     (pack / file).touch()
-    assert packed(ImageRef.parse(name)) == str(pack / file)
+    assert packed(ImageRef.parse(name)) == (str(pack / file),)
 
 
 def test_an_image_of_the_pack_is_loaded_and_no_stand_in(pack: Path) -> None:
@@ -109,7 +110,7 @@ def test_without_an_archive_nothing_is_said_of_the_pack(pack: Path) -> None:
 def test_a_full_store_is_no_reason_to_pull(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_archive(pack / "ubuntu_20.04.tar", "ubuntu:20.04")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **_keywords: object) -> None:
         raise StoreFull("no space")
 
     monkeypatch.setattr("contextkernel.store.archive.load", full)
@@ -133,3 +134,29 @@ def test_a_registry_that_is_silent_is_not_asked_for_every_name(pack: Path, monke
         rows = bases.ensure(store, InProcessLayerWorker(), refs, idmap=IdMap(), report=lambda _event: None)
     assert [row.action for row in rows] == ["loaded"] * 3
     assert asked == ["docker.io/library/ubuntu:20.04", "ghcr.io/team/app:1"]
+
+
+@pytest.mark.parametrize("form", ["directory", "file", "within"])
+def test_a_course_pack_gives_the_one_image_that_is_asked_for(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    place = {"directory": tmp_path / "laid", "file": tmp_path / "course.tar", "within": pack}[form]
+    monkeypatch.setenv("CONTEXTKERNEL_PACK", str(place))
+    write_archive(tmp_path / "one.tar", "ubuntu:20.04")
+    write_archive(tmp_path / "two.tar", "debian:12", label="host files")
+    with temporary_store() as store:
+        worker = InProcessLayerWorker()
+        for name in ("one", "two"):
+            load(store, worker, str(tmp_path / f"{name}.tar"))
+        names = ["ubuntu:20.04", "debian:12"]
+        if form == "file":
+            save(store, worker, names, str(place))
+        else:
+            save_layout(store, worker, names, str(place))
+    action, stand_in, detail, _ = ensured()
+    assert (action, stand_in, detail.partition(" (")[0]) == ("loaded", False, f"loaded from the pack, {place}")
+    assert ensured(ImageRef.parse("debian:12"))[:2] == ("loaded", True)
+    action, _, detail, _ = ensured(ImageRef.parse("ubuntu:22.04"))
+    assert action == "assembled"
+    assert "not in the pack: " in detail
+    assert "has no image ubuntu:22.04" in detail

@@ -51,3 +51,9 @@ def test_refused(change):
 def test_an_instruction_that_is_wrong():
     with pytest.raises(DockerfileError):
         apply_changes(CONFIG, ["ENV"])
+
+
+def test_a_change_adds_no_path():
+    assert apply_changes(RunConfig(), ["CMD true"]).env is None
+    assert apply_changes(RunConfig(), ["ENV A=1 B=2", "ENV C=$A$B"]).env == ("A=1", "B=2", "C=12")
+    assert apply_changes(RunConfig(env=("PATH=/bin",)), ["ENV PATH=/x:$PATH"]).env == ("PATH=/x:/bin",)

@@ -61,6 +61,10 @@ def unpacked(path, target):
     return str(target)
 
 
+def blob(descriptor):
+    return f"blobs/{descriptor['digest'].replace(':', '/')}"
+
+
 def members(path):
     with tarfile.open(path) as archive:
         return {one.name: archive.extractfile(one).read() for one in archive.getmembers() if one.isfile()}
@@ -76,7 +80,7 @@ def test_several_platforms_under_one_name_are_an_index(store, other, worker, tmp
     (entry,) = json.loads(files["index.json"])["manifests"]
     assert entry["mediaType"] == INDEX
     assert entry["annotations"]["io.containerd.image.name"] == "docker.io/library/greet:latest"
-    inner = json.loads(files[f"blobs/sha256/{entry['digest'].partition(':')[2]}"])
+    inner = json.loads(files[blob(entry)])
     assert [one["platform"]["architecture"] for one in inner["manifests"]] == ["amd64", "arm64"]
     (item,) = json.loads(files["manifest.json"])  # what docker reads is for this host
     assert item["Config"] == f"blobs/sha256/{both[AMD].hex}"
@@ -136,9 +140,8 @@ def test_the_best_variant_of_an_index_is_taken(other, worker, tmp_path):
     inner = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
     outer = archives.descriptor(INDEX, inner, annotations={"io.containerd.image.name": "multi:v1"})
     index = json.dumps({"schemaVersion": 2, "manifests": [outer]}).encode()
-    blob = (f"blobs/sha256/{Digest.of(inner).hex}", inner)
     path = tmp_path / "multi.tar"
-    path.write_bytes(archives.tar(("index.json", index), blob, *dict(parts).items()))
+    path.write_bytes(archives.tar(("index.json", index), (blob(outer), inner), *dict(parts).items()))
     load(other, worker, str(path), platform=ARMV6)
     assert other.config(other.for_platform(ImageRef.parse("multi:v1"), ARMV6)).variant == "v6"
     with pytest.raises(InvalidArchive) as found:
@@ -170,6 +173,50 @@ def test_a_name_that_is_taken_from_another_image_is_told_in_dockers_words(other,
         f"The image old:v1 already exists, renaming the old one with ID {before} to empty string"
     ]
     assert other.resolve("old:v1") != before
+
+
+def named_archive(form, name):
+    """An archive that gives an image a name with a digest."""
+    if form == "oci":
+        return archives.oci_archive(archives.LAYER, name=name)
+    return archives.docker_archive(archives.LAYER, tags=(name,))
+
+
+@pytest.mark.parametrize("form", ["oci", "docker"])
+def test_an_archive_cannot_claim_another_images_digest(other, worker, tmp_path, form):
+    path = tmp_path / "evil.tar"
+    path.write_bytes(named_archive(form, f"ubuntu@sha256:{'ab' * 32}"))
+    with pytest.raises(InvalidArchive, match="is not its digest"):
+        load(other, worker, str(path))
+    assert other.image_rows() == ()
+
+
+def test_a_name_with_the_images_own_digest_is_kept(other, worker, tmp_path):
+    path = tmp_path / "good.tar"
+    manifest, _ = archives.oci_parts(archives.config(archives.LAYER), [archives.LAYER])
+    name = f"ubuntu@{Digest.of(manifest)}"
+    path.write_bytes(named_archive("oci", name))
+    assert load(other, worker, str(path)) == (name,)
+    assert other.resolve(name) == Digest.of(archives.config(archives.LAYER))
+
+
+def test_a_layout_without_names_takes_dockers(other, worker, tmp_path):
+    path = tmp_path / "both.tar"
+    plain, docker = archives.oci_archive(archives.LAYER, name="v1", pack=bytes), archives.config(archives.LAYER)
+    path.write_bytes(plain)
+    files = members(path)
+    layer = f"blobs/sha256/{Digest.of(archives.LAYER).hex}"
+    item = {"Config": f"blobs/sha256/{Digest.of(docker).hex}", "RepoTags": ["given:v1"], "Layers": [layer]}
+    path.write_bytes(archives.tar(*files.items(), ("manifest.json", json.dumps([item]).encode())))
+    assert load(other, worker, str(path)) == ("given:v1",)
+
+
+def test_a_directory_keeps_what_it_has(store, other, worker, tmp_path, both):
+    store.tag(both[ARM], ImageRef.parse("else:v1"))
+    folder = str(tmp_path / "laid")
+    save_layout(store, worker, ["greet"], folder)
+    save_layout(store, worker, ["else:v1"], folder)
+    assert sorted(load(other, worker, folder)) == ["else:v1", "greet:latest"]
 
 
 # ---- directories
@@ -221,10 +268,12 @@ def test_a_pipe_in_a_directory_holds_up_nobody(other, worker, tmp_path):
 def test_a_directory_that_was_damaged(store, other, worker, tmp_path):
     folder = tmp_path / "laid"
     save_layout(store, worker, ["greet"], str(folder))
-    layer = folder / json.loads((folder / "manifest.json").read_text())[0]["Layers"][0]
+    index = json.loads((folder / "index.json").read_text())
+    inner = json.loads((folder / blob(index["manifests"][0])).read_text())
+    layer = folder / blob(inner["layers"][0])
     data = layer.read_bytes()
     layer.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    with pytest.raises((DigestMismatch, InvalidArchive)):
+    with pytest.raises(DigestMismatch):
         load(other, worker, str(folder))
     layer.unlink()
     with pytest.raises(InvalidArchive, match="lacks"):
