@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from contextkernel.commands.humanize import human_size
 from contextkernel.notebook.buildstate import FIRST_LINES, LOG_LINES, is_base
+from contextkernel.notebook.layerrender import layers_html, layers_summary, layers_text, notes_html
 from contextkernel.notebook.style import escape, wrap
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ _MARKS = {"running": "●", "cached": "✓", "done": "✓", "failed": "✗", "in
 _WORDS = {
     "build": {"running": "Building", "done": "Built", "failed": "Build failed", "interrupted": "Build interrupted"},
     "transfer": {"running": "Getting", "done": "Got", "failed": "Failed", "interrupted": "Interrupted"},
+    "push": {"running": "Pushing", "done": "Pushed", "failed": "Push failed", "interrupted": "Push interrupted"},
+    "load": {"running": "Loading", "done": "Loaded", "failed": "Load failed", "interrupted": "Load interrupted"},
+    "save": {"running": "Saving", "done": "Saved", "failed": "Save failed", "interrupted": "Save interrupted"},
 }
 _COLOURS = {"running": "busy", "cached": "ok", "done": "ok", "failed": "bad", "interrupted": "warn"}
 
@@ -46,6 +50,7 @@ def _facts(state: BuildState, *, cached: bool) -> str:
     steps = state.instructions
     number = sum(step.state == "cached" for step in steps)
     parts = [f"{len(steps)} step{'' if len(steps) == 1 else 's'}"] if steps else []
+    parts += filter(None, [layers_summary(state.layers)])
     if cached and number:
         parts.append("all cached" if state.all_cached else f"{number} cached")
     if state.seconds is not None:
@@ -54,7 +59,8 @@ def _facts(state: BuildState, *, cached: bool) -> str:
 
 
 def _elapsed(state: BuildState, now: float) -> str:
-    return seconds(max(0.0, now - state.started))
+    spent = seconds(max(0.0, now - state.started))
+    return ", ".join(filter(None, [layers_summary(state.layers), spent]))
 
 
 def to_html(state: BuildState, now: float) -> str:
@@ -74,7 +80,9 @@ def to_html(state: BuildState, now: float) -> str:
     left = [warning for warning in state.warnings if not warning.early]
     rows = "".join(_row(step, now, _take(left, step), final=final) for step in state.steps if step not in hidden)
     table = f'<table class="ck-steps">{rows}</table>' if rows else ""
+    table = layers_html(state.layers) + table
     body = _head(state, now) + _warnings(early) + table + _warnings(left) + _internal(hidden, now)
+    body += notes_html(state.notes)
     return wrap(f'<div class="ck-box ck-{state.status}">{body}</div>')
 
 
@@ -122,6 +130,7 @@ def _detail(step: StepView, *, final: bool) -> str:
     out = []
     if step.state == "running":
         out += [_meter(item, current, total) for item, current, total in step.progress if current < total or not total]
+        out.append(layers_html(step.layers))
         lines = step.tail(RUNNING_LINES)
         if lines:
             out.append(_pre(lines))
@@ -241,6 +250,8 @@ def to_text(state: BuildState, now: float) -> str:
         now: clock reading in seconds.
     """
     blocks = [_block(step, now) for step in state.steps]
+    if state.layers or state.notes:
+        blocks.insert(0, "\n".join([*layers_text(state.layers), *state.notes]))
     early, late = ([_warning_text(one) for one in state.warnings if one.early == when] for when in (True, False))
     if early:
         blocks.insert(0, "\n".join(early))
@@ -279,6 +290,7 @@ def _block(step: StepView, now: float) -> str:
         for item, current, total in step.progress
         if step.state == "running"
     ]
+    out += [f"{number} {line}" for line in layers_text(step.layers) if step.state == "running"]
     spent = step.seconds if step.seconds is not None else max(0.0, now - step.started)
     match step.state:
         case "cached":

@@ -10,9 +10,11 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from contextkernel.commands.layer_lines import with_news
 from contextkernel.model.events import (
     BuildFinished,
     BuildWarning,
+    LayerProgress,
     StepBroke,
     StepCached,
     StepCanceled,
@@ -26,8 +28,11 @@ from contextkernel.model.events import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from contextkernel.commands.layer_lines import Layers
+
 StepState: TypeAlias = Literal["running", "cached", "done", "failed", "interrupted"]
 BuildStatus: TypeAlias = Literal["running", "done", "failed", "interrupted"]
+Work: TypeAlias = Literal["build", "transfer", "push", "load", "save"]
 
 LOG_LINES = 4_000
 """Lines of one step's log in the finished view; the middle of a longer one is left out, and that is said."""
@@ -111,6 +116,7 @@ class StepView:
         log: finished output lines, notes among them.
         partial: output after the last line end.
         progress: the newest message per transferred item: item, current bytes, total bytes (0: unknown).
+        layers: the newest event of each layer that travels.
         problem: why it failed.
     """
 
@@ -124,6 +130,7 @@ class StepView:
     log: Log = field(default_factory=Log)
     partial: str = ""
     progress: tuple[tuple[str, int, int], ...] = ()
+    layers: Layers = ()
     problem: str = ""
 
     @property
@@ -171,8 +178,9 @@ class BuildState:
 
     Attributes:
         title: what is built, as the user named it; may be empty.
-        work: ``build``, or ``transfer`` for pulls and base images.
+        work: ``build``, ``transfer`` for pulls and base images, or what it is called otherwise.
         steps: in order of first appearance.
+        layers, notes: of a transfer that is no step (events of step 0).
         warnings: in order.
         status: of the whole.
         image: id of the finished image.
@@ -184,8 +192,10 @@ class BuildState:
     """
 
     title: str = ""
-    work: Literal["build", "transfer"] = "build"
+    work: Work = "build"
     steps: tuple[StepView, ...] = ()
+    layers: Layers = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[Warned, ...] = ()
     status: BuildStatus = "running"
     image: str = ""
@@ -229,6 +239,12 @@ def reduce(state: BuildState, event: object, now: float) -> BuildState:
             return replace(state, steps=(*state.steps, view))
         case StepOutput(step=number, text=text):
             return _with(state, number, lambda step: _append(step, text))
+        case StepNote(step=0, text=text):
+            return replace(state, notes=(*state.notes, _one_line(text)))
+        case LayerProgress(step=0):
+            return replace(state, layers=with_news(state.layers, event))
+        case LayerProgress(step=number):
+            return _with(state, number, lambda step: replace(step, layers=with_news(step.layers, event)))
         case StepNote(step=number, text=text):
             return _with(state, number, lambda step: _append(_flush(step), text + "\n"))
         case StepProgress(step=number, item=item, current=current, total=total):

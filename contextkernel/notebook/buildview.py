@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from contextkernel.errors import ContextKernelError
 from contextkernel.notebook.buildrender import to_html, to_text
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from contextkernel.model.ports import Reporter
+    from contextkernel.notebook.buildstate import Work
 
     Publish: TypeAlias = Callable[[dict[str, str], bool], None]
 
@@ -38,7 +39,7 @@ class LiveView:
     Args:
         publish: shows a mime bundle; the flag says whether it replaces the one shown before.
         title: what is built, for the head line.
-        work: ``build``, or ``transfer`` for pulls and base images.
+        work: see :class:`BuildState`.
         clock: seconds, monotonic.
         threaded: draw in a thread of its own; without it :meth:`draw` is the caller's to call.
     """
@@ -48,7 +49,7 @@ class LiveView:
         publish: Publish,
         *,
         title: str = "",
-        work: Literal["build", "transfer"] = "build",
+        work: Work = "build",
         clock: Callable[[], float] = time.monotonic,
         threaded: bool = True,
     ) -> None:
@@ -73,7 +74,7 @@ class LiveView:
         """Show the present state, if there is anything to show."""
         with self._news:
             state, self._dirty = self.state, False
-        if not state.steps and not state.warnings and not state.image:
+        if not (state.steps or state.warnings or state.image or state.layers or state.notes):
             return
         now = self._clock()
         self._publish({"text/html": to_html(state, now), "text/plain": to_text(state, now)}, self._shown)

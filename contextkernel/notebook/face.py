@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from contextkernel.commands.outcome import Table
 from contextkernel.commands.progress import text_reporter
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contextkernel.commands.outcome import Text
     from contextkernel.commands.screen import FixedScreen
     from contextkernel.model.ports import Reporter
+    from contextkernel.notebook.buildstate import Work
 
 _ROWS, _COLUMNS = 24, 80  # what a program with a terminal is told
 
@@ -187,8 +188,10 @@ class Display:
         self._publisher.publish(data=bundle, metadata={}, transient={"display_id": self._id}, update=update)
 
 
-def _work(words: tuple[str, ...]) -> Literal["build", "transfer"]:
-    return "build" if "build" in words[:2] else "transfer"
+def _work(words: tuple[str, ...]) -> Work:
+    """What the command does, as the head of its view calls it."""
+    known: dict[str, Work] = {"build": "build", "push": "push", "load": "load", "save": "save"}
+    return next((known[word] for word in words[:2] if word in known), "transfer")
 
 
 def _title(words: tuple[str, ...]) -> str:
@@ -197,6 +200,8 @@ def _title(words: tuple[str, ...]) -> str:
         names = [value for flag, value in pairwise(words) if flag in {"-t", "--tag"}]
         names += [word.partition("=")[2] for word in words if word.startswith("--tag=")]
         return ", ".join(names)
-    return ", ".join(
-        word for word in words if not word.startswith("-") and word not in {"pull", "base", "ensure", "run"}
-    )
+    if words[:1] in {("run",), ("create",)} or words[:2] in {("container", "run"), ("container", "create")}:
+        return ""  # the lines below say which image it is
+    options = {value for flag, value in pairwise(words) if flag in {"-i", "--input", "-o", "--output", "--platform"}}
+    verbs = {"image", "pull", "push", "load", "save", "base", "ensure", "manifest"}
+    return ", ".join(word for word in words if not word.startswith("-") and word not in verbs | options)

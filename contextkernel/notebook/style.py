@@ -42,6 +42,10 @@ div.ck :not(pre) > code, div.ck pre {{ font-family: {_MONO}; font-size: .95em; c
 .ck table.ck-steps td.ck-mark {{ width: 1em; padding-right: 0; text-align: center; }}
 .ck table.ck-steps td.ck-num {{ white-space: nowrap; width: 1%; color: {_MUTED}; }}
 .ck table.ck-steps td.ck-time {{ white-space: nowrap; width: 1%; text-align: right; font-family: {_MONO}; }}
+.ck table.ck-layers {{ width: auto; }}
+.ck table.ck-steps table.ck-layers tr + tr:not(.ck-more) td, .ck table.ck-layers tr + tr:not(.ck-more) td {{
+  border-top: 0; }}
+.ck table.ck-layers td {{ padding-top: 1px; padding-bottom: 1px; white-space: nowrap; }}
 .ck table.ck-steps code {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
 div.ck pre.ck-log {{ margin: 2px 0; padding: 5px 8px !important; max-height: 24em; overflow: auto;
   background: {_GROUND} !important; font-size: .9em;
