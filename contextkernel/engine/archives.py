@@ -128,8 +128,8 @@ class Archives(Composition):
         if not isinstance(source, str) or not source.startswith(_URLS):
             return import_tar(self._store, self._worker(), source, ref, config=config, message=message)
         from contextkernel.fetch import Limits, NetworkFetcher
-        from contextkernel.fetch.http import shown
         from contextkernel.model.fetching import Credentials
+        from contextkernel.model.urls import shown
 
         limits = Limits.from_environment()
         path = self._store.temporary_path()

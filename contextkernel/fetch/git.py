@@ -23,11 +23,11 @@ import msgspec
 
 from contextkernel.errors import FetchFailed, HostUnsupported
 from contextkernel.fetch.git_messages import Answer, Broken, Exported, Found, Job, Progress
-from contextkernel.fetch.http import shown
 from contextkernel.fetch.limits import Limits
 from contextkernel.model.events import StepProgress
 from contextkernel.model.fetching import Credentials, GitCommit, GitSource
 from contextkernel.model.ports import Reporter
+from contextkernel.model.urls import shown
 
 _ENVIRONMENT = {"PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"} | {
     name for proxy in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (proxy, proxy.upper())

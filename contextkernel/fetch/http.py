@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import socket
 import threading
@@ -17,7 +18,6 @@ from contextlib import contextmanager, suppress
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 import urllib3
 
@@ -26,6 +26,7 @@ from contextkernel.fetch.limits import Limits
 from contextkernel.model.events import StepProgress
 from contextkernel.model.fetching import Credentials, Downloaded
 from contextkernel.model.ports import Reporter
+from contextkernel.model.urls import origin, proxy_for, shown
 
 _CHUNK = 1 << 16
 _GLANCE = 0.2  # seconds between looks at a transfer
@@ -33,23 +34,6 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_TEXT = 200
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REPORT_EVERY = 1 << 20
-
-
-def shown(url: str) -> str:
-    """A URL for a message: without user information, query and fragment, which may hold secrets; not endless."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "the URL"
-    text = urlunsplit((parts.scheme, host, parts.path, "", ""))
-    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "..."
-
-
-def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: who credentials are for."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
 
 
 def reason(problem: BaseException) -> str:
@@ -340,14 +324,9 @@ def _pool(url: str, limits: Limits, watch: _Watch) -> urllib3.PoolManager:
     class SecurePool(urllib3.HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    parts = urlsplit(url)
     timeout = urllib3.Timeout(connect=limits.connect, read=limits.quiet)
-    proxies = getproxies_environment()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    proxy = proxy_for(url, os.environ)
     pool: urllib3.PoolManager
-    if proxy and not proxy_bypass(parts.hostname or ""):
-        pool = urllib3.ProxyManager(proxy, timeout=timeout)
-    else:
-        pool = urllib3.PoolManager(timeout=timeout)
+    pool = urllib3.ProxyManager(proxy, timeout=timeout) if proxy else urllib3.PoolManager(timeout=timeout)
     pool.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
     return pool

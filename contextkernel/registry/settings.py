@@ -34,6 +34,7 @@ Access = Literal["pull", "pull,push", "pull,push,delete"]
 """What is going to be done with a repository."""
 
 HUB_HOST = "registry-1.docker.io"
+_HUB_NAMES = {"docker.io", "index.docker.io"}
 _KEYS = {"mirrors", "insecure", "ca", "client-cert", "client-key", "blocked", "location", "chunk"}
 
 
@@ -99,7 +100,7 @@ def endpoints(
     mirrors = [_mirror(item, path, registry) for item in _list(settings, "mirrors", path, registry)]
     if registry == "docker.io" and os.environ.get("CONTEXTKERNEL_MIRROR"):
         mirrors.insert(0, _endpoint(os.environ["CONTEXTKERNEL_MIRROR"], {}, "", "", mirror=True))
-    location = _text(settings, "location", path, registry) or (HUB_HOST if registry == "docker.io" else registry)
+    location = _text(settings, "location", path, registry) or registry
     own = _endpoint(location, settings, path, registry)
     return (*mirrors, own) if access == "pull" else (own,)
 
@@ -158,6 +159,7 @@ def _endpoint(location: str, settings: dict[str, Any], path: str, registry: str,
         raise InvalidInput(
             f"{path}: {registry} has a location that is not a host", hint="credentials belong to `login`, not in a URL"
         )
+    host = HUB_HOST if host in _HUB_NAMES else host
     loopback, insecure = is_loopback(_name(host)), _flag(settings, "insecure", path, registry)
     base, other = f"https://{host}", ""
     if named:

@@ -14,7 +14,7 @@ import msgspec
 
 from contextkernel.registry.credentials import Credentials
 
-_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*)(?:\s+|\Z)")
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*)(?:\s*,|\s+|\Z)")
 _FIELD = re.compile(r'\s*,?\s*([A-Za-z_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')
 _LIFE = 60.0  # seconds; what a token is good for where its server does not say (token specification)
 _EARLY = 10.0  # seconds; a token is not used any more that long before its end
