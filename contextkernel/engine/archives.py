@@ -35,9 +35,8 @@ class Archives(Composition):
         """
         from contextkernel.store.archive import save
 
-        save(self._store, self._worker(), names, output, platforms=platforms_of(platform))
-        for name in names:
-            self._tell_image.tell("save", self._store.resolve(name))
+        for image in save(self._store, self._worker(), names, output, platforms=platforms_of(platform)):
+            self._tell_image.tell("save", image)
 
     def load(
         self, source: str | int, *, platform: str | None = None, report: Reporter | None = None

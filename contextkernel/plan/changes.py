@@ -45,7 +45,8 @@ def apply_changes(config: RunConfig, changes: Sequence[str]) -> RunConfig:
     start = msgspec.structs.replace(start, config=msgspec.structs.replace(start.config, env=config.env))
     state = plan_stage(node, start, Facts(dockerfile=dockerfile, scope={})).state
     triggers = (*(config.on_build or ()), *(state.config.on_build or ()))
-    return msgspec.structs.replace(state.config, on_build=triggers or None)
+    # a build says that arguments are escaped, which means something on Windows only; docker's changes do not
+    return msgspec.structs.replace(state.config, on_build=triggers or None, args_escaped=False)
 
 
 def _environment(config: RunConfig) -> dict[str, str]:

@@ -42,7 +42,7 @@ def load_layout(
         worker: unpacks the layers.
         layout: see :func:`split_layout`.
         platform: that the image must be for; by default this host's, where an index has several.
-        report: receives ``StepProgress`` per layer.
+        report: receives ``LayerProgress`` per layer.
         limit: the most bytes that a layer may have when unpacked.
 
     Returns:

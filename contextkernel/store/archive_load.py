@@ -9,7 +9,7 @@ import msgspec
 
 from contextkernel.errors import ImageNotFound
 from contextkernel.model.digest import Digest
-from contextkernel.model.events import StepNote, StepProgress
+from contextkernel.model.events import LayerPhase, LayerProgress, StepNote
 from contextkernel.model.labels import stand_in
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
@@ -41,7 +41,7 @@ def load(
         worker: unpacks the layers.
         source: path, or open descriptor, of a tar file, which may be compressed with gzip, zstd, bzip2 or xz; or path
             of a directory in OCI image layout, or with what ``docker save`` writes.
-        report: receives ``StepProgress`` per layer, and a ``StepNote`` in docker's words for each name that another
+        report: receives ``LayerProgress`` per layer, and a ``StepNote`` in docker's words for each name that another
             image had before.
         limit: the most bytes that a layer, or a compressed archive, may have when unpacked.
         platform: only images for this one. An image for another platform than this host's takes no name away from one
@@ -136,7 +136,7 @@ def loading(
     limit: int | None,
     stack: ExitStack,
 ) -> Loading:
-    """What brings the layers of an archive in and reports ``StepProgress`` of each.
+    """What brings the layers of an archive in and reports ``LayerProgress`` of each.
 
     Args:
         store: where to.
@@ -149,6 +149,7 @@ def loading(
 
     def tell(layer: Digest, current: int, total: int) -> None:
         if report is not None:
-            report(StepProgress(step=0, item=layer.short, current=current, total=total))
+            phase: LayerPhase = "loaded" if current >= total else "loading"
+            report(LayerProgress(0, layer.short, phase, current, total))
 
     return Loading(store, worker, archive, tell, limit, stack)

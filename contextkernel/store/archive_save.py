@@ -40,7 +40,7 @@ def save(
     *,
     platforms: Sequence[Platform] = (),
     compression: Compression | None = None,
-) -> None:
+) -> tuple[Digest, ...]:
     """Write images to one archive; docker, podman, skopeo and :func:`load` read it.
 
     Args:
@@ -51,6 +51,9 @@ def save(
         platforms: only images for these; several give each name an index. Docker's ``manifest.json`` has this host's,
             else the first.
         compression: of the layers; none by default, as ``docker save`` has it.
+
+    Returns:
+        The images, each once.
 
     Raises:
         ImageNotFound: see ``Store.resolve``, or it is not here for one of the platforms. InvalidReference: see there.
@@ -63,6 +66,7 @@ def save(
     with store.hold(layers), opened(output) as sink:
         packer = Packer(store, worker, compression or Compression(kind="uncompressed"))
         _write(store, packer, TarLayout(sink, output), chosen, docker=True)
+    return tuple(dict.fromkeys(image for item in chosen for image in item.images))
 
 
 def save_layout(

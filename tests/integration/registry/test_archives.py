@@ -111,3 +111,12 @@ def test_a_pack_for_another_platform_and_one_that_lacks_something(engine, other,
     with pytest.raises(InvalidInput) as found:
         other.load(str(tmp_path / "arm"), platform="linux/s390x")
     assert found.value.hint == "it has images for linux/arm64"
+
+
+def test_a_bare_name_means_all_its_tags(engine, other, tmp_path):
+    engine.tag(BASE, "several:a")
+    engine.tag(BASE, "several:b")
+    events = []
+    engine.save(["several"], str(tmp_path / "out.tar"))
+    assert other.load(str(tmp_path / "out.tar"), report=events.append) == ("several:a", "several:b")
+    assert [event.phase for event in events][-1] == "loaded"

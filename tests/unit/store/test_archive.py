@@ -66,7 +66,8 @@ def test_what_is_saved_can_be_loaded(store, other, worker, tmp_path):
         ]
         assert [layer.size for layer in other.layers_of(image)] == [layer.size for layer in store.layers_of(image)]
     assert {row.origin for row in other.image_rows()} == {"load"}
-    assert len({event.item for event in events}) == 5
+    assert len({event.layer for event in events}) == 5
+    assert [event.phase for event in events].count("loaded") == 5
     assert other.check() == ()
     assert store.check() == ()
 
