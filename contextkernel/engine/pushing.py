@@ -81,7 +81,7 @@ class Pushing(Images):
                     f"An image does not exist locally with the tag: {ref.familiar_name}",
                     hint=f"give the image this name first: tag IMAGE {ref.familiar}",
                 ) from None
-            return [(ref, image if platform is None else self._store.for_platform(ref, platform))]
+            return [(ref, image if platform is None else self._of_platform(ref, platform))]
         if ref.tag != "latest" or given.rpartition("/")[2].endswith(":latest"):
             raise InvalidReference("tag can't be used with --all-tags/-a", hint=f"push -a {ref.familiar_name}")
         tags = sorted({row.tag for row in self._store.image_rows(reference=ref.familiar_name)} - {"<none>"})
@@ -92,6 +92,13 @@ class Pushing(Images):
             )
         names = [ref.with_tag(one) for one in tags]
         return [
-            (one, self._store.resolve(str(one)) if platform is None else self._store.for_platform(one, platform))
+            (one, self._store.resolve(str(one)) if platform is None else self._of_platform(one, platform))
             for one in names
         ]
+
+    def _of_platform(self, ref: ImageRef, platform: Platform) -> Digest:
+        try:
+            return self._store.for_platform(ref, platform)
+        except ImageNotFound as problem:
+            problem.hint = f"give the image for {platform} this name: tag IMAGE {ref.familiar}"
+            raise

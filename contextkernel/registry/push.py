@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from contextkernel.errors import ContextKernelError, RegistryDenied, RegistryUnauthorized
+from contextkernel.errors import ContextKernelError, ImageNotFound, RegistryDenied, RegistryUnauthorized
 from contextkernel.model import codec, oci
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import LayerProgress
@@ -93,7 +94,8 @@ def remember(store: Store, image: Digest, layout: RegistryLayout, names: Sequenc
             if manifest.config.digest == image:
                 store.distribution.remember_manifest(image, media_type, document)
     further = [ImageRef(name.registry, name.repository, None, digest) for name in names]
-    store.add_image(store.config_bytes(image), origin="push", names=further)
+    with suppress(ImageNotFound):  # somebody has removed it meanwhile
+        store.add_image(store.config_bytes(image), origin="push", names=further)
 
 
 def _anew(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Protocol
 
 from contextkernel.errors import RegistryProblem
@@ -81,6 +82,10 @@ class RegistryLayout:
 
     def find(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
         """See ``Layout``: the registry may have a layer here, or in another repository that it can be mounted from."""
+        with self._about(diff_id):
+            return self._found(diff_id, forms)
+
+    def _found(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
         for form in forms[:_MOST_FORMS]:
             if self._has(form):
                 self._say(diff_id, "present", form)
@@ -100,9 +105,13 @@ class RegistryLayout:
 
     def layer(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
         """See ``Layout``; a retry sends it again from its beginning."""
-        if self._has(packed):
-            self._say(diff_id, "present", packed)
-            return
+        with self._about(diff_id):
+            if self._has(packed):
+                self._say(diff_id, "present", packed)
+            else:
+                self._send(diff_id, packed, source)
+
+    def _send(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
         last = 0
 
         def tell(sent: int) -> None:
@@ -111,14 +120,19 @@ class RegistryLayout:
                 last = sent
                 self._say(diff_id, "pushing", packed, sent)
 
-        self._here.layer = diff_id
-        try:
-            self._say(diff_id, "pushing", packed)
-            self._repository.upload(packed, source, tell)
-        finally:
-            self._here.layer = None
+        self._say(diff_id, "pushing", packed)
+        self._repository.upload(packed, source, tell)
         self._note(packed.digest)
         self._say(diff_id, "pushed", packed, packed.size)
+
+    @contextmanager
+    def _about(self, diff_id: Digest) -> Iterator[None]:
+        """Retries within are told of as those of this layer; whoever is told may stop them."""
+        self._here.layer = diff_id
+        try:
+            yield
+        finally:
+            self._here.layer = None
 
     def _has(self, blob: Descriptor) -> bool:
         with self._guard:

@@ -123,7 +123,7 @@ def write_images(
             )
     if not oci_types and any(image.statements for image in images):
         raise InvalidInput('cannot export attestations with "oci-mediatypes=false"')
-    packed = writer.layers(packer, images, crew or Crew(processors()))
+    packed = writer.layers(packer, images, crew or Crew(processors(), cancel=packer.cancel))
     manifests = [writer.manifest(image, tuple(packed[layer.diff_id] for layer in image.layers)) for image in images]
     layers = tuple(tuple(packed[layer.diff_id].digest for layer in image.layers) for image in images)
     if not needs_index:

@@ -112,6 +112,10 @@ class Packer:
         self._worker = worker
         self._compression = compression
 
+    def cancel(self, thread: int) -> None:
+        """Stop what a thread has rendered, given its ident; nothing where the worker cannot."""
+        getattr(self._worker, "cancel", lambda _thread: None)(thread)
+
     def forms(self, layer: Layer, *, oci: bool = True) -> tuple[Descriptor, ...]:
         """Packed forms of a layer that will do as well as what :meth:`pack` would make; the most fitting first.
 
@@ -218,17 +222,19 @@ class Packer:
 
         thread = threading.Thread(target=pack, name="pack", daemon=True)
         thread.start()
+        failure: BaseException | None = None
         try:
             # in this thread: an interrupt of it stops the worker
             found = self._worker.write_tar(layer.directory, writing).diff_id
-        except BaseException:
-            if not problem:
-                raise
+        except BaseException as caught:
+            failure = caught
         finally:
             os.close(writing)
             thread.join()
-        if problem:
-            raise problem[0]
+        if problem and (failure is None or isinstance(failure, Exception)):
+            raise problem[0] from None  # the worker only says that nobody reads any more
+        if failure is not None:
+            raise failure
         return found
 
     def _unpacked(self, blob: Digest, packing: _Packing) -> Digest:
