@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
+from contextkernel.commands.template import Template
 from contextkernel.commands.template_values import GoStruct
+from contextkernel.commands.template_values import to_json as to_text
 from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.oci import Descriptor, Index
 from contextkernel.model.remote import RemoteImage
@@ -97,7 +99,8 @@ def template_data(name: str, remote: RemoteImage, statements: Mapping[str, Mappi
         remote: with all its images.
         statements: by platform: ``SLSA`` and ``SPDX`` documents.
     """
-    images = {str(one.platform or "unknown"): _image(one.config) for one in remote.manifests if one.config}
+    found = {str(one.platform or "unknown"): _image(one.config) for one in remote.manifests if one.config}
+    images = dict(sorted(found.items()))  # Go's maps are
     several = len(images) > 1
     fields: dict[str, Any] = {
         "Name": name,
@@ -108,6 +111,15 @@ def template_data(name: str, remote: RemoteImage, statements: Mapping[str, Mappi
     }
     wire = {"name": name, "manifest": fields["Manifest"], "image": fields["Image"]}
     return GoStruct(fields, wire)
+
+
+def applied(layout: str, data: GoStruct) -> str:
+    """The template with the data; ``json`` indents here.
+
+    Raises:
+        TemplateProblem: not a template, or a field that there is not.
+    """
+    return Template(layout).render(data, own={"json": lambda value: to_text(value, indent=2)})
 
 
 def _manifest(remote: RemoteImage) -> GoStruct:
@@ -154,5 +166,14 @@ def _image(config: bytes) -> dict[str, Any]:
 
 
 def _stated(statements: Mapping[str, Mapping[str, Any]], kind: str, *, several: bool) -> dict[str, Any]:
-    found = {platform: {kind: stated[kind]} for platform, stated in statements.items() if kind in stated}
+    found = {
+        platform: {kind: _sorted(stated[kind])} for platform, stated in sorted(statements.items()) if kind in stated
+    }
     return found if several else next(iter(found.values()), {})
+
+
+def _sorted(value: Any) -> Any:
+    """With the keys of all mappings sorted, as Go writes maps."""
+    if isinstance(value, dict):
+        return {key: _sorted(item) for key, item in sorted(value.items())}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value

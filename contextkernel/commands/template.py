@@ -51,20 +51,22 @@ class Template:
         self.source = source
         self._nodes = parse_template(source)
 
-    def render(self, data: object, *, header: bool = False) -> str:
+    def render(self, data: object, *, header: bool = False, own: Mapping[str, Callable[..., Any]] | None = None) -> str:
         """Apply the template.
 
         Args:
             data: mapping of field names to values (text, numbers, booleans, ``None``, lists, mappings, functions).
             header: ``data`` are column headings: functions such as ``json`` leave them as they are.
+            own: functions that are others in this place than docker's usual ones.
 
         Raises:
             TemplateProblem: a field that does not exist, a function that cannot take its arguments.
         """
         out: list[str] = []
         scope: dict[str, Any] = {"": data}
+        known = {**(header_functions() if header else functions()), **(own or {})}
         try:
-            _Run(self.source, header_functions() if header else functions(), out).walk(self._nodes, data, scope)
+            _Run(self.source, known, out).walk(self._nodes, data, scope)
         except RecursionError:
             fail(self.source, 1, "nested too deeply", exit_code=_CANNOT_BE_APPLIED)
         return "".join(out)

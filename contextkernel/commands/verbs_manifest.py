@@ -9,9 +9,10 @@ import msgspec
 
 from contextkernel.commands.call import for_each
 from contextkernel.commands.grammar import usage_problem
-from contextkernel.commands.imagetools import overview, template_data
+from contextkernel.commands.imagetools import applied, overview, template_data
 from contextkernel.commands.outcome import DocumentText, Nothing, Outcome, Platforms, Table, TableOptions, Text
 from contextkernel.commands.tables import formatted
+from contextkernel.commands.template import Template
 from contextkernel.errors import InvalidInput
 from contextkernel.model.codec import from_json
 from contextkernel.model.oci import Descriptor
@@ -133,17 +134,16 @@ def imagetools_inspect(call: Call) -> Outcome:
     if raw and call.parsed.given("format"):
         raise usage_problem("format and raw cannot be used together", exit_code=1)
     whole = not layout or layout.strip().removeprefix("{{").removesuffix("}}").strip() == ".Manifest"
+    if not (raw or whole):
+        Template(layout)  # one that is none must fail before anything is asked
     remote = call.engine.remote(name, every=not (raw or whole))
     if raw:
         return Outcome(value=DocumentText(remote.document.decode(), (json.loads(remote.document),)))
     if whole:
         return Outcome(value=Text(overview(remote)))
-    from contextkernel.commands.template import Template
-
-    template = Template(layout)
     wanted = [field for field in ("Provenance", "SBOM") if f".{field}" in layout]
     statements = call.engine.remote_statements(name) if wanted else {}
-    return Outcome(value=Text(template.render(template_data(name, remote, statements))))
+    return Outcome(value=Text(applied(layout, template_data(name, remote, statements))))
 
 
 def platforms(call: Call) -> Outcome:
