@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contextkernel.model.digest import Digest
     from contextkernel.model.remote import PlatformRow, RemoteImage, RemoteManifest
 
-_BAR_WIDTH = 280
+_BAR_WIDTH = 200
 """Pixels for the largest image."""
 _MOST_BLOCKS = 60
 """Layers that are drawn; what comes after them is one block."""
@@ -29,7 +29,9 @@ _STYLE = """<style>
 .ck table.ck-index td { border: 0; padding: 3px 8px; text-align: left; vertical-align: middle; white-space: nowrap;
   background: none; max-width: none; }
 .ck table.ck-index td.ck-top { vertical-align: middle; border: 1px solid rgba(128, 128, 128, .4); border-radius: 6px;
-  padding: 8px 12px; background: rgba(128, 128, 128, .09); }
+  padding: 8px 12px; background: rgba(128, 128, 128, .09); white-space: normal; overflow-wrap: break-word;
+  min-width: 9em; max-width: 17em; }
+.ck div.ck-index-box { overflow-x: auto; }
 .ck table.ck-index td.ck-branch { padding: 0; width: 22px; min-width: 22px; position: relative; }
 .ck table.ck-index td.ck-branch::before { content: ""; position: absolute; left: 0; right: 0; top: 50%;
   border-top: 1px solid rgba(128, 128, 128, .7); }
@@ -125,7 +127,8 @@ def index_html(remote: RemoteImage) -> str:
         )
         + "</div>"
     )
-    return wrap(f'{_STYLE}<table class="ck-index"><tbody>{"".join(body)}</tbody></table>{legend}{details}')
+    table = f'<table class="ck-index"><tbody>{"".join(body)}</tbody></table>'
+    return wrap(f'{_STYLE}<div class="ck-index-box">{table}</div>{legend}{details}')
 
 
 def _top(remote: RemoteImage) -> str:

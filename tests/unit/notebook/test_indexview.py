@@ -87,6 +87,7 @@ def test_frames(line, kind):
     assert frame.iloc[:0].dtypes.astype(str).to_dict() == DTYPES[kind]
     assert "<table" in frame._repr_html_()
     assert "nan" not in repr(frame).lower()
+    assert (">size<" in frame._repr_html_()) is (line == "layers greet")
 
 
 def test_a_manifest_is_a_document():
