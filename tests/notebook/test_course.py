@@ -111,6 +111,34 @@ def test_networks_volumes_and_limits(execute):
     assert shown.text("%docker rm -f -v web").split() == ["web", "shop", "db2", "hungry", "course", "memory"]
 
 
+def test_registries_and_tags(execute):
+    shown = execute("05-registries-and-tags.ipynb")
+    first, second = "Hello, I am version 1.\n", "Hello, I am version 2.\n"
+    assert shown.text("%docker run --rm hello") == first
+    names = [line.split() for line in shown.text("%docker images hello").splitlines()[1:]]
+    assert [name[1] for name in names if name[1] != "v2"] == ["latest", "v1"]
+    assert names[-1][2] == names[-2][2]
+    assert re.match(r"127\.0\.0\.1:\d+\n", shown.text("%container registry start"))
+    kept = shown.text("%container registry images course").splitlines()
+    assert [line.split()[:2] for line in kept[1:]] == [["course/hello", "v1"], ["course/hello", "v2"]]
+    assert shown.text("colleague = Engine") == f"()\n{first}\n"
+    assert shown.text("%docker pull $address/course/hello:v1").endswith(first)
+    digest = shown.text("hashlib.sha256(manifest)").strip()
+    assert digest in kept[1]
+    assert digest in shown.text("images.digest == digest")
+    assert '"tags":["v1","v2"]' in shown.text('ask("_catalog")')
+    assert shown.text("%docker run --rm $address/course/hello:v1", nth=1).endswith(second)
+    assert shown.text("%docker run --rm $address/course/hello@$digest").endswith(first)
+    assert shown.error("other = Engine")[0] == "DigestMismatch"
+    assert shown.text("layer.write_bytes(original)\n").endswith(f"{first}\n")
+    assert "application/vnd.oci.image.index.v1+json" in shown.text('ask("course/where/manifests/v1")')
+    platforms = shown.text("%container image platforms")
+    assert "linux/amd64" in platforms
+    assert "linux/arm64" in platforms
+    assert shown.text("%docker pull --platform linux/arm64").endswith("linux/arm64\n")
+    assert "Untagged: hello:v2\n" in shown.text("%container registry rm -f course", nth=1)
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.rglob("*.ipynb")), ids=lambda path: path.name)
 def test_a_notebook_is_valid_and_has_its_outputs(path):
     notebook = nbformat.read(path, as_version=4)
