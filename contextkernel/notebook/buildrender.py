@@ -80,7 +80,7 @@ def to_html(state: BuildState, now: float) -> str:
     left = [warning for warning in state.warnings if not warning.early]
     rows = "".join(_row(step, now, _take(left, step), final=final) for step in state.steps if step not in hidden)
     table = f'<table class="ck-steps">{rows}</table>' if rows else ""
-    table = layers_html(state.layers) + table
+    table = layers_html(state.layers, stopped=final) + table
     body = _head(state, now) + _warnings(early) + table + _warnings(left) + _internal(hidden, now)
     body += notes_html(state.notes)
     return wrap(f'<div class="ck-box ck-{state.status}">{body}</div>')

@@ -20,12 +20,17 @@ _WIDTH = 100
 _FOLDED = 8
 
 
-def layers_html(layers: Layers) -> str:
-    """A table, one row for each layer: what it does, how far it is, its size; nothing for no layers."""
+def layers_html(layers: Layers, *, stopped: bool = False) -> str:
+    """A table, one row for each layer: what it does, how far it is, its size; nothing for no layers.
+
+    Args:
+        layers: the newest of each.
+        stopped: nothing goes on: what was at work did not finish.
+    """
     if not layers:
         return ""
     shown, left = _chosen(layers)
-    rows = "".join(_row(layer) for layer in shown)
+    rows = "".join(_row(layer, stopped=stopped) for layer in shown)
     if left:
         rows += f'<tr><td></td><td class="ck-muted" colspan="4">{left} more layers are done</td></tr>'
     return f'<table class="ck-steps ck-layers">{rows}</table>'
@@ -38,10 +43,11 @@ def _chosen(layers: Layers) -> tuple[Sequence[LayerProgress], int]:
     return busy, len(layers) - len(busy)
 
 
-def _row(layer: LayerProgress) -> str:
+def _row(layer: LayerProgress, *, stopped: bool) -> str:
     ended = layer.phase in ENDED
-    colour = "ok" if ended else "warn" if layer.phase == "retrying" else "busy"
-    mark = "✓" if ended else "●" if layer.phase in MOVING or layer.phase == "retrying" else "·"
+    colour = "ok" if ended else "warn" if stopped or layer.phase == "retrying" else "busy"
+    moving = "■" if stopped else "●"
+    mark = "✓" if ended else moving if layer.phase in MOVING or layer.phase == "retrying" else "·"
     bar, size = "", human_size(layer.total) if layer.total else ""
     if layer.phase in MOVING and layer.total:
         done = min(layer.current, layer.total)

@@ -47,6 +47,7 @@ div.ck :not(pre) > code, div.ck pre {{ font-family: {_MONO}; font-size: .95em; c
   border-top: 0; }}
 .ck table.ck-layers td {{ padding-top: 1px; padding-bottom: 1px; white-space: nowrap; }}
 .ck table.ck-steps code {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+.ck table.ck-layers code {{ white-space: nowrap; overflow-wrap: normal; }}
 div.ck pre.ck-log {{ margin: 2px 0; padding: 5px 8px !important; max-height: 24em; overflow: auto;
   background: {_GROUND} !important; font-size: .9em;
   border-radius: 3px; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.35; }}

@@ -47,6 +47,11 @@ def test_the_saved_notebook_has_what_it_came_to():
     ]
 
 
+def test_what_an_interrupt_stopped_does_not_look_busy():
+    state = stop(play(*pull_events()[:4], work="transfer"), "interrupted", 4.0)
+    assert f"■ {NEW} Downloading 3MB / 30MB" in read(to_html(state, 9.0))
+
+
 def test_layers_of_a_step_stand_below_it_while_it_runs():
     events = [StepStarted(2, "[1/2] FROM demo", instruction="FROM demo", line=1)]
     events.append(LayerProgress(2, NEW, "retrying", 4, 100))
