@@ -229,8 +229,10 @@ class Committer:
                 if in_use and self._store.has_layer(facts.diff_id):
                     return
                 key = first.key(stack.identity)
-                layer = self._store.add_layer(first.directory, facts)
-                self._keep(layer.diff_id)
+                self._keep(facts.diff_id)  # before it is there: nobody can take it away in between
+                layer = self._store.add_layer(first.directory, facts, yields=not in_use)
+                if in_use and layer.directory != first.directory:
+                    return  # somebody else has added an equal one just now
                 self.added.append(layer.diff_id)
                 made = StackLayer(layer.diff_id, layer.directory, MadeLayer(layer.diff_id, first.created))
                 self._board.record(first.step, made, [one.diff_id for one in (*stack.known, made)])

@@ -381,8 +381,9 @@ class _Build:
         for left in reversed(range(_TRIES)):
             found = find()
             try:
-                layers = self._store.layers_of(found)
-                self._stack.enter_context(self._store.hold([layer.diff_id for layer in layers]))
+                ids = [layer.diff_id for layer in self._store.layers_of(found)]
+                self._stack.enter_context(self._store.hold(ids))
+                layers = self._store.layers_of(found)  # as they are, now that they stay
                 self._configs[image] = self._store.config(found)
             except (ImageNotFound, StoreProblem):
                 if not left:
@@ -391,6 +392,10 @@ class _Build:
             self._layers[image] = tuple(StackLayer(layer.diff_id, layer.directory) for layer in layers)
             return found
         raise AssertionError  # the last try returns or raises
+
+    def _keep_new(self, layer: Digest) -> None:
+        """Keep a layer that is about to be added until the build ends."""
+        self._stack.enter_context(self._store.hold([layer], expected=True))
 
     def _keep(self, layer: Digest) -> bool:
         """Keep a cached layer until the build ends; false if somebody removed it just now."""
@@ -487,7 +492,9 @@ class _Build:
         builder, request, store, board = self._builder, self._request, self._store, self._board
         # every worker takes what lies below a layer; the port will say so once all of them are known to
         worker = cast("OwnerKeepingWorker", builder._worker)
-        with Committer(store, worker, record, board, self._report.layer, jobs=self._jobs, keep=self._keep) as committer:
+        with Committer(
+            store, worker, record, board, self._report.layer, jobs=self._jobs, keep=self._keep_new
+        ) as committer:
             # after the image refers to them: until then another builder's equal step could make them unused
             self._stack.callback(lambda: store.release(committer.added) if committer.added else None)
             tools = Tools(

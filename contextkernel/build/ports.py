@@ -43,8 +43,8 @@ class BuildStore(Protocol):
         """A directory with empty ``diff/`` and ``work/``, this session's own."""
         ...
 
-    def add_layer(self, directory: str, facts: LayerFacts) -> Layer:
-        """Make a complete directory known; an equal layer that is already there wins."""
+    def add_layer(self, directory: str, facts: LayerFacts, *, yields: bool = True) -> Layer:
+        """Make a complete directory known; an equal layer that is already there wins, see ``Store``."""
         ...
 
     def discard_layer_dir(self, directory: str) -> None:
@@ -59,8 +59,8 @@ class BuildStore(Protocol):
         """Whether the layer is here."""
         ...
 
-    def hold(self, diff_ids: Iterable[Digest]) -> AbstractContextManager[None]:
-        """Keep layers from being removed meanwhile."""
+    def hold(self, diff_ids: Iterable[Digest], *, expected: bool = False) -> AbstractContextManager[None]:
+        """Keep layers from being removed meanwhile; ``expected``: they may not be here yet."""
         ...
 
     def release(self, digests: Iterable[Digest]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, overload
 
 from contextkernel.engine.caches import Caches
 from contextkernel.engine.composition import silent
-from contextkernel.errors import ImageNotFound, InvalidInput, RegistryProblem
+from contextkernel.errors import ImageNotFound, InvalidInput, RegistryProblem, StoreProblem
 from contextkernel.model.events import StepNote
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
@@ -118,7 +119,8 @@ class Pulling(Caches):
         if wanted == Platform.host():
             self._note_platform(ref, wanted, pulled.image)
         else:  # it may have the tag now, and lose it to the image for this machine
-            self._store.remember_platform(ref, wanted, pulled.image)
+            with suppress(ImageNotFound):  # pruned at once by somebody else
+                self._store.remember_platform(ref, wanted, pulled.image)
         self._tell_image.pulled(ref.familiar)
         report(StepNote(0, f"Digest: {pulled.digest}"))
         state = "Downloaded newer image for" if fresh else "Image is up to date for"
@@ -150,7 +152,10 @@ class Pulling(Caches):
             known = self._known(ref)
             if known is None or ours(has):
                 return True
-            config = self._store.config(known)
+            try:
+                config = self._store.config(known)
+            except (ImageNotFound, StoreProblem):
+                return True
             return not ours(Platform.of(config.os, config.architecture, config.variant))
 
         return takes
@@ -233,10 +238,11 @@ class Pulling(Caches):
         """Find an image again that is not what its tag stands for, or not what was asked for."""
         try:
             known = self._store.for_platform(ref, wanted)
-        except ImageNotFound:
+        except (ImageNotFound, StoreProblem):
             known = None
         if known != image:
-            self._store.remember_platform(ref, wanted, image)
+            with suppress(ImageNotFound):  # pruned at once by somebody else
+                self._store.remember_platform(ref, wanted, image)
 
     def _instead(self, ref: ImageRef) -> str:
         """What to do without an image that cannot be had."""

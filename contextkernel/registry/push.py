@@ -70,6 +70,7 @@ def push_image(
     if bare:
         extras = msgspec.structs.replace(extras, statements=())
     with store.hold({layer.diff_id for layer in layers}):
+        layers = store.layers_of(image)  # as they are, now that they stay
         for layer in dict.fromkeys(layer.diff_id for layer in reversed(layers)):
             report(LayerProgress(step, layer.short, "preparing"))
         try:

@@ -66,7 +66,7 @@ class Layers:
             sql.execute("INSERT OR IGNORE INTO trash (path) VALUES (?)", (f"layers/{name}",))
         self._session.pending.discard(name)
 
-    def add(self, directory: str, facts: LayerFacts, blob: Digest | None, media_type: str) -> Layer:
+    def add(self, directory: str, facts: LayerFacts, blob: Digest | None, media_type: str, *, yields: bool) -> Layer:
         """See ``Store.add_layer``."""
         name = self._name(directory)
         for part, there in (("diff", os.path.isdir), ("index", os.path.isfile)):
@@ -87,6 +87,8 @@ class Layers:
                 )
                 layer = self._row(sql, key)
             elif layer.directory != self._paths.layer(name):
+                if not yields:
+                    return layer
                 sql.execute("INSERT OR IGNORE INTO trash (path) VALUES (?)", (f"layers/{name}",))
             leases.begin(sql, session, leases.LAYER, facts.diff_id)
             if blob is not None and layer is not None and layer.blob == blob:
@@ -148,13 +150,13 @@ class Layers:
         return tuple(self.value(row) for row in rows)
 
     @contextmanager
-    def hold(self, diff_ids: Iterable[Digest]) -> Iterator[None]:
+    def hold(self, diff_ids: Iterable[Digest], *, expected: bool) -> Iterator[None]:
         """See ``Store.hold``."""
         wanted = list(diff_ids)
         holder = leases.new_holder(self._session.id)
         with self._database.transaction() as sql:
             for diff_id in wanted:
-                if self._row(sql, str(diff_id)) is None:
+                if not expected and self._row(sql, str(diff_id)) is None:
                     raise missing(diff_id)
                 leases.begin(sql, holder, leases.LAYER, diff_id)
         try:

@@ -143,7 +143,13 @@ class Store(ContainerRecords):
         return self._layers.new_directory()
 
     def add_layer(
-        self, directory: str, facts: LayerFacts, *, blob: Digest | None = None, media_type: str = ""
+        self,
+        directory: str,
+        facts: LayerFacts,
+        *,
+        blob: Digest | None = None,
+        media_type: str = "",
+        yields: bool = True,
     ) -> Layer:
         """Make a complete layer directory known.
 
@@ -155,11 +161,12 @@ class Store(ContainerRecords):
             facts: what the layer worker found.
             blob: the original blob to keep for it, already written.
             media_type: of the blob.
+            yields: whether ``directory`` becomes trash where there is an equal layer; else it stays the caller's.
 
         Raises:
             StoreProblem: the directory is not one of this store, or incomplete, or the blob is missing.
         """
-        return self._layers.add(directory, facts, blob, media_type)
+        return self._layers.add(directory, facts, blob, media_type, yields=yields)
 
     def discard_layer_dir(self, directory: str) -> None:
         """Give up a directory from :meth:`new_layer_dir` that will not be added: it becomes trash."""
@@ -177,13 +184,13 @@ class Store(ContainerRecords):
         """Whether the layer is here."""
         return self._layers.find(diff_id) is not None
 
-    def hold(self, diff_ids: Iterable[Digest]) -> AbstractContextManager[None]:
-        """Keep layers from being removed while a ``with`` block works on them.
+    def hold(self, diff_ids: Iterable[Digest], *, expected: bool = False) -> AbstractContextManager[None]:
+        """Keep layers from being removed while a ``with`` block works on them; ``expected``: they may still be to come.
 
         Raises:
             StoreProblem: one of them is not here.
         """
-        return self._layers.hold(diff_ids)
+        return self._layers.hold(diff_ids, expected=expected)
 
     def expect(self, layers: Iterable[Digest] = (), blobs: Iterable[Digest] = ()) -> AbstractContextManager[None]:
         """Keep layers and blobs that are here, or will come, from being removed while a ``with`` block brings them in.

@@ -86,10 +86,10 @@ class MemoryStore:
         os.makedirs(os.path.join(path, "work"))
         return path
 
-    def add_layer(self, directory: str, facts: LayerFacts) -> Layer:
+    def add_layer(self, directory: str, facts: LayerFacts, *, yields: bool = True) -> Layer:
         """See ``Store``."""
         if facts.diff_id in self._layers:
-            self.discarded.append(directory)
+            self.discarded += [directory] if yields else []
             return self._layers[facts.diff_id]
         layer = Layer(diff_id=facts.diff_id, directory=directory, size=facts.size, entries=facts.entries)
         self._layers[facts.diff_id] = layer
@@ -109,11 +109,11 @@ class MemoryStore:
         return diff_id in self._layers
 
     @contextmanager
-    def hold(self, diff_ids: Iterable[Digest]) -> Iterator[None]:
+    def hold(self, diff_ids: Iterable[Digest], *, expected: bool = False) -> Iterator[None]:
         """See ``Store``."""
         kept = list(diff_ids)
         for diff_id in kept:
-            if diff_id not in self._layers:
+            if not expected and diff_id not in self._layers:
                 raise StoreProblem(f"the layer {diff_id} is not in the store")
         self.held += kept
         try:

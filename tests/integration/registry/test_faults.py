@@ -21,6 +21,7 @@ from judge.faulty import REPOSITORY, Faulty, Image
 
 from contextkernel import Engine
 from contextkernel.errors import ContextKernelError, InvalidArchive
+from contextkernel.registry.retrying import Tries
 
 MIB = 1 << 20
 FREE = 48 * MIB
@@ -129,6 +130,7 @@ def test_a_secret_of_the_registry_is_in_nothing_that_is_said(
 ) -> None:
     """Whatever goes wrong: messages, events and the files of the store have no password, token or signature."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setattr("contextkernel.registry.pull.Tries", lambda **_: Tries(sleep=lambda _seconds: None))
     (tmp_path / "docker").mkdir()
     document = {"auths": {server.address: {"auth": faulty.BASIC}}}
     (tmp_path / "docker" / "config.json").write_text(json.dumps(document))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from contextkernel.model.container import ContainerSpec
 from contextkernel.model.digest import Digest
+from contextkernel.model.layers import LayerFacts
 from contextkernel.model.reference import ImageRef
 from contextkernel.store import Store
 from contextkernel.testing.stores import random_image, random_layer
@@ -129,3 +132,25 @@ def _worker():
     from contextkernel.testing.stores import InProcessLayerWorker
 
     return InProcessLayerWorker()
+
+
+def test_a_layer_that_is_in_use_does_not_give_way_to_an_equal_one(store, worker):
+    diff_id = random_layer(store, worker, 1)
+    here = store.layer(diff_id)
+    again = store.new_layer_dir()
+    facts = LayerFacts(diff_id=diff_id, size=here.size, entries=here.entries)
+    shutil.copy(f"{here.directory}/index", f"{again}/index")
+    assert store.add_layer(again, facts, yields=False) == here
+    assert store.trash() == (), "it is still whoever's made it"
+    assert store.add_layer(again, facts) == here
+    assert store.trash() == (again,)
+
+
+def test_a_hold_may_come_before_the_layer(store, worker):
+    diff_id = random_layer(store, worker, 1)
+    store.release([diff_id])
+    with store.hold([diff_id], expected=True):
+        assert random_layer(store, worker, 1) == diff_id
+        store.release([diff_id])
+        assert store.has_layer(diff_id)
+    assert store.trash()
