@@ -6,7 +6,8 @@ Documents are read and checked here; layers are only named. Sources: moby, image
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, Any, Protocol
 
 import msgspec
@@ -15,6 +16,8 @@ from contextkernel.errors import DigestMismatch, InvalidArchive, InvalidInput, I
 from contextkernel.model.codec import from_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.oci import (
+    MEDIA_CONFIG,
+    MEDIA_DOCKER_CONFIG,
     MEDIA_DOCKER_LIST,
     MEDIA_DOCKER_MANIFEST,
     MEDIA_INDEX,
@@ -32,7 +35,10 @@ from contextkernel.store.loading import LayerSource
 EXPECTED = "expected a file written by save, docker save, or skopeo copy (docker-archive:, oci-archive:)"
 _HEX_NAME = re.compile(r"(?:.*/)?([0-9a-f]{64})(?:\.json)?\Z")
 _ATTESTATION = "vnd.docker.reference.type"
+_CONFIGS = {MEDIA_CONFIG, MEDIA_DOCKER_CONFIG}
+_MAX_TYPE = 100
 _MOST_DEPTH = 3
+_MOST_CONFIGS = 64 << 20
 _SHOWN_PLATFORMS = 12
 
 
@@ -106,6 +112,9 @@ def images_in(archive: Archive, shown: str, platform: Platform | None = None) ->
         if any(name in archive for name in ("etc/passwd", "bin/sh", "usr/bin/env", "etc/os-release")):
             hint = "it looks like a root file system: use import"
         raise InvalidArchive(f"{shown} is not an image archive: it has neither manifest.json nor index.json", hint=hint)
+    if not found and reading.artifacts and not reading.others:
+        types = ", ".join(sorted(reading.artifacts)[:_SHOWN_PLATFORMS])
+        raise InvalidArchive(f"{shown} has no image, but {types}", hint="only images can be loaded")
     if not found:
         names = sorted(reading.others)
         more = ", ..." if len(names) > _SHOWN_PLATFORMS else ""
@@ -136,17 +145,16 @@ class _Reading:
         self._platform = platform
         self._strict = strict
         self.others: set[str] = set()
+        self.artifacts: set[str] = set()
+        # what an archive refers to a hundred thousand times is read once
+        self._chosen: dict[Descriptor, Descriptor | None] = {}
+        self._configs: dict[str, tuple[bytes, ImageConfig]] = {}
+        self._kept = 0
 
     def docker(self) -> Iterator[FoundImage]:
         """What docker's ``manifest.json`` names."""
         for item in self._decoded("manifest.json", tuple[_DockerItem, ...]):
-            config = self._archive.document(item.config)
-            named = _HEX_NAME.match(item.config)
-            if named and named[1] != Digest.of(config).hex:
-                raise DigestMismatch(
-                    f"{item.config!r} in {self._shown} has digest {Digest.of(config)}", hint="it was damaged"
-                )
-            document = _config(config, item.config)
+            config, document = self._configured(item.config, item.config, partial(self._named_config, item.config))
             members = item.layers or ()
             if len(members) != len(document.rootfs.diff_ids):
                 raise InvalidArchive(
@@ -174,8 +182,14 @@ class _Reading:
                 names.setdefault(found, []).extend([name] if name else [])
         for descriptor, refs in names.items():
             manifest = self._checked(descriptor, Manifest)
-            config = self._content(manifest.config)
-            document = _config(config, str(manifest.config.digest))
+            if manifest.config.media_type not in _CONFIGS:
+                self.artifacts.add((manifest.artifact_type or manifest.config.media_type)[:_MAX_TYPE])
+                continue
+            config, document = self._configured(
+                f"{manifest.config.digest} {manifest.config.size}",
+                str(manifest.config.digest),
+                partial(self._content, manifest.config),
+            )
             if len(manifest.layers) != len(document.rootfs.diff_ids):
                 raise InvalidArchive(
                     f"image {manifest.config.digest} in {self._shown} names {len(document.rootfs.diff_ids)} layers,"
@@ -188,6 +202,24 @@ class _Reading:
                     for layer, diff_id in zip(manifest.layers, document.rootfs.diff_ids, strict=True)
                 )
                 yield FoundImage(config, layers, tuple(dict.fromkeys(refs)), made_for)
+
+    def _configured(self, key: str, name: str, read: Callable[[], bytes]) -> tuple[bytes, ImageConfig]:
+        """A configuration and what it says; all of an archive's are in memory until it is loaded."""
+        known = self._configs.get(key)
+        if known is None:
+            data = read()
+            self._kept += len(data)
+            if self._kept > _MOST_CONFIGS:
+                raise InvalidArchive(f"the configurations of {self._shown} have more than {_MOST_CONFIGS} bytes")
+            known = self._configs[key] = (data, _config(data, name))
+        return known
+
+    def _named_config(self, name: str) -> bytes:
+        data = self._archive.document(name)
+        named = _HEX_NAME.match(name)
+        if named and named[1] != Digest.of(data).hex:
+            raise DigestMismatch(f"{name!r} in {self._shown} has digest {Digest.of(data)}", hint="it was damaged")
+        return data
 
     def _wanted(self, made_for: Platform) -> bool:
         if not self._strict or self._platform is None or _rank(made_for, self._platform) is not None:
@@ -202,8 +234,16 @@ class _Reading:
             return None
         if descriptor.media_type in {MEDIA_MANIFEST, MEDIA_DOCKER_MANIFEST}:
             return bare
-        if descriptor.media_type not in {MEDIA_INDEX, MEDIA_DOCKER_LIST} or depth > _MOST_DEPTH:
+        if descriptor.media_type not in {MEDIA_INDEX, MEDIA_DOCKER_LIST}:
+            self.artifacts.add(descriptor.media_type[:_MAX_TYPE])
             return None
+        if depth > _MOST_DEPTH:
+            return None
+        if bare not in self._chosen:
+            self._chosen[bare] = self._of_index(bare, depth)
+        return self._chosen[bare]
+
+    def _of_index(self, bare: Descriptor, depth: int) -> Descriptor | None:
         wanted = self._platform or Platform.host()
         ranked: list[tuple[int, Descriptor]] = []
         for entry in self._checked(bare, Index).manifests:

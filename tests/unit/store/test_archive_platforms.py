@@ -15,8 +15,9 @@ from contextkernel.model.oci import ImageConfig
 from contextkernel.model.outputs import Compression
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
-from contextkernel.store import Store
+from contextkernel.store import Store, archive_images
 from contextkernel.store.archive import import_tar, load, save
+from contextkernel.store.archive_file import ArchiveFile
 from contextkernel.store.archive_save import save_layout
 
 _SPEC = importlib.util.spec_from_file_location("archives", Path(__file__).with_name("archives.py"))
@@ -217,6 +218,65 @@ def test_a_directory_keeps_what_it_has(store, other, worker, tmp_path, both):
     save_layout(store, worker, ["greet"], folder)
     save_layout(store, worker, ["else:v1"], folder)
     assert sorted(load(other, worker, folder)) == ["else:v1", "greet:latest"]
+
+
+def laid(*entries, blobs=()):
+    """A layout with these entries in its index."""
+    index = json.dumps({"schemaVersion": 2, "manifests": list(entries)}).encode()
+    return archives.tar(("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'), ("index.json", index), *blobs)
+
+
+def artifact(kind):
+    """Descriptor and blobs of something that is no image."""
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": archives.descriptor(kind, b"{}"),
+            "layers": [archives.descriptor("application/x", b"content")],
+        }
+    ).encode()
+    return archives.descriptor(MANIFEST, manifest), [
+        (f"blobs/sha256/{Digest.of(data).hex}", data) for data in (b"{}", b"content", manifest)
+    ]
+
+
+def test_what_is_no_image_is_named_or_passed_over(other, worker, tmp_path):
+    path = tmp_path / "chart.tar"
+    chart, blobs = artifact("application/vnd.cncf.helm.config.v1+json")
+    path.write_bytes(laid(chart, blobs=blobs))
+    with pytest.raises(InvalidArchive, match=r"has no image, but application/vnd\.cncf\.helm\.config\.v1\+json"):
+        load(other, worker, str(path))
+    manifest, more = archives.oci_parts(archives.config(archives.LAYER), [archives.LAYER])
+    image = archives.descriptor(MANIFEST, manifest, annotations={"io.containerd.image.name": "beside:v1"})
+    path.write_bytes(laid(chart, image, blobs=[*blobs, *more]))
+    assert load(other, worker, str(path)) == ("beside:v1",)
+
+
+def test_what_is_referred_to_without_end_is_read_once(other, worker, tmp_path, monkeypatch):
+    path = tmp_path / "many.tar"
+    manifest, blobs = archives.oci_parts(archives.config(archives.LAYER), [archives.LAYER])
+    inner = json.dumps(
+        {"schemaVersion": 2, "manifests": [archives.descriptor(MANIFEST, manifest) for _ in range(100)]}
+    ).encode()
+    entries = [
+        archives.descriptor(INDEX, inner, annotations={"io.containerd.image.name": f"many:v{number}"})
+        for number in range(300)
+    ]
+    path.write_bytes(laid(*entries, blobs=[(blob(entries[0]), inner), *blobs]))
+    read = []
+    document = ArchiveFile.document
+    monkeypatch.setattr(ArchiveFile, "document", lambda self, name: (read.append(name), document(self, name))[1])
+    assert len(load(other, worker, str(path))) == 300
+    assert len(read) < 10
+
+
+def test_configurations_have_a_bound_together(other, worker, tmp_path, monkeypatch):
+    path = tmp_path / "large.tar"
+    path.write_bytes(archives.docker_archive(archives.LAYER))
+    monkeypatch.setattr(archive_images, "_MOST_CONFIGS", 100)
+    with pytest.raises(InvalidArchive, match="have more than 100 bytes"):
+        load(other, worker, str(path))
 
 
 # ---- directories
