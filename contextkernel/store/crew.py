@@ -14,7 +14,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _MOST = 4
-_PATIENCE = 3.0  # seconds that works get to notice that they are to stop
+_PATIENCE = 2.0  # seconds that works get to notice that they are to stop
 _STEP = 0.1
 
 

@@ -131,7 +131,9 @@ class Packer:
             size = os.path.getsize(self._store.blob_path(layer.blob))
             found.insert(0, Descriptor(layer.media_type or MEDIA_LAYER, layer.blob, size))
         if not self._compression.force and kind != "uncompressed":
-            found += known.packed_forms(layer.diff_id)
+            # who did not ask for a form takes any; else what others have packed stays as it is, and no more
+            anyone = self._compression == Compression()
+            found += known.packed_forms(layer.diff_id, recipe=None if anyone else "")
         chosen: dict[Digest, Descriptor] = {}
         for one in found:
             media = _OCI_MEDIA.get(one.media_type, one.media_type)

@@ -94,6 +94,7 @@ def test_how_it_was_packed_is_remembered(store, worker, layer):
     nine = other.pack(layer).descriptor
     assert other.forms(layer) == (nine,)
     assert packer.forms(layer) == (packed, nine)  # it would do as well
+    assert Packer(store, worker, Compression(kind="zstd")).forms(layer) == ()  # what was asked for is not what is known
 
 
 def test_a_form_of_another_kind_will_do_unless_forced(store, worker, layer):
