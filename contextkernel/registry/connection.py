@@ -117,12 +117,13 @@ class Connection:
         """
         wanted = join_scopes(self._scopes, scopes)
         start = body.tell() if body is not None and not isinstance(body, bytes) and body.seekable() else None
-        response = self._web.send(method, url, headers or {}, self._authorization(wanted), body)
+        shown_before = self._authorization(wanted)
+        response = self._web.send(method, url, headers or {}, shown_before, body)
         try:
             if response.status == 401 and self._web.is_own(url):
                 header = ", ".join(response.headers.getlist("WWW-Authenticate"))
                 text = _drained(response)
-                self._answer(header, wanted, self._scrubbed(_told(text)))
+                self._answer(header, wanted, self._scrubbed(_told(text)), shown_before)
                 if isinstance(body, bytes) or body is None or start is not None:
                     if start is not None and body is not None and not isinstance(body, bytes):
                         body.seek(start)
@@ -130,9 +131,9 @@ class Connection:
             if response.status not in ok:
                 raise self._refusal(response, what)
             yield response
-        except (urllib3.exceptions.HTTPError, OSError) as problem:
-            if isinstance(problem, OSError) and problem.filename is not None:
-                raise  # a file of ours
+            if method != "GET":  # what is read to its end gives the connection back
+                response.read(8 * _MAX_ERROR, decode_content=False)
+        except urllib3.exceptions.HTTPError as problem:  # an OSError is the caller's: urllib3 has none of its own
             broken = self._web.unreachable(problem)
             raise RegistryUnreachable(
                 f"{self.where}: {what}: the connection broke: {broken.problem.partition(': ')[2] or broken.problem}",
@@ -215,8 +216,14 @@ class Connection:
                 token = self._tokens[scopes] = self._fetched(challenge, scopes)
             return f"Bearer {token.text}"
 
-    def _answer(self, header: str, scopes: tuple[str, ...], said: str) -> None:
+    def _answer(self, header: str, scopes: tuple[str, ...], said: str, shown_before: str) -> None:
         """Take up what a 401 asks for.
+
+        Args:
+            header: the challenges.
+            scopes: what a token is needed for.
+            said: the registry's words.
+            shown_before: the authorization that it did not take; another thread may have got a new one meanwhile.
 
         Raises:
             RegistryUnauthorized: it cannot be answered. RegistryProblem: the token server refuses.
@@ -247,6 +254,9 @@ class Connection:
                     f"{shown(challenge.realm)!r}",
                     hint="the registry's realm must be an https URL",
                 )
+            token = self._tokens.get(scopes)
+            if token is not None and self._challenge is not None and f"Bearer {token.text}" != shown_before:
+                return
             # what the registry says it needs may be more than was thought
             self._challenge = challenge
             self._needed[scopes] = join_scopes(scopes, challenge.scopes)
@@ -257,13 +267,9 @@ class Connection:
         """A new token from the token server."""
         needed = self._needed.get(scopes, scopes)
         credentials = self._credentials()
-
-        def once() -> Token:
-            if credentials and credentials.identity_token:
-                return self._posted(challenge, needed, credentials)
-            return self._got(challenge, needed, credentials)
-
-        return self.tries.run(once)
+        if credentials and credentials.identity_token:
+            return self._posted(challenge, needed, credentials)
+        return self._got(challenge, needed, credentials)
 
     def _got(self, challenge: Challenge, scopes: tuple[str, ...], credentials: Credentials | None) -> Token:
         user = credentials.username if credentials else ""
@@ -350,7 +356,7 @@ class Connection:
         if status == 429:
             now = self.tries.now()
             return rate_limited(
-                self.where, said, headers, retry_after(headers, now), now, logged=bool(self._credentials())
+                self.where, said, headers, retry_after(headers, now), now, logged=bool(self._given or self._found)
             )
         if status >= 500 or status in (408, 425):
             return RegistryFailing(
@@ -363,7 +369,7 @@ class Connection:
 
     def _scrubbed(self, text: str) -> str:
         """What a registry said, without what it was shown: some repeat it."""
-        known = self._credentials()
+        known = self._given or self._found  # not looked up for that: a helper's failure would hide what is wrong
         secrets = [token.text for token in self._tokens.values()]
         if known:
             secrets += [known.password, known.identity_token, known.registry_token, known.basic.partition(" ")[2]]

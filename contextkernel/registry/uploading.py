@@ -6,7 +6,14 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from contextkernel.errors import DigestMismatch, ImageNotFound, RegistryProblem, RegistryRefused, SizeMismatch
+from contextkernel.errors import (
+    DigestMismatch,
+    ImageNotFound,
+    RegistryProblem,
+    RegistryRefused,
+    SizeMismatch,
+    StoreProblem,
+)
 from contextkernel.model.oci import Descriptor
 from contextkernel.model.urls import shown
 
@@ -189,7 +196,12 @@ class Counted:
         """
         left = self._limit - self.count
         wanted = left if size < 0 else min(size, left)
-        data = self._source.read(wanted) if wanted else b""
+        try:
+            data = self._source.read(wanted) if wanted else b""
+        except OSError as problem:  # else it would pass for a connection that broke
+            raise StoreProblem(
+                f"cannot read {self._descriptor.digest}: {(problem.strerror or str(problem)).lower()}"
+            ) from None
         if wanted and not data:
             raise SizeMismatch(
                 f"{self._descriptor.digest} ends after {self.count} bytes instead of {self._descriptor.size}"

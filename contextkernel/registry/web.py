@@ -24,6 +24,7 @@ _MAX_REDIRECTS = 10
 _BLOCK = 1 << 18  # bytes that are sent at once
 _CONNECTIONS = 8  # to one host at a time that are kept open
 _MAX_TEXT = 200
+_PATIENCE_AFTER_PUT = 5
 _LEFT = 1 << 14  # bytes of a redirect's body that are read, since nobody needs them
 
 Headers = Mapping[str, str]
@@ -145,6 +146,11 @@ class Web:
                 preload_content=False,
                 redirect=False,
                 retries=False,
+                timeout=urllib3.Timeout(
+                    connect=self._tries.connect,
+                    # a registry looks at all of a blob before it answers
+                    read=self._tries.silence * (_PATIENCE_AFTER_PUT if method == "PUT" else 1),
+                ),
             )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as problem:
             raise self.unreachable(problem, url) from None
@@ -218,7 +224,6 @@ class Web:
 
     def _made(self, proxy: str, own: bool) -> urllib3.PoolManager:
         settings = {
-            "timeout": urllib3.Timeout(connect=self._tries.connect, read=self._tries.silence),
             "maxsize": _CONNECTIONS,
             "blocksize": _BLOCK,
             "ssl_context": _context(self._endpoint if own else Endpoint(url="")),

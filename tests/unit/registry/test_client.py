@@ -18,6 +18,7 @@ from contextkernel.errors import (
     RegistryUnauthorized,
     RegistryUnreachable,
     SizeMismatch,
+    StoreProblem,
 )
 from contextkernel.model import codec, oci
 from contextkernel.model.digest import Digest
@@ -83,6 +84,31 @@ def test_what_is_not_there(registry: ServedRegistry, tries: Tries) -> None:
         pass
     with pytest.raises(ImageNotFound):
         list(repository.tags())
+
+
+def test_what_fails_here_is_not_the_connection(registry: ServedRegistry, tries: Tries) -> None:
+    repository = client(registry, tries)
+    repository.upload(BLOB, io.BytesIO(DATA))
+    opened = repository.blob(BLOB.digest)
+    opened.__enter__()
+    full = OSError(28, "no room")
+    assert not opened.__exit__(OSError, full, None)  # it is not made another error of
+
+
+def test_connections_are_used_again(registry: ServedRegistry, tries: Tries) -> None:
+    ports: set[int] = set()
+
+    def answer(request: HTTPServerRequest) -> None:
+        assert request.connection is not None
+        ports.add(request.connection.stream.socket.getpeername()[1])  # type: ignore[attr-defined]
+
+    registry.answer = answer
+    repository = client(registry, tries)
+    pushed(repository)
+    repository.head("v1")
+    repository.manifest("v1")
+    assert repository.blob_size(BLOB.digest) == len(DATA)
+    assert len(ports) == 1
 
 
 def test_mounting_takes_a_blob_over(registry: ServedRegistry, tries: Tries) -> None:
@@ -272,6 +298,16 @@ class TestLogin:
             assert len(tokens.given) > 2
             assert repository.manifest(digest)[1] == data
 
+    def test_a_token_server_that_is_down_is_tried_as_often_as_a_registry(
+        self, tries: Tries, waits: list[float]
+    ) -> None:
+        tokens = Tokens()
+        with serve_registry(tokens=tokens) as served:
+            served.answer = lambda request: Canned(503) if request.path == "/token" else None
+            with pytest.raises(RegistryFailing, match="token: the registry answered 503"):
+                client(served, tries).manifest("v1")
+            assert len(waits) == 4
+
     def test_a_token_that_ends_soon_is_not_shown(self) -> None:
         tokens, now = Tokens(users={"ada": ME.password}, lifetime=300), [1_800_000_000.0]
         with serve_registry(tokens=tokens) as served:
@@ -392,6 +428,15 @@ class TestUpload:
     def test_a_source_of_another_size(self, registry: ServedRegistry, tries: Tries, data: bytes) -> None:
         with pytest.raises(SizeMismatch):
             client(registry, tries).upload(BLOB, io.BytesIO(data))
+
+    def test_a_source_that_cannot_be_read(self, registry: ServedRegistry, tries: Tries, waits: list[float]) -> None:
+        class Broken(io.BytesIO):
+            def read(self, _size: int | None = -1, /) -> bytes:
+                raise OSError(5, "Input/output error")
+
+        with pytest.raises(StoreProblem, match="input/output error"):
+            client(registry, tries).upload(BLOB, Broken(DATA))
+        assert waits == []
 
     def test_a_wrong_content(self, registry: ServedRegistry, tries: Tries) -> None:
         with pytest.raises(RegistryRefused, match="DIGEST_INVALID"):
