@@ -58,7 +58,6 @@ SERVING = (
                 metavar="int",
                 help="Port of 127.0.0.1, 0 for any; default: as before, 5000, else any",
             ),
-            Option(name="quiet", short="q", help="Print nothing but the address"),
             Option(name="user", short="u", kind="string", metavar="string", help="User who is let in with a password"),
         ),
         maximum=0,

@@ -11,7 +11,7 @@ from contextkernel.model.serving import DEFAULT_NAME
 
 
 def start(call: Call) -> Outcome:
-    """Start a registry; prints its address, and how to use it."""
+    """Start a registry; prints its address."""
     parsed = call.parsed
     user = parsed.maybe("user")
     row = call.engine.start_registry(
@@ -21,9 +21,6 @@ def start(call: Call) -> Outcome:
         user=user,
         password=_password(call) if user else "",
     )
-    if not parsed.flag("quiet"):
-        what = "shows the images of this store, read-only" if row.read_only else "takes images and gives them back"
-        call.face.write_err(f"{row.name} at {row.address} {what}; it answers {row.reach}\n")
     return Outcome(value=Served(f"{row.address}\n", address=row.address))
 
 

@@ -179,7 +179,6 @@ DTYPES: dict[str, dict[str, str]] = {
         "kind": _TEXT,
         "size": _NUMBER,
         "pushed": _TIME,
-        "registry": _TEXT,
     },
     "search": {"name": _TEXT, "description": _TEXT, "stars": _NUMBER, "official": _FLAG},
     "platforms": {
@@ -528,7 +527,7 @@ def _registry(row: RegistryRow) -> tuple[Any, ...]:
 
 def _registry_image(row: RegistryImageRow) -> tuple[Any, ...]:
     pushed = pd.Timestamp(row.pushed, tz="UTC") if row.pushed else None
-    return (row.repository, row.tag, row.digest or None, row.kind, row.size, pushed, row.registry)
+    return (row.repository, row.tag, row.digest or None, row.kind, row.size, pushed)
 
 
 def fact_record(row: Fact) -> tuple[Any, ...]:

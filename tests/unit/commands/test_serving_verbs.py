@@ -24,12 +24,7 @@ def asked(engine, method):
 
 def test_start(do, engine, face):
     assert do("registry start").value == Served("127.0.0.1:5000\n", address="127.0.0.1:5000")
-    assert (
-        "registry at 127.0.0.1:5000 takes images and gives them back; it answers programs of this user and root\n"
-        in face.err
-    )
-    face.err = ""
-    assert do("registry start -q --images --name show -p 0").value.text == "127.0.0.1:5000\n"
+    assert do("registry start --images --name show -p 0").value.text == "127.0.0.1:5000\n"
     assert face.err == ""
     assert asked(engine, "start_registry") == [
         {"name": "registry"},
@@ -52,7 +47,6 @@ def test_a_password_comes_by_standard_input(do, engine, face, stdin):
         os.close(face.stdin)
     assert asked(engine, "start_registry") == [{"name": "registry", "user": "student", "password": "a lesson"}]
     assert "lesson" not in face.err
-    assert "whoever has the password of student" in face.err
 
 
 def test_a_password_is_not_a_word_of_the_command(do, face):
