@@ -16,7 +16,7 @@ from contextkernel.commands.template_values import GoStruct
 from contextkernel.commands.template_values import to_json as to_text
 from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.oci import Descriptor, Index
-from contextkernel.model.remote import RemoteImage
+from contextkernel.model.remote import RemoteImage, RemoteManifest, read_config
 
 _PREFIX = "  "
 _ORDER = (
@@ -99,7 +99,7 @@ def template_data(name: str, remote: RemoteImage, statements: Mapping[str, Mappi
         remote: with all its images.
         statements: by platform: ``SLSA`` and ``SPDX`` documents.
     """
-    found = {str(one.platform or "unknown"): _image(one.config) for one in remote.manifests if one.config}
+    found = {str(one.platform or "unknown"): _image(one) for one in remote.manifests if one.config}
     images = dict(sorted(found.items()))  # Go's maps are
     several = len(images) > 1
     fields: dict[str, Any] = {
@@ -155,9 +155,10 @@ def _go_names(wire: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _image(config: bytes) -> dict[str, Any]:
+def _image(image: RemoteManifest) -> dict[str, Any]:
     """An image's configuration with the fields of the specification, in its order."""
-    source = json.loads(config)
+    read_config(image)  # what cannot be understood is refused
+    source = json.loads(image.config)
     found = {key: source[key] for key in _ORDER if source.get(key) or key in ("architecture", "os", "config", "rootfs")}
     inner = found.get("config") or {}
     if isinstance(inner, dict):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from contextkernel.model.manifest_lists import ListedManifest, ManifestList, checked, encode_list, verbose
-from contextkernel.model.oci import MEDIA_INDEXES, MEDIA_MANIFESTS, Index
+from contextkernel.model.oci import MEDIA_INDEXES, MEDIA_MANIFESTS, Index, Manifest
 from contextkernel.model.reference import ImageRef
 from contextkernel.registry.documents import decode
 from contextkernel.registry.remote import Find, RemoteReader, config_platform, manifest_of
@@ -55,6 +55,7 @@ def remote_text(find: Find, reference: ImageRef, *, verbose: bool) -> bytes:
         if entry.media_type not in MEDIA_MANIFESTS:
             continue
         _, document = reader.document(entry.digest)
+        decode(document, Manifest, f"the registry sent an invalid manifest of {reference.familiar}")
         bare = msgspec.structs.replace(entry, annotations=None)
         entries.append(_verbose(f"{reference.familiar}@{entry.digest}", bare, document))
     return _tabs(entries)

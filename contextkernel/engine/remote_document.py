@@ -7,7 +7,7 @@ from typing import Any
 
 from contextkernel.errors import InvalidInput
 from contextkernel.model.indexes import platform_of
-from contextkernel.model.remote import RemoteImage
+from contextkernel.model.remote import RemoteImage, read_config
 from contextkernel.store.inspect import go_config
 
 _NEVER = "0001-01-01T00:00:00Z"
@@ -24,12 +24,9 @@ def remote_document(remote: RemoteImage, platform: str | None = None) -> dict[st
         ImageNotFound: there is none for the platform. InvalidInput: it is an artifact, not an image.
     """
     one = remote.image(platform)
-    try:
-        source = json.loads(one.config or b"null")
-    except ValueError:
-        source = None
-    if not isinstance(source, dict):
+    if read_config(one) is None:
         raise InvalidInput(f"{remote.reference.familiar} has no configuration of an image")
+    source = json.loads(one.config)
     ref = remote.reference
     history = source.get("history") or [{}]
     document: dict[str, Any] = {

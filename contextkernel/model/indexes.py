@@ -21,6 +21,7 @@ from contextkernel.model.oci import (
     REFERENCE_TYPE,
     Descriptor,
     Index,
+    PlatformField,
 )
 from contextkernel.model.outputs import Annotation
 from contextkernel.model.platform import Platform
@@ -71,7 +72,16 @@ def platform_of(descriptor: Descriptor) -> Platform | None:
     named = descriptor.platform
     if named is None or not named.os or not named.architecture or named.os == "unknown":
         return None
-    return Platform.of(named.os, named.architecture, named.variant)
+    return platform_named(named)
+
+
+def platform_named(field: PlatformField) -> Platform | None:
+    """A platform that a document names; ``None`` for what cannot be one. Empty parts are linux, amd64."""
+    try:
+        platform = Platform.of(field.os, field.architecture, field.variant)
+    except InvalidInput:
+        return None
+    return platform if str(platform).isprintable() else None
 
 
 def is_attestation(descriptor: Descriptor) -> bool:

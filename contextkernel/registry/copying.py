@@ -93,7 +93,7 @@ class Copier:
         if source.registry == self._target.registry and self._mounted(blob.digest, source):
             return
         last: Exception | None = None
-        for repository in self._find(source, "pull"):
+        for repository in self._reader(source).repositories:
             try:
                 self._repository.upload(blob, cast("IO[bytes]", Arriving(repository, blob)))
                 return

@@ -20,7 +20,7 @@ from contextkernel.errors import (
     SizeMismatch,
 )
 from contextkernel.model.codec import from_json
-from contextkernel.model.indexes import ImageSource, choose, is_attestation, platform_of
+from contextkernel.model.indexes import ImageSource, choose, is_attestation, platform_named, platform_of
 from contextkernel.model.oci import (
     MEDIA_INDEX,
     MEDIA_INDEXES,
@@ -56,11 +56,14 @@ class RemoteReader:
     Args:
         find: knows the repositories.
         reference: the name.
+
+    Attributes:
+        repositories: those that are asked, mirrors first.
     """
 
     def __init__(self, find: Find, reference: ImageRef) -> None:
         self.reference = reference
-        self._repositories = find(reference, "pull")
+        self.repositories = find(reference, "pull")
 
     def document(self, which: str) -> tuple[Descriptor, bytes]:
         """A manifest or index.
@@ -112,7 +115,7 @@ class RemoteReader:
     def _first(self, ask: Callable[[Repository], T]) -> T:
         """The first answer; a mirror that does not have it, or does not answer, is passed over."""
         last: Exception | None = None
-        for repository in self._repositories:
+        for repository in self.repositories:
             try:
                 return ask(repository)
             except (RegistryProblem, ImageNotFound) as problem:
@@ -233,8 +236,7 @@ def source_of(find: Find, reference: ImageRef, given: Descriptor | None = None) 
     if descriptor.media_type in MEDIA_MANIFESTS and (named is None or not named.os or not named.architecture):
         manifest = decode(data, Manifest, f"the registry sent an invalid manifest of {reference.familiar}")
         found = config_platform(reader.small_blob(manifest.config))
-        if found is not None:
-            has = Platform.of(found.os, found.architecture, found.variant)
+        if found is not None and (has := platform_named(found)):
             found = msgspec.structs.replace(
                 found, os=has.os, architecture=has.architecture, variant=has.variant, os_version=None, os_features=None
             )
@@ -323,7 +325,7 @@ def _image(reader: RemoteReader, descriptor: Descriptor, data: bytes, *, configs
         config = reader.small_blob(manifest.config)
     platform = platform_of(descriptor)
     if platform is None and config and (named := config_platform(config)):
-        platform = Platform.of(named.os, named.architecture, named.variant)
+        platform = platform_named(named)
     return RemoteManifest(descriptor=descriptor, platform=platform, manifest=manifest, document=data, config=config)
 
 
