@@ -104,7 +104,7 @@ def choose(index: Index, platform: Platform) -> Descriptor:
         if (has.os, has.architecture) == (platform.os, platform.architecture):
             return entry
     offered = ", ".join(dict.fromkeys(str(has) for has, _ in entries))
-    raise ImageNotFound(f"no image for {platform}", hint=f"the index has {offered or 'no images'}")
+    raise ImageNotFound(f"no image for {platform}", hint=f"the registry offers {offered or 'none'}")
 
 
 def combine(

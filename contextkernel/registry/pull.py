@@ -19,6 +19,7 @@ from contextkernel.errors import (
 from contextkernel.model import oci
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import LayerPhase, LayerProgress, StepNote
+from contextkernel.model.indexes import choose
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker, Reporter
 from contextkernel.model.reference import ImageRef
@@ -224,27 +225,10 @@ def _manifest(repository: Repository, ref: ImageRef, platform: Platform) -> _Res
     top = verify(data, reference)
     found = read_document(media, data, ref.familiar)
     if isinstance(found, oci.Index):
-        chosen = _choose(found, platform)
+        chosen = choose(found, platform)
         media, data = repository.manifest(chosen.digest)
         verify(data, chosen.digest)
         found = read_document(media, data, ref.familiar)
     if isinstance(found, oci.Index):
         raise RegistryRefused(f"{ref.familiar} is an index of indexes", hint="only indexes of images are understood")
     return _Resolved(top=top, media_type=media, document=data, manifest=found)
-
-
-def _choose(index: oci.Index, platform: Platform) -> oci.Descriptor:
-    entries = [
-        (Platform.of(entry.platform.os, entry.platform.architecture, entry.platform.variant), entry)
-        for entry in index.manifests
-        if entry.platform is not None
-    ]
-    for wanted in platform.acceptable():
-        for has, entry in entries:
-            if has == wanted:
-                return entry
-    for has, entry in entries:  # a variant that nobody has ordered is better than none
-        if (has.os, has.architecture) == (platform.os, platform.architecture):
-            return entry
-    offered = [str(has) for has, _ in entries if has.os != "unknown"]
-    raise ImageNotFound(f"no image for {platform}", hint=f"the registry offers {', '.join(offered) or 'none'}")

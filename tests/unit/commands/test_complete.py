@@ -23,7 +23,7 @@ def after(line, engine):
         ("build --progress=p", ["--progress=plain"]),
         ("build --call=o", ["--call=outline"]),
         ("build --output type=o", ["type=oci"]),
-        ("build --cache-to ", ["type=inline", "type=local,dest="]),
+        ("build --cache-to ", ["type=inline", "type=local,dest=", "type=registry,ref="]),
         ("build --attest type=s", ["type=sbom"]),
         ("build --ch", ["--check"]),
         ("builder prune --filter un", ["until=", "unused-for="]),

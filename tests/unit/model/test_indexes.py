@@ -140,5 +140,5 @@ def test_choose():
     assert choose(v9, Platform.parse("arm64")).digest == descriptor("z").digest
     with pytest.raises(ImageNotFound, match="no image for linux/s390x") as caught:
         choose(entries, Platform.parse("s390x"))
-    assert caught.value.hint == "the index has linux/amd64, linux/arm64"
+    assert caught.value.hint == "the registry offers linux/amd64, linux/arm64"
     assert platform_of(descriptor("p", PlatformField("unknown", "unknown"))) is None
