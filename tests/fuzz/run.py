@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("parser", "expansion", "ignore", "layer", "registry")
+NAMES = ("parser", "expansion", "ignore", "layer", "registry", "login")
 MEMORY = 1024
 SLOWEST = 10
-LONGEST = {"parser": 2048, "expansion": 512, "ignore": 512, "layer": 12288, "registry": 4096}
+LONGEST = {"parser": 2048, "expansion": 512, "ignore": 512, "layer": 12288, "registry": 4096, "login": 1024}
 
 
 def main() -> int:

@@ -13,6 +13,8 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+
 from contextkernel.dockerfile import (
     IgnoreMatcher,
     Run,
@@ -32,10 +34,13 @@ from contextkernel.layer.echo import Echo
 from contextkernel.layer.tree import LayerTree
 from contextkernel.layer.untar import Source, read_layer
 from contextkernel.model import oci
+from contextkernel.model.codec import from_json
 from contextkernel.model.layers import Entry
 from contextkernel.model.platform import Platform
 from contextkernel.plan.checks import Subject, check, list_targets, outline
 from contextkernel.registry.documents import read_document, read_image_config
+from contextkernel.registry.retrying import retry_after
+from contextkernel.registry.tokens import TokenAnswer, join_scopes, parse_challenges, token_of, token_query
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dockerfile"
 PLATFORM = Platform("linux", "amd64")
@@ -152,6 +157,20 @@ def registry(data: bytes) -> None:
         str(problem)
 
 
+def login(data: bytes) -> None:
+    """What a registry asks for: a challenge in the first line, what its token server answers in the rest."""
+    header, _, answer = data.partition(b"\n")
+    for challenge in parse_challenges(header.decode("latin-1")):
+        token_query(challenge, join_scopes(challenge.scopes, ("repository:a/b:pull",)), user="u")
+    retry_after({"Retry-After": header.decode("latin-1")}, 1_700_000_000.0)
+    try:
+        found = from_json(answer, TokenAnswer)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return
+    token = token_of(found, 1_700_000_000.0)
+    assert token is None or len(token.text) < 26 or token.text not in repr(token)
+
+
 def parser_seeds() -> Iterator[bytes]:
     """The golden Dockerfiles, and the examples of the build checks."""
     from contextkernel.plan.checks import RULES
@@ -216,6 +235,23 @@ def layer_seeds() -> Iterator[bytes]:
     yield b"".join(map(tar.header, rows)) + tar.END  # as it is rendered
 
 
+def login_seeds() -> Iterator[bytes]:
+    """Challenges of every kind, and answers of token servers."""
+    answer = {
+        "token": "secret-of-a-token-of-a-server",
+        "expires_in": 300,
+        "issued_at": "2026-01-02T03:04:05Z",
+        "refresh_token": "r",
+    }
+    for header in (
+        'Bearer realm="https://auth.example/token",service="a",scope="repository:a/b:pull,push repository:c:pull"',
+        'Basic realm="x", Bearer realm="a\\"b", error=invalid_token',
+        "Wed, 21 Oct 2026 07:28:00 GMT",
+        "120",
+    ):
+        yield header.encode() + b"\n" + json.dumps(answer).encode()
+
+
 def registry_seeds() -> Iterator[bytes]:
     """Every kind of document, and what is hard to read of them."""
     descriptor = {"digest": "sha256:" + "0" * 64, "size": 7, "annotations": {"a": "b"}}
@@ -248,6 +284,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "ignore": ignore,
     "layer": layer,
     "registry": registry,
+    "login": login,
 }
 SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "parser": parser_seeds,
@@ -255,4 +292,5 @@ SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "ignore": ignore_seeds,
     "layer": layer_seeds,
     "registry": registry_seeds,
+    "login": login_seeds,
 }
