@@ -5,6 +5,7 @@ from contextkernel.model.oci import ImageConfig, RootFS
 from contextkernel.model.reference import ImageRef
 from contextkernel.registry import repositories
 from contextkernel.registry.push import push_image
+from contextkernel.registry.retrying import Tries
 from contextkernel.store import Store
 from contextkernel.testing.registry import serve_registry
 from contextkernel.testing.stores import InProcessLayerWorker
@@ -39,7 +40,8 @@ class Shop:
         self.registry.requests.clear()
         ref = self.name(text)
         image = image or self.store.resolve(str(ref))
-        repository = repositories(ref.registry, ref.repository, access="pull,push")[-1]
+        tries = Tries(sleep=lambda _seconds: None)
+        repository = repositories(ref.registry, ref.repository, access="pull,push", tries=tries)[-1]
         report = options.pop("report", self.events.append)
         return push_image(self.store, self.worker, image, ref, repository, report=report, **options)
 
@@ -48,6 +50,17 @@ class Shop:
 
     def asked(self, method):
         return [one.path for one in self.registry.requests if one.method == method]
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path, monkeypatch):
+    """Nothing of the user's: neither logins nor settings nor proxies."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("HOME", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "nobody"))
+    monkeypatch.setenv("CONTEXTKERNEL_REGISTRIES", str(tmp_path / "registries.toml"))
 
 
 @pytest.fixture
