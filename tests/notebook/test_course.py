@@ -119,6 +119,11 @@ def test_registries_and_tags(execute):
     assert [name[1] for name in names if name[1] != "v2"] == ["latest", "v1"]
     assert names[-1][2] == names[-2][2]
     assert re.match(r"127\.0\.0\.1:\d+\n", shown.text("%container registry start"))
+    pushed = shown.text("%docker push $address/course/hello:v1")
+    assert pushed.count(": Pushed\n") == 2
+    assert re.search(r"v1: digest: sha256:\w{64} size: \d+", pushed)
+    again = shown.text("%docker push $address/course/hello:v2")
+    assert (again.count(": Pushed\n"), again.count(": Layer already exists\n")) == (1, 1)
     kept = shown.text("%container registry images course").splitlines()
     assert [line.split()[:2] for line in kept[1:]] == [["course/hello", "v1"], ["course/hello", "v2"]]
     assert shown.text("colleague = Engine") == f"()\n{first}\n"
