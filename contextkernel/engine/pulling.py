@@ -81,7 +81,15 @@ class Pulling(Caches):
         if ref.digest is not None or ref.tag != "latest" or text.endswith(":latest"):
             raise InvalidInput(f"{text!r} has a tag, and all tags are asked for", hint="give the repository alone")
         with self._writing():
-            return tuple(self._pull(ref.with_tag(one), wanted, report or silent) for one in self._tags(ref))
+            return self._pull_all(ref, wanted, report or silent)
+
+    def _pull_all(self, ref: ImageRef, wanted: Platform | None, report: Reporter) -> tuple[Digest, ...]:
+        """Every tag; docker has one line at the end for all of them."""
+        tags = [ref.with_tag(one) for one in self._tags(ref)]
+        before = [self._known(one) for one in tags]
+        images = tuple(self._pull(one, wanted, report, last=False) for one in tags)
+        self._tell_status(ref.familiar_name, report, fresh=list(images) != before)
+        return images
 
     def _tags(self, ref: ImageRef) -> tuple[str, ...]:
         """The tags that the first endpoint to answer has."""
@@ -96,7 +104,7 @@ class Pulling(Caches):
         assert last is not None  # noqa: S101 - the registry itself is always the last endpoint
         raise last
 
-    def _pull(self, ref: ImageRef, platform: Platform | None, report: Reporter) -> Digest:
+    def _pull(self, ref: ImageRef, platform: Platform | None, report: Reporter, *, last: bool = True) -> Digest:
         """One image, with docker's lines."""
         from contextkernel.registry import pull_reference
 
@@ -112,20 +120,26 @@ class Pulling(Caches):
             named=self._takes_tag(ref),
             announced=True,
         )
-        self._tell_pulled(ref, wanted, pulled, report, fresh=before != pulled.image)
+        self._note_pulled(ref, wanted, pulled)
+        report(StepNote(0, f"Digest: {pulled.digest}"))
+        if last:
+            self._tell_status(ref.familiar, report, fresh=before != pulled.image)
+        self._tell_platform(ref, wanted, pulled.platform, report)
         return pulled.image
 
-    def _tell_pulled(self, ref: ImageRef, wanted: Platform, pulled: Pulled, report: Reporter, *, fresh: bool) -> None:
+    def _tell_status(self, name: str, report: Reporter, *, fresh: bool) -> None:
+        state = "Downloaded newer image for" if fresh else "Image is up to date for"
+        report(StepNote(0, f"Status: {state} {name}"))
+
+    def _note_pulled(self, ref: ImageRef, wanted: Platform, pulled: Pulled) -> None:
         if wanted == Platform.host():
             self._note_platform(ref, wanted, pulled.image)
         else:  # it may have the tag now, and lose it to the image for this machine
             with suppress(ImageNotFound):  # pruned at once by somebody else
                 self._store.remember_platform(ref, wanted, pulled.image)
         self._tell_image.pulled(ref.familiar)
-        report(StepNote(0, f"Digest: {pulled.digest}"))
-        state = "Downloaded newer image for" if fresh else "Image is up to date for"
-        report(StepNote(0, f"Status: {state} {ref.familiar}"))
-        has = pulled.platform
+
+    def _tell_platform(self, ref: ImageRef, wanted: Platform, has: Platform, report: Reporter) -> None:
         if has not in wanted.acceptable() and (has.os, has.architecture) != (wanted.os, wanted.architecture):
             report(
                 StepNote(

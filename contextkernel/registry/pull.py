@@ -145,13 +145,14 @@ class _Pull:
     def _tell(self, layer: oci.Descriptor, phase: LayerPhase, current: int) -> None:
         self._report(LayerProgress(self._step, layer.digest.short, phase, current, layer.size))
 
+    def _announce(self) -> None:
+        shown = str(self._ref) if self._ref.digest else self._ref.tag
+        self._report(StepNote(self._step, f"{shown}: Pulling from {self._ref.repository}"))
+
     def run(self, platform: Platform, *, named: bool | Callable[[Platform], bool], announced: bool) -> Pulled:
         store, ref = self._store, self._ref
-        found = _manifest(self._repository, ref, platform)
+        found = _manifest(self._repository, ref, platform, self._announce if announced else lambda: None)
         manifest = found.manifest
-        if announced:
-            shown = str(ref) if ref.digest else ref.tag
-            self._report(StepNote(self._step, f"{shown}: Pulling from {ref.repository}"))
         leased = [manifest.config.digest]
         with ExitStack() as stack:
             try:
@@ -167,7 +168,8 @@ class _Pull:
                 pairs = list(zip(manifest.layers, diff_ids, strict=True))
                 missing = [pair for pair in pairs if not store.has_layer(pair[1])]
                 leased += [digest for layer, diff_id in missing for digest in (layer.digest, diff_id)]
-                for layer, diff_id in pairs:
+                known = not missing and _is_here(store, manifest.config.digest)
+                for layer, diff_id in [] if known else pairs:  # docker says nothing of layers of an image that it has
                     self._tell(layer, "pulling" if (layer, diff_id) in missing else "exists", 0)
                 received = fetch_layers(self._repository, store, self._worker, missing, self._tell, self._news)
                 wanted = named if isinstance(named, bool) else named(has)
@@ -199,6 +201,14 @@ class _Pull:
         records.remember_places(digests, ref.registry, ref.repository)
 
 
+def _is_here(store: Store, image: Digest) -> bool:
+    try:
+        store.config_bytes(image)
+    except ImageNotFound:
+        return False
+    return True
+
+
 def _seen(layer: oci.Descriptor, diff_id: Digest, forms: Sequence[oci.Descriptor]) -> bool:
     return layer.digest in (diff_id, *(form.digest for form in forms))
 
@@ -219,11 +229,12 @@ def _names(ref: ImageRef, found: _Resolved, has: Platform, *, tagged: bool) -> l
     return [*names, own] if foreign else names
 
 
-def _manifest(repository: Repository, ref: ImageRef, platform: Platform) -> _Resolved:
+def _manifest(repository: Repository, ref: ImageRef, platform: Platform, announce: Callable[[], None]) -> _Resolved:
     reference = str(ref.digest or ref.tag)
     media, data = repository.manifest(reference)
     top = verify(data, reference)
     found = read_document(media, data, ref.familiar)
+    announce()
     if isinstance(found, oci.Index):
         chosen = choose(found, platform)
         media, data = repository.manifest(chosen.digest)

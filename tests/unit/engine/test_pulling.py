@@ -125,14 +125,17 @@ def test_a_lone_image_for_another_platform_is_told(server, engine, name):
 def test_all_tags(server, engine, name):
     from judge.faulty import Page
 
-    ids = set()
     for tag in ("a", "b"):
         image = Image.of({"tag": tag.encode()})
         image.architecture = HOST.architecture
         image.publish(server, REPOSITORY, tag)
     body = json.dumps({"name": REPOSITORY, "tags": ["a", "b"]}).encode()
     server.pages[f"/v2/{REPOSITORY}/tags/list"] = Page(200, {"Content-Type": "application/json"}, body)
-    ids = set(engine.pull(name, all_tags=True))
+    events: list[object] = []
+    ids = set(engine.pull(name, all_tags=True, report=events.append))
+    said = notes(events)
+    assert [text for text in said if "Pulling" in text] == [f"{tag}: Pulling from {REPOSITORY}" for tag in "ab"]
+    assert [text for text in said if "Status" in text] == [f"Status: Downloaded newer image for {name}"] == said[-1:]
     assert ids == {engine._store.resolve(f"{name}:a"), engine._store.resolve(f"{name}:b")}
     with pytest.raises(InvalidInput, match="has a tag"):
         engine.pull(f"{name}:a", all_tags=True)
