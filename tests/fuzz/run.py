@@ -14,10 +14,18 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("parser", "expansion", "ignore", "layer", "registry", "login")
+NAMES = ("parser", "expansion", "ignore", "layer", "registry", "login", "archive")
 MEMORY = 1024
 SLOWEST = 10
-LONGEST = {"parser": 2048, "expansion": 512, "ignore": 512, "layer": 12288, "registry": 4096, "login": 1024}
+LONGEST = {
+    "parser": 2048,
+    "expansion": 512,
+    "ignore": 512,
+    "layer": 12288,
+    "registry": 4096,
+    "login": 1024,
+    "archive": 16384,
+}
 
 
 def main() -> int:

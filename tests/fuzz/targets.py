@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -41,6 +42,8 @@ from contextkernel.plan.checks import Subject, check, list_targets, outline
 from contextkernel.registry.documents import read_document, read_image_config
 from contextkernel.registry.retrying import retry_after
 from contextkernel.registry.tokens import TokenAnswer, join_scopes, parse_challenges, token_of, token_query
+from contextkernel.store.archive_file import ArchiveFile
+from contextkernel.store.archive_images import images_in
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "dockerfile"
 PLATFORM = Platform("linux", "amd64")
@@ -171,6 +174,45 @@ def login(data: bytes) -> None:
     assert token is None or len(token.text) < 26 or token.text not in repr(token)
 
 
+class _Documents:
+    """An archive of small members: name and content of each, in lines, with an empty line between two."""
+
+    def __init__(self, data: bytes) -> None:
+        parts = (part.partition(b"\n") for part in data.split(b"\n\n"))
+        self._members = {name.decode("latin-1"): content for name, _, content in parts}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def size(self, name: str) -> int:
+        return len(self.document(name))
+
+    def open(self, name: str) -> io.BytesIO:
+        return io.BytesIO(self.document(name))
+
+    def document(self, name: str) -> bytes:
+        if name not in self._members:
+            raise InvalidArchive(f"lacks {name!r}")
+        return self._members[name]
+
+
+def archive(data: bytes) -> None:
+    """What images an archive has: its documents, and the tar that they are in."""
+    for platform in (None, PLATFORM):
+        try:
+            for found in images_in(_Documents(data), "it", platform):
+                str((found.names, found.platform, found.layers))
+        except ContextKernelError as problem:
+            str(problem)
+    with open(os.memfd_create("archive"), "w+b") as stream:
+        stream.write(data)
+        stream.flush()
+        try:
+            images_in(ArchiveFile(stream, "it"), "it")
+        except ContextKernelError as problem:
+            str(problem)
+
+
 def parser_seeds() -> Iterator[bytes]:
     """The golden Dockerfiles, and the examples of the build checks."""
     from contextkernel.plan.checks import RULES
@@ -278,6 +320,36 @@ def registry_seeds() -> Iterator[bytes]:
     yield oci.MEDIA_INDEX.encode() + b"\n" + b'{"manifests":[' * 300
 
 
+def archive_seeds() -> Iterator[bytes]:
+    """Docker's archive and an image layout with an index, as documents and as a tar; what is hard to read of them."""
+    config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    blobs = [config]
+
+    def described(media_type: str, content: bytes, **more: object) -> dict[str, object]:
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        return {"mediaType": media_type, "digest": digest, "size": len(content), **more}
+
+    described_config = described(oci.MEDIA_CONFIG, config)
+    blobs.append(json.dumps({"schemaVersion": 2, "config": described_config, "layers": []}).encode())
+    entry = described(oci.MEDIA_MANIFEST, blobs[-1], platform={"os": "linux", "architecture": "amd64"})
+    blobs.append(json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode())
+    top = described(oci.MEDIA_INDEX, blobs[-1], annotations={"io.containerd.image.name": "a/b:v1"})
+    named = {f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}": blob for blob in blobs}
+    index = json.dumps({"schemaVersion": 2, "manifests": [top, entry]}).encode()
+    layout = {**named, "oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index}
+    listed = json.dumps([{"Config": "c.json", "RepoTags": ["a:v1"], "Layers": None}]).encode()
+    docker = {"c.json": config, "manifest.json": listed}
+    for members in (layout, docker, {"index.json": b'{"manifests":[' * 300}):
+        yield b"\n\n".join(name.encode() + b"\n" + content for name, content in members.items())
+        buffer = io.BytesIO()
+        with tarfile.TarFile(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as made:
+            for name, content in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                made.addfile(info, io.BytesIO(content))
+        yield buffer.getvalue()
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "parser": parser,
     "expansion": expansion,
@@ -285,6 +357,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "layer": layer,
     "registry": registry,
     "login": login,
+    "archive": archive,
 }
 SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "parser": parser_seeds,
@@ -293,4 +366,5 @@ SEEDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "layer": layer_seeds,
     "registry": registry_seeds,
     "login": login_seeds,
+    "archive": archive_seeds,
 }

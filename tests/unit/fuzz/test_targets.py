@@ -27,6 +27,7 @@ def test_every_target_takes_its_seeds_and_parts_of_them(name: str) -> None:
         ("layer", "read_layer"),
         ("registry", "read_document"),
         ("login", "parse_challenges"),
+        ("archive", "images_in"),
     ],
 )
 def test_a_wrong_exception_leaves_a_target(name: str, inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
