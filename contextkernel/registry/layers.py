@@ -78,6 +78,7 @@ class _Fetch:
         self.packed = packed
         self._diff_id = diff_id
         self.received = 0
+        self._resumed = 0
 
     def __call__(self, news: News[Told]) -> None:
         """Do it; what it tells is news."""

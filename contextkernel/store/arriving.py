@@ -254,7 +254,10 @@ class Arrival:
         path = self._path
         if self._keep:
             path = self._store.temporary_path()
-            os.link(self._path, path)
+            try:
+                os.link(self._path, path)
+            except OSError:  # a file system without hard links: then an interrupted pull asks for it again
+                path = self._path
         self._store.adopt_blob(path, self._packed.digest)
         media_type = MEDIA.get(facts.compression, MEDIA[""])
         self._store.add_layer(directory, facts, blob=self._packed.digest, media_type=media_type)

@@ -219,3 +219,35 @@ def test_two_at_once_fetch_a_layer_once(store, arrive):
     assert store.has_layer(Digest.of(OURS))
     assert (first.asked, second.asked) == ([0], [])
     nothing_left(store)
+
+
+def keep(store, data=OURS):
+    packed = PACK(data)
+    blob = Descriptor(MEDIA_LAYER_GZIP, Digest.of(packed), len(packed))
+    nothing = {"check": lambda _seconds: None, "told": lambda *_: None}
+    Arrival(store, InProcessLayerWorker(), blob, Digest.of(data), keep=True, **nothing).fetch(Sender(packed), give_up)
+    return download_path(store.root, blob.digest), packed
+
+
+@pytest.mark.parametrize("data", [OURS, archives.LAYER], ids=["reproducible", "kept as a blob"])
+def test_what_has_arrived_stays_until_all_that_belongs_together_is_there(store, data):
+    path, packed = keep(store, data)
+    with open(path, "rb") as file:
+        assert file.read() == packed
+    store.downloads.remove(Digest.of(packed))
+    assert kept(store) == []
+    blob = store.layer(Digest.of(data)).blob
+    if blob is not None:
+        with store.open_blob(blob) as source:
+            assert source.read() == packed
+
+
+def test_where_files_cannot_have_two_names_the_blob_is_all_there_is(store, monkeypatch):
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refused)
+    _, packed = keep(store, archives.LAYER)
+    assert kept(store) == []
+    with store.open_blob(Digest.of(packed)) as source:
+        assert source.read() == packed
