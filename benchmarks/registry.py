@@ -289,6 +289,8 @@ def one_round(
     order = engines()
     order = order[number % len(order) :] + order[: number % len(order)]
     made = {kind.name: kind(folder, number) for kind in order}
+    if "docker" in made:
+        LEFT.extend([image, f"bench-base:{mark}", f"{target}/docker:r{number}"])
     steps: dict[str, tuple[Path, Callable[[Ours | Docker | Skopeo], list[list[str]]]]] = {
         "load": (base, lambda engine: engine.load(base, "bench-base")),
         "pull": (folder / "source", lambda engine: engine.pull(image)),
@@ -301,9 +303,6 @@ def one_round(
         for engine in made.values():
             read_all(read)
             yield row, engine.name, measured(command(engine), engine.env, engine.folder, engine.others)
-    if "docker" in made:
-        names = [image, f"bench-base:{mark}", f"{target}/docker:r{number}"]
-        LEFT.extend(names)
 
 
 LEFT: list[str] = []  # images of docker's to remove at the end
@@ -340,13 +339,15 @@ def main() -> int:
         if debian is None:
             debian = folder / "debian.tar"
             subprocess.run(["mmdebstrap", "-q", "--variant=important", "bookworm", str(debian)], check=True)
-        with registry(folder / "source") as source, registry(folder / "target") as target:
-            for number in range(options.rounds):
-                for row, engine, figures in one_round(folder, number, debian, source, target, only):
-                    results.setdefault(row, {}).setdefault(engine, []).append(figures)
-                    print(f"round {number + 1}: {row:5} {engine:13} {figures['seconds']:6.2f} s", flush=True)
-        for image in LEFT:
-            subprocess.run([DOCKER, "rmi", image], check=False, capture_output=True)
+        try:
+            with registry(folder / "source") as source, registry(folder / "target") as target:
+                for number in range(options.rounds):
+                    for row, engine, figures in one_round(folder, number, debian, source, target, only):
+                        results.setdefault(row, {}).setdefault(engine, []).append(figures)
+                        print(f"round {number + 1}: {row:5} {engine:13} {figures['seconds']:6.2f} s", flush=True)
+        finally:
+            for image in LEFT:
+                subprocess.run([DOCKER, "rmi", image], check=False, capture_output=True)
         print(f"load of the machine: {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors")
         print("seconds until the command returned (until everything was on the disk), peak memory")
         print(table(results))
