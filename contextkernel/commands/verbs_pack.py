@@ -29,6 +29,8 @@ def pack(call: Call) -> Outcome:
         raise usage_problem("there is no image to pack", more="name notebooks or Dockerfiles, or images with --image")
     if parsed.flag("dry-run"):
         return Outcome(value=Text("".join(f"{name}\t{place}\n" for name, place in places.items())))
+    if parsed.text("output") in ("", "-"):
+        raise usage_problem("a pack goes into a directory or a file", more="give one: -o course, or -o course.tar")
     with call.face.reporter("quiet" if parsed.flag("quiet") else "auto") as report:
         rows = call.engine.pack(
             tuple(places),

@@ -130,3 +130,5 @@ def test_the_command(engine, face, notebook):
     assert listed == Text("a:1\tcourse.ipynb, cell 3\nb:latest\tcourse.ipynb, cell 2\n")
     with pytest.raises(UsageProblem, match="no image to pack"):
         do(["pack"])
+    with pytest.raises(UsageProblem, match="a directory or a file"):
+        do(["pack", "-o", "-", path])
