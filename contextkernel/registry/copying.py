@@ -77,7 +77,7 @@ class Copier:
                 self._manifest(entry, source, depth - 1)
         elif found.media_type in MEDIA_MANIFESTS:
             manifest = decode(document, Manifest, f"{source.familiar}: the registry sent an invalid manifest")
-            for blob in dict.fromkeys((manifest.config, *manifest.layers)):
+            for blob in (manifest.config, *manifest.layers):
                 self._blob(blob, source)
         self._repository.put_manifest(str(descriptor.digest), found.media_type, document)
         self._there.add(descriptor.digest)

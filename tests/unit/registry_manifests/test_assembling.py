@@ -30,6 +30,16 @@ def test_from_another_registry(engine, pushed, elsewhere):
     assert elsewhere.registry.requested("PUT", f"/v2/c/all/manifests/{second.digest}") == [201]
 
 
+def test_an_index_goes_with_its_attestations(engine, pushed, elsewhere):
+    one = pushed.image("a/attested", "one")
+    stated = pushed.attestation("a/attested", one)
+    top = pushed.index("a/attested", "all", one, stated)
+    engine.assemble([f"{pushed.address}/a/attested:all"], tags=[f"{elsewhere.address}/a/there:all"])
+    assert elsewhere.client("a/there").head("all").digest == top
+    assert elsewhere.client("a/there").head(str(stated.digest)).size == stated.size
+    assert engine.remote_statements(f"{elsewhere.address}/a/there:all") == {"linux/amd64": {"SLSA": {"by": "test"}}}
+
+
 def test_a_source_that_sends_less_publishes_nothing(engine, pushed, elsewhere):
     data = bytes(range(256)) * 16
     pushed.image("a/short", "v1", layers=(data,))

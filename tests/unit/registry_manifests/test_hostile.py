@@ -114,7 +114,7 @@ _PLACES = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, database=None)
 @given(place=st.sampled_from(_PLACES), value=_JSON)
 def test_any_value_anywhere(place, value):
     repository = _Liar(*place, value)
