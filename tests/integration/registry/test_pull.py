@@ -14,6 +14,7 @@ from judge.base import BASE, write_base
 
 from contextkernel import Engine
 from contextkernel.errors import DigestMismatch, ImageNotFound, RegistryUnreachable, SizeMismatch
+from contextkernel.model.events import LayerProgress
 
 CONFIG = """\
 version: 0.1
@@ -84,6 +85,30 @@ def test_a_pulled_image_runs(registry: tuple[str, Path], tmp_path: Path) -> None
         assert [row.origin for row in engine.images()] == ["pull"]
         assert engine.pull(f"{address}/team/demo:v1") == image
         assert engine.check_store() == ()
+
+
+def test_what_an_interrupted_pull_left_is_continued(registry: tuple[str, Path], tmp_path: Path) -> None:
+    """The real registry gives parts; what was left is the first half of the largest blob, or something else."""
+    address, storage = registry
+    layer = max(storage.glob("**/blobs/sha256/*/*/data"), key=lambda path: path.stat().st_size)
+    content = layer.read_bytes()
+    for left in (content[: len(content) // 2], bytes(5000)):
+        with Engine(tmp_path / f"store{len(left)}") as engine:
+            kept = Path(engine.root) / "downloads" / f"sha256-{layer.parent.name}"
+            kept.parent.mkdir()
+            kept.write_bytes(left)
+            told: list[object] = []
+            engine.pull(f"{address}/team/demo:v1", report=told.append)
+            first = next(
+                event.current
+                for event in told
+                if isinstance(event, LayerProgress)
+                and event.phase == "downloading"
+                and event.layer == layer.parent.name[:12]
+            )
+            assert first > len(left)
+            assert list(kept.parent.iterdir()) == []
+            assert engine.check_store() == ()
 
 
 def test_run_and_build_pull_what_is_missing(registry: tuple[str, Path], tmp_path: Path) -> None:
