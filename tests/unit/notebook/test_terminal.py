@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contextkernel.notebook.terminal import TerminalText
@@ -32,6 +32,7 @@ def test_what_is_shown(written, seen):
     assert shown(*written) == seen  # in whatever pieces it comes
 
 
+@example(["\r", "\x1b", "0", "\n"])
 @given(st.lists(st.text(alphabet="ab\r\n\x1b[]0;m6nh(B\x07\\P", max_size=8)))
 def test_pieces_do_not_matter(pieces):
     assert shown(*pieces) == shown("".join(pieces))
