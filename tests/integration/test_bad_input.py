@@ -263,7 +263,7 @@ COMMANDS = {
     "load -i cut.tar": (1, "'cut.tar' ends in the middle of", "copy it again"),
     "load -i base.tar": (1, "'base.tar' is not an image archive", "use import"),
     "load -i nowhere": (1, "cannot read nowhere", ""),
-    "load -i directory": (1, "cannot read directory: is a directory", "name an archive file"),
+    "load -i directory": (1, "'directory' is not an image archive", "expected a file written by save"),
     "import garbage x:1": (1, "cannot import 'garbage': not a tar archive", "root file system"),
     "import nothing x:1": (1, "cannot import 'nothing': not a tar archive", "root file system"),
     "import cut.tar x:1": (1, "cannot import 'cut.tar': archive ends in the middle of", "root file system"),
