@@ -80,7 +80,7 @@ def test_the_worker_is_killed_in_the_middle(do, engine):
     do("create", "--name", "box", "plain", "true")
     engine.diff("box")
     worker = engine._worker()
-    pid = worker._helper._pid
+    pid = worker._helpers._main._pid
     reader, end = os.pipe()
     problems = []
 
