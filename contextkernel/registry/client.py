@@ -205,14 +205,14 @@ class Repository:
             with self.connection.request(
                 "POST", url, f"mounting {digest}", headers={"Content-Length": "0"}, ok=(201, 202), scopes=scopes
             ) as response:
-                return response.headers.get("Location", "") if response.status == 202 else ""
+                return uploading.location(self, response.headers.get("Location", "")) if response.status == 202 else ""
 
         try:
             session = self.tries.run(once, self.told)
         except (RegistryRefused, ImageNotFound):
             return False  # not allowed to read there, or an old registry: what cannot be mounted is sent
         if session:
-            self._sessions[digest] = self.connection.absolute(session)  # begun for nothing, so the upload uses it
+            self._sessions[digest] = session  # begun for nothing, so the upload uses it
         return not session
 
     def upload(

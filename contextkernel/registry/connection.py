@@ -248,7 +248,7 @@ class Connection:
                     f"{self.where}: the registry names no token server that can be asked: {shown(challenge.realm)!r}",
                     status=401,
                 )
-            if credentials and challenge.realm.startswith("http:") and not self.base.startswith("http:"):
+            if credentials and urlsplit(challenge.realm).scheme == "http" and not self.base.startswith("http:"):
                 raise RegistryRefused(
                     f"{self.where}: the registry asks for the password over an open connection to "
                     f"{shown(challenge.realm)!r}",
@@ -299,6 +299,10 @@ class Connection:
                 if self._credentials():
                     raise self._unauthorized("the user name or password is not right", said, response.status)
                 raise self._unauthorized("it wants a login", said, response.status)
+            if response.status == 404:  # it is the server that is missing, and nothing of the registry's
+                said = self._scrubbed(_told(_drained(response)))
+                text = f"{self.where}: the token server {shown(url)} answered 404"
+                raise RegistryRefused(f"{text}: {said}" if said else text, status=404)
             if response.status != 200:
                 raise self._refusal(response, "token")
             data = self.read(response, "token", _MAX_ANSWER)
@@ -376,7 +380,7 @@ class Connection:
         for secret in secrets:
             if secret:
                 text = text.replace(secret, "***")
-        return text
+        return text[:_MAX_ERROR]  # not before: of what is cut off in the middle, the beginning would stay
 
 
 def _site(url: str) -> str:
@@ -411,4 +415,4 @@ def _told(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MAX_ERROR]
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -136,6 +136,9 @@ class Arriving:
         while wanted > 0:
             try:
                 part = self._some(wanted)
+            except ImageNotFound as problem:  # else it would pass for the target's answer
+                self._close()
+                raise RegistryRefused(problem.problem, status=404) from None
             except RegistryUnreachable:
                 self._close()
                 self._breaks += 1

@@ -120,7 +120,7 @@ def keep_credentials(registry: str, credentials: Credentials) -> Kept:
     path, key = config_path(), key_of(registry)
     config = _load(path)
     helper = _helper_of(config, key)
-    auths = config.setdefault("auths", {})
+    auths = config["auths"] = _auths(config, path)
     if helper:
         secret = credentials.identity_token or credentials.password
         user = _TOKEN_USER if credentials.identity_token else credentials.username
@@ -154,7 +154,7 @@ def erase_credentials(server: str) -> bool:
     """
     path, key = config_path(), key_of(server)
     config = _load(path)
-    auths = config.get("auths", {})
+    auths = _auths(config, path)
     # older files may have them under these names
     names = [key] if key == HUB else [key, f"https://{key}", f"http://{key}", server]
     helper = _helper_of(config, key)
@@ -166,6 +166,15 @@ def erase_credentials(server: str) -> bool:
     if there:
         _save(path, config)
     return bool(there or helper)
+
+
+def _auths(config: dict[str, Any], path: str) -> dict[str, Any]:
+    auths = config.get("auths")
+    if auths is None:
+        return {}
+    if not isinstance(auths, dict):
+        raise InvalidInput(f"{path}: 'auths' is not a JSON object")
+    return auths
 
 
 def _helper_of(config: dict[str, Any], key: str) -> str:
@@ -302,7 +311,7 @@ def _ask(helper: str, key: str, registry: str) -> Credentials | None:
 
 
 def _run(helper: str, verb: str, said: bytes, *, may_lack: bool = False) -> bytes | None:
-    """Run a helper. What it prints is repeated only where it failed, and never for ``get``, which prints secrets."""
+    """Run a helper. What it prints is repeated only where it failed, and never for ``store``, which is told secrets."""
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run(  # the user's own configuration names it

@@ -131,9 +131,7 @@ def _as_it_was(
         manifest = _readable(known)
         if manifest is None or len(manifest.layers) != len(layers) or manifest.config.digest != image:
             continue
-        pairs = list(
-            {layer.diff_id: (layer, blob) for layer, blob in zip(layers, manifest.layers, strict=True)}.values()
-        )
+        pairs = list({blob.digest: (layer, blob) for layer, blob in zip(layers, manifest.layers, strict=True)}.values())
         made = [_maker(store, worker, layer, blob) for layer, blob in pairs]
 
         def found(pair: tuple[Layer, oci.Descriptor]) -> bool:

@@ -109,7 +109,7 @@ def _begun(repository: Repository) -> str:
     headers = {"Content-Length": "0"}
     try:
         with repository.connection.request("POST", url, "an upload", headers=headers, ok=(202,)) as response:
-            return _location(repository, response.headers.get("Location", ""))
+            return location(repository, response.headers.get("Location", ""))
     except ImageNotFound as problem:
         raise RegistryRefused(
             f"{repository.where}: nothing can be sent there: {problem.problem}",
@@ -118,7 +118,7 @@ def _begun(repository: Repository) -> str:
         ) from None
 
 
-def _location(repository: Repository, text: str) -> str:
+def location(repository: Repository, text: str) -> str:
     """Where the upload goes on; what a registry behind a proxy says about itself is held against where it was asked."""
     base = repository.connection.base
     url = repository.connection.absolute(text)
@@ -146,7 +146,7 @@ def _parts(repository: Repository, descriptor: Descriptor, body: Counted, sessio
         with repository.connection.request(
             "PATCH", session, what, headers=headers, body=part, ok=(202, 204)
         ) as response:
-            session = _location(repository, response.headers.get("Location", "") or session)
+            session = location(repository, response.headers.get("Location", "") or session)
         sent += count
     return session
 

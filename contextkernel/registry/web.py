@@ -93,15 +93,23 @@ class Web:
             The answer, unread; the caller closes it.
 
         Raises:
-            RegistryUnreachable, RegistryUntrusted: no answer. RegistryRefused: redirects that lead nowhere.
+            RegistryUnreachable, RegistryUntrusted: no answer. RegistryRefused: redirects that lead nowhere, or to a
+                host that wants a login: what it asks for is not answered with the registry's.
         """
         if not self._settled:
             self._settle()
-        here = self._own(url)
+        here = start = self._own(url)
         for _ in range(_MAX_REDIRECTS + 1):
             own = origin(here) == origin(self._base)
             sent = {**headers, "Authorization": authorization} if own and authorization else dict(headers)
             response = self._once(method, here, sent, body)
+            if response.status == 401 and origin(here) != origin(start):
+                # its challenge would decide who gets the password
+                response.close()
+                raise RegistryRefused(
+                    f"{self._registry}: {shown(here)}, which {shown(start)} redirects to, wants a login of its own",
+                    status=401,
+                )
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return response
             location = response.headers.get("Location", "")

@@ -124,6 +124,11 @@ def test_mounting_takes_a_blob_over(registry: ServedRegistry, tries: Tries) -> N
     assert [one.method for one in registry.requests[begun:]] == ["PUT"]
 
 
+def test_an_upload_that_begins_nowhere_is_no_mount(registry: ServedRegistry, tries: Tries) -> None:
+    registry.answer = lambda request: Canned(202) if "mount=" in request.uri else None
+    assert not client(registry, tries).mount(BLOB.digest, "other/place")
+
+
 def test_removing(registry: ServedRegistry, tries: Tries) -> None:
     repository = client(registry, tries)
     digest, _ = pushed(repository)
@@ -340,6 +345,27 @@ class TestLogin:
             with pytest.raises(RegistryRefused, match=r"you said Basic \*\*\* \*\*\*"):
                 client(served, tries, credentials=ME).manifest("v1")
 
+    def test_nor_is_the_beginning_of_one_that_is_cut_off(self, tries: Tries) -> None:
+        known = Credentials(username="ada", password="s3cr3t-" * 20)
+        with serve_registry(user="ada", password=known.password) as served:
+            served.answer = lambda request: (
+                Canned(400, {}, f"{'no ' * 150}{known.password}".encode())
+                if "Authorization" in request.headers
+                else None
+            )
+            with pytest.raises(RegistryRefused, match=r"no \*\*\*") as caught:
+                client(served, tries, credentials=known).manifest("v1")
+            assert "s3cr3t" not in str(caught.value)
+
+    def test_a_token_server_that_is_not_there_is_no_missing_image(self, registry: ServedRegistry, tries: Tries) -> None:
+        registry.answer = lambda request: (
+            Canned(404, {}, b"no such page")
+            if request.path == "/token"
+            else Canned(401, {"WWW-Authenticate": f'Bearer realm="{registry.url}/token"'})
+        )
+        with pytest.raises(RegistryRefused, match=r"the token server .*/token answered 404: no such page"):
+            client(registry, tries).head("v1")
+
     def test_an_unknown_kind_of_login(self, registry: ServedRegistry, tries: Tries) -> None:
         registry.answer = lambda _: Canned(401, {"WWW-Authenticate": "Negotiate"})
         with pytest.raises(RegistryUnauthorized, match="a login of a kind that is not known: 'negotiate'"):
@@ -365,6 +391,25 @@ class TestRedirects:
                 assert stream.offset == 0
                 assert hashlib.sha256(stream.read()).hexdigest() == BLOB.digest.hex
         assert [("Authorization" in headers, headers["Range"]) for headers in seen] == [(False, "bytes=10-")]
+
+    @pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
+    def test_where_they_lead_does_not_decide_who_gets_the_password(
+        self, registry: ServedRegistry, tries: Tries, scheme: str
+    ) -> None:
+        challenge = {"WWW-Authenticate": f'{scheme} realm="{registry.url}/token",service="lab"'}
+        registry.answer = lambda _: Canned(401, challenge)
+        with serve_registry(user="ada", password=ME.password) as served:
+            served.answer = lambda request: (
+                Canned(307, {"Location": f"{registry.url}/store"}) if "/blobs/" in request.path else None
+            )
+            repository = client(served, tries, credentials=ME)
+            with (
+                pytest.raises(RegistryRefused, match="redirects to, wants a login of its own"),
+                repository.blob(BLOB.digest),
+            ):
+                pass
+            assert served.requested("GET", f"/v2/team/demo/blobs/{BLOB.digest}") == [307]
+        assert [one.path for one in registry.requests] == ["/store"]
 
     def test_endless_ones(self, registry: ServedRegistry, tries: Tries) -> None:
         registry.answer = lambda request: Canned(307, {"Location": request.path + "x"})

@@ -125,6 +125,26 @@ def test_a_new_file_is_for_its_owner_alone(own_settings: Path, monkeypatch: pyte
     assert os.listdir(os.path.dirname(kept.path)) == ["config.json"]
 
 
+@pytest.mark.parametrize("auths", [None, {}])
+def test_a_file_that_lists_nobody(config: Path, auths: object) -> None:
+    write(config, {"auths": auths, "other": 1})
+    assert not erase_credentials("lab.example.org")
+    keep_credentials("lab.example.org", Credentials(username="ada", password=SECRET))
+    assert find_credentials("lab.example.org") == Credentials(username="ada", password=SECRET)
+    assert json.loads(config.read_text())["other"] == 1
+
+
+def test_a_list_that_is_none_is_named_and_left(config: Path) -> None:
+    write(config, {"auths": [1]})
+    for change in (
+        lambda: erase_credentials("lab.example.org"),
+        lambda: keep_credentials("lab.example.org", Credentials(username="ada", password=SECRET)),
+    ):
+        with pytest.raises(InvalidInput, match=r"config\.json: 'auths' is not a JSON object"):
+            change()
+    assert json.loads(config.read_text()) == {"auths": [1]}
+
+
 def test_a_link_stays_a_link(config: Path, tmp_path: Path) -> None:
     write(tmp_path / "real.json", {})
     config.symlink_to(tmp_path / "real.json")

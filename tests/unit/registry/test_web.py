@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import ClassVar
 import pytest
 
 from contextkernel.errors import ImageNotFound, InvalidInput, RegistryRefused, RegistryUnreachable, RegistryUntrusted
+from contextkernel.model.digest import Digest
+from contextkernel.model.oci import MEDIA_LAYER, Descriptor
 from contextkernel.registry import Registry, Repository, repositories
 from contextkernel.registry.credentials import Credentials
 from contextkernel.registry.retrying import Tries
@@ -83,10 +86,24 @@ def test_tls_is_not_left_by_a_redirect(secure: ServedRegistry, registry: ServedR
     assert registry.requests == []
 
 
+def test_nor_by_what_a_mount_becomes(secure: ServedRegistry, tries: Tries) -> None:
+    secure.answer = lambda request: (
+        Canned(202, {"Location": f"http://{secure.address}/up"}) if request.method == "POST" else None
+    )
+    repository = Repository(Endpoint(url=secure.url, verify=False), "lab", "x", access="pull,push", tries=tries)
+    layer = Descriptor(MEDIA_LAYER, Digest.of(b"x"), 1)
+    assert not repository.mount(layer.digest, "y")
+    with pytest.raises(RegistryRefused, match="which is not encrypted"):
+        repository.upload(layer, io.BytesIO(b"x"))
+    assert {one.method for one in secure.requests} == {"POST"}
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
 def test_a_password_is_not_asked_for_over_an_open_connection(
-    secure: ServedRegistry, registry: ServedRegistry, tries: Tries
+    secure: ServedRegistry, registry: ServedRegistry, tries: Tries, scheme: str
 ) -> None:
-    secure.answer = lambda _: Canned(401, {"WWW-Authenticate": f'Bearer realm="{registry.url}/token"'})
+    realm = f"{scheme}{registry.url.removeprefix('http')}/token"
+    secure.answer = lambda _: Canned(401, {"WWW-Authenticate": f'Bearer realm="{realm}"'})
     endpoint, ada = Endpoint(url=secure.url, verify=False), Credentials(username="ada", password="hush-hush")
     with pytest.raises(RegistryRefused, match="asks for the password over an open connection"):
         Registry(endpoint, "lab", tries=tries, credentials=ada).login()

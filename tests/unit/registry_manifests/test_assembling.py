@@ -55,6 +55,20 @@ def test_a_source_that_sends_less_publishes_nothing(engine, pushed, elsewhere):
     assert elsewhere.client("a/short").head("v1") is None
 
 
+def test_a_blob_that_the_source_lacks_is_not_said_of_the_target(engine, pushed, elsewhere):
+    pushed.image("a/gone", "v1", layers=(b"gone",))
+    path = f"/v2/a/gone/blobs/{Digest.of(b'gone')}"
+    pushed.registry.answer = lambda request: Canned(404) if request.path == path else None
+    try:
+        with pytest.raises(
+            RegistryRefused, match=rf"{pushed.address}/a/gone: blob {Digest.of(b'gone')} does not exist"
+        ):
+            engine.assemble([f"{pushed.address}/a/gone:v1"], tags=[f"{elsewhere.address}/a/gone:v1"])
+    finally:
+        pushed.registry.answer = lambda _: None
+    assert elsewhere.client("a/gone").head("v1") is None
+
+
 class _Breaking:
     """A repository whose connections break after some bytes."""
 

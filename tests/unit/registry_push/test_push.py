@@ -10,7 +10,7 @@ import os
 import pytest
 
 from contextkernel.errors import DigestMismatch, ImageNotFound, RegistryDenied
-from contextkernel.model.codec import from_json
+from contextkernel.model.codec import from_json, to_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.oci import (
     MEDIA_DOCKER_LAYER_GZIP,
@@ -123,6 +123,22 @@ def test_an_image_keeps_its_manifest_where_the_registry_has_the_blobs(shop):
     assert (row.digest, row.media_type, row.size) == (Digest.of(document), MEDIA_DOCKER_MANIFEST, len(document))
     assert pushed_manifest(shop, "mine/app:v1")[1] == document
     assert shop.phases() == ["preparing", "mounted"]
+
+
+def test_a_layer_that_is_in_it_twice_packed_in_two_ways(shop):
+    image = shop.image("mine/app:v1", b"one", b"one")
+    forms = [Descriptor(MEDIA_LAYER_GZIP, Digest.of(data), len(data)) for data in (b"first", b"second")]
+    there = repositories(shop.registry.address, "upstream/app", access="pull,push")[-1]
+    for form, data in zip(forms, (b"first", b"second"), strict=True):
+        there.upload(form, io.BytesIO(data))
+        shop.store.distribution.remember_place(form.digest, shop.registry.address, "upstream/app")
+    config = Descriptor("application/vnd.oci.image.config.v1+json", image, len(shop.store.config_bytes(image)))
+    manifest = Manifest(schema_version=2, media_type=MEDIA_MANIFEST, config=config, layers=tuple(forms))
+    document = to_json(manifest)
+    shop.store.distribution.remember_manifest(image, MEDIA_MANIFEST, document)
+    assert shop.push("mine/app:v1").digest == Digest.of(document)
+    assert pushed_manifest(shop, "mine/app:v1")[1] == document
+    assert shop.phases() == ["preparing", "mounted", "mounted"]
 
 
 def test_else_it_gets_one_of_ours(shop):
