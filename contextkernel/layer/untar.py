@@ -205,7 +205,7 @@ def _damages() -> tuple[type[Exception], ...]:
 
 
 def _plain_entry(header: PlainHeader, clean: Callable[[str, str], str]) -> Entry:
-    """The row for a plain header; its numbers cannot be too large."""
+    """The row for a plain header; of its numbers only the time can be too large, with twelve digits."""
     kind = _KINDS[header.kind]
     path = clean(header.name, "entry")
     link = ""
@@ -220,7 +220,7 @@ def _plain_entry(header: PlainHeader, clean: Callable[[str, str], str]) -> Entry
         uid=header.uid,
         gid=header.gid,
         size=header.size if kind == "file" else 0,
-        mtime=header.seconds * 1_000_000_000,
+        mtime=_possible(header.seconds * 1_000_000_000),
         link=link,
     )
 
@@ -270,6 +270,10 @@ def _time(member: tarfile.TarInfo) -> int:
     else:
         whole, _, part = text.partition(".")
         nanoseconds = int(whole) * 1_000_000_000 + int((part + "000000000")[:9])
+    return _possible(nanoseconds)
+
+
+def _possible(nanoseconds: int) -> int:
     return nanoseconds if 0 <= nanoseconds <= _MAX_TIME else 0
 
 

@@ -94,21 +94,21 @@ class StoreImages:
             return shown_names(store)
 
     def _pack(self, image: Digest) -> Digest:
+        into = _Into(self._storage)
         with self._open() as (store, worker):
             try:
-                config, extras = store.config(image), store.extras(image)
-                finished = FinishedImage(
-                    config=store.config_bytes(image),
-                    layers=store.layers_of(image),
-                    platform=Platform(config.os or "linux", config.architecture, config.variant or None),
-                    statements=extras.statements,
-                )
+                with store.hold({layer.diff_id for layer in store.layers_of(image)}):
+                    config, extras = store.config(image), store.extras(image)
+                    finished = FinishedImage(
+                        config=store.config_bytes(image),
+                        layers=store.layers_of(image),  # as they are, now that they stay
+                        platform=Platform(config.os or "linux", config.architecture, config.variant or None),
+                        statements=extras.statements,
+                    )
+                    packer = Packer(store, worker(), Compression(kind="uncompressed"))
+                    written = write_images(into, packer, [finished], annotations=extras.annotations)
             except ImageNotFound:
                 raise Refusal(404, "MANIFEST_UNKNOWN", "the image has just been removed") from None
-            into = _Into(self._storage)
-            packer = Packer(store, worker(), Compression(kind="uncompressed"))
-            with store.hold({layer.diff_id for layer in finished.layers}):
-                written = write_images(into, packer, [finished], annotations=extras.annotations)
         for descriptor in (*written.manifests, written.descriptor):
             into.register(descriptor)
         return written.descriptor.digest

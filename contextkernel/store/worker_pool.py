@@ -67,7 +67,9 @@ class Helpers:
 
     def _least(self) -> Helper:
         main = self._living()
-        self._further = [helper for helper in self._further if not helper.gone or helper in self._jobs]
+        for helper in [one for one in self._further if one.gone and one not in self._jobs]:
+            self._further.remove(helper)
+            helper.end()
         living = [main, *(helper for helper in self._further if not helper.gone)]
         found = min(living, key=lambda helper: self._jobs.get(helper, 0))
         if self._jobs.get(found, 0) and len(living) < self._most:

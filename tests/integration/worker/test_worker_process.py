@@ -98,6 +98,28 @@ def test_large_jobs_get_processes_of_their_own_while_there_are_several(ids: str)
     assert children() == before
 
 
+def test_a_further_process_that_was_killed_leaves_nothing(ids: str, tmp_path: Path) -> None:
+    found = idmap(ids)
+    assert found is not None
+    before = children()
+    helpers = Helpers(messages.Start(found), most=2)
+    try:
+        with helpers.spread():
+            (main,) = children() - before
+            with helpers.spread() as second:
+                (pid,) = children() - before - {main}
+                os.kill(pid, signal.SIGKILL)
+                with pytest.raises(StoreProblem):
+                    second.run(messages.Remove(id=1, paths=(str(tmp_path / "nothing"),)), ())
+            with helpers.spread() as another:
+                assert another is not second
+                assert len(children() - before) == 2
+                assert pid not in children()
+    finally:
+        helpers.close()
+    assert children() == before
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_large_file_takes_no_memory(ids: str, packed: bool, tmp_path: Path) -> None:
     """The packed form is a small bomb: 300 KB that become 64 MB."""

@@ -9,6 +9,7 @@ import pytest
 
 from contextkernel.errors import InvalidArchive
 from contextkernel.layer import untar
+from contextkernel.layer.headers import plain_header
 from contextkernel.layer.untar import Source, read_members
 from tests.unit.layer.conftest import Archive, paths, read
 
@@ -258,6 +259,15 @@ def test_fractions_of_seconds_are_kept_exactly() -> None:
 @pytest.mark.parametrize("seconds", ["-5", "99999999999999999999"])
 def test_impossible_times_become_the_epoch_as_docker_has_it(seconds: str) -> None:
     assert read(Archive().add("a", pax_headers={"mtime": seconds}).bytes()).entries()[0].mtime == 0
+
+
+def test_a_time_of_twelve_digits_becomes_the_epoch_too() -> None:
+    block = bytearray(Archive(tarfile.USTAR_FORMAT).add("a").bytes()[:512])
+    block[136:148] = b"7" * 12
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    assert plain_header(bytes(block)) is not None
+    assert read(bytes(block) + bytes(1024)).entries()[0].mtime == 0
 
 
 def test_attributes_of_the_machine_and_of_overlay_are_dropped() -> None:

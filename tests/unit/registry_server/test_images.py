@@ -10,8 +10,10 @@ import pytest
 from contextkernel.model.digest import Digest
 from contextkernel.model.reference import ImageRef
 from contextkernel.registry_server.images import StoreImages, shown_as, shown_rows
+from contextkernel.registry_server.refusals import Refusal
 from contextkernel.registry_server.storage import Storage
 from contextkernel.store import Store
+from contextkernel.store.trash import empty_trash
 from contextkernel.testing.stores import InProcessLayerWorker, random_image
 
 
@@ -64,6 +66,42 @@ def test_what_the_store_has_now(shown):
     store.remove_image("greet")
     assert content.manifest("greet", "latest") is None
     assert content.repositories() == []
+
+
+def test_layers_are_packed_from_where_they_are_once_they_stay(shown, monkeypatch):
+    store, worker, content, _ = shown
+    image = random_image(store, worker, "greet")
+    before = {layer.directory for layer in store.layers_of(image)}
+    hold = store.hold
+
+    def late(layers):
+        store.remove_image("greet")
+        empty_trash(store, worker)
+        assert random_image(store, worker, "greet") == image
+        return hold(layers)
+
+    monkeypatch.setattr(store, "hold", late)
+    entry, data = content.manifest("greet", "latest")
+    assert Digest.of(data) == entry.digest
+    assert not before & {layer.directory for layer in store.layers_of(image)}
+
+
+def test_an_image_that_goes_just_then_is_not_there(shown, monkeypatch):
+    store, worker, content, _ = shown
+    image = random_image(store, worker, "greet")
+    layers_of, looks = store.layers_of, []
+
+    def last(wanted):
+        looks.append(wanted)
+        if len(looks) == 2:
+            store.remove_image("greet")
+        return layers_of(wanted)
+
+    monkeypatch.setattr(store, "layers_of", last)
+    with pytest.raises(Refusal) as refused:
+        content.manifest("greet", "latest")
+    assert (refused.value.status, refused.value.code) == (404, "MANIFEST_UNKNOWN")
+    assert looks == [image, image]
 
 
 def test_rows(shown):
