@@ -243,6 +243,11 @@ class Answerer(RequestHandler):
                 self.log_exception(type(problem), problem, problem.__traceback__)
                 refusal = Refusal(500, "UNKNOWN", "the registry failed; its log says more")
             problem = refusal
+        if self._headers_written:
+            # in the middle of an answer: whatever is said now would be taken for a part of it
+            connection: Any = self.request.connection
+            connection.close()
+            return
         self._refuse(problem)
 
     def _refuse(self, refusal: Refusal) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import http.client
 import json
 import os
 import socket
@@ -15,6 +17,7 @@ from contextkernel.registry_server.manifests import MAX_MANIFEST
 from contextkernel.registry_server.names import checked_name, checked_reference
 from contextkernel.registry_server.ranges import Unsatisfiable, byte_range, chunk_range
 from contextkernel.registry_server.refusals import Refusal
+from contextkernel.registry_server.requests_content import Blobs
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,25 @@ def test_documents_that_are_no_manifests(ask, made, body, media, says):
     answer = ask("PUT", "/v2/team/demo/manifests/v1", body, Content_Type=media or made.MANIFEST)
     assert (answer.status, answer.codes) == (400, ["MANIFEST_INVALID"])
     assert says in answer.body.decode()
+
+
+def test_a_blob_that_cannot_be_read_to_its_end_is_cut_off(ask, monkeypatch):
+    data = os.urandom(3 << 20)
+    digest = ask.push_blob("team/demo", data)
+    run, pieces = Blobs.run, []
+
+    async def failing(handler, act, *arguments):
+        if getattr(act, "__name__", "") == "read":
+            pieces.append(arguments)
+            if len(pieces) == 2:
+                raise OSError(errno.EIO, "the disk is broken")
+        return await run(handler, act, *arguments)
+
+    monkeypatch.setattr(Blobs, "run", failing)
+    with pytest.raises(http.client.IncompleteRead) as cut:
+        ask("GET", f"/v2/team/demo/blobs/{digest}")
+    assert cut.value.partial == data[: 1 << 20], "and nothing else: a client may go on from there"
+    assert len(pieces) == 2
 
 
 def test_a_manifest_names_only_what_is_there(ask, made):
