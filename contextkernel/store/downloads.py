@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 
 from contextkernel.model.digest import Digest
 from contextkernel.store.paths import Paths
@@ -28,7 +29,11 @@ class Downloads:
 
     def size(self) -> int:
         """Bytes of all of them."""
-        return sum(os.lstat(path).st_size for path in self._files())
+        total = 0
+        for path in self._files():
+            with suppress(FileNotFoundError):  # complete meanwhile
+                total += os.lstat(path).st_size
+        return total
 
     def remove(self, digest: Digest) -> None:
         """Let go of one that is not needed any more, unless somebody is at it."""

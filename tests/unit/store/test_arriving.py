@@ -251,3 +251,17 @@ def test_where_files_cannot_have_two_names_the_blob_is_all_there_is(store, monke
     assert kept(store) == []
     with store.open_blob(Digest.of(packed)) as source:
         assert source.read() == packed
+
+
+def test_the_size_of_downloads_is_told_while_one_of_them_is_completed(store, monkeypatch):
+    digest = Digest.of(b"here")
+    os.makedirs(f"{store.root}/downloads", exist_ok=True)
+    with open(download_path(store.root, digest), "wb") as file:
+        file.write(b"here")
+    files = store.downloads._files
+
+    def listed():
+        return [*files(), download_path(store.root, Digest.of(b"gone"))]
+
+    monkeypatch.setattr(store.downloads, "_files", listed)
+    assert store.downloads.size() == 4
