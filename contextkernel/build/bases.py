@@ -106,7 +106,7 @@ def _ensure_one(
             if not str(problem):
                 continue
             reasons.append(str(problem))
-            report(StepNote(step, f"not {action}: {problem}"))
+            report(StepNote(step, str(problem)))
         else:
             because = f" ({'; '.join(reasons)})" if reasons else ""
             return _row(store, ref, action, detail + because, stand_in=_origin(store, ref).startswith("stand-in"))
@@ -236,7 +236,7 @@ def _assemble(store: Store, worker: LayerWorker, ref: ImageRef) -> str:
         try:
             tools = hostfiles.write_root(tar, ref.familiar)
         except HostUnsupported as problem:
-            raise _NotPossible(problem.problem) from None
+            raise _NotPossible(f"not assembled: {problem.problem}") from None
         shell = "bash" if "bash" in tools else "/bin/sh"
         _import(store, worker, ref, tar, (shell,), "host files", os.uname().release)
     return f"assembled from {len(tools)} tools of this host; it has no package manager"

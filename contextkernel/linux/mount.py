@@ -91,15 +91,6 @@ def make_private(path: str = "/") -> None:
     mount(None, path, None, MS_REC | MS_PRIVATE)
 
 
-def make_slave(path: str = "/") -> None:
-    """Let mounts below ``path`` still arrive from the namespace this one was copied from, but go back never.
-
-    Raises:
-        SyscallFailed: the kernel refused.
-    """
-    mount(None, path, None, MS_REC | MS_SLAVE)
-
-
 class _MountAttr(ctypes.Structure):
     _fields_ = (
         ("attr_set", ctypes.c_uint64),

@@ -25,7 +25,6 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_NO_NEW_PRIVS = 38
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 
@@ -133,11 +132,6 @@ def set_process_name(name: str) -> None:
 def set_child_subreaper() -> None:
     """Become the parent of orphaned descendants (prctl(2))."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def set_no_new_privileges() -> None:
-    """From here on no exec gains privileges (prctl(2))."""
-    prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def join_new_session_keyring(name: str) -> None:

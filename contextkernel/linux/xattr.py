@@ -34,11 +34,6 @@ def is_opaque(path: str | int) -> bool:
     return any(get(path, opaque_name(userxattr=kind)) == b"y" for kind in (True, False))
 
 
-def set_opaque(path: str | int, *, userxattr: bool) -> None:
-    """Mark a directory as hiding all below it."""
-    os.setxattr(path, opaque_name(userxattr=userxattr), b"y")
-
-
 def content(path: str | int) -> dict[str, bytes]:
     """The attributes that belong to a layer: neither overlay's own nor ``security.selinux``; links not followed."""
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import IO
 
@@ -28,6 +28,7 @@ from contextkernel.registry_server.refusals import Refusal
 from contextkernel.registry_server.storage import Storage
 from contextkernel.store import Store
 from contextkernel.store.blobs import CHUNK
+from contextkernel.store.layout import FileLayout
 from contextkernel.store.manifests import FinishedImage, write_images
 from contextkernel.store.packing import Packer
 
@@ -168,8 +169,8 @@ def _short(name: str) -> str:
     return name.removeprefix("library/")
 
 
-class _Into:
-    """A layout whose blobs become those of a storage; see :class:`contextkernel.store.layout.Layout`."""
+class _Into(FileLayout):
+    """A layout whose blobs become those of a storage; documents become known as manifests with :meth:`register`."""
 
     ordered = True
 
@@ -184,23 +185,8 @@ class _Into:
         self._small[digest] = content
         self.stream(digest, len(content), io.BytesIO(content))
 
-    def document(self, media_type: str, digest: Digest, content: bytes) -> None:
-        """See ``Layout``; it becomes known as a manifest with :meth:`register`."""
-        del media_type
-        self.blob(digest, content)
-
-    def find(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
-        """See ``Layout``."""
-        del diff_id, forms
-        return None
-
-    def layer(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
-        """See ``Layout``."""
-        del diff_id
-        self.stream(packed.digest, packed.size, source)
-
     def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
-        """Add a blob of ``size`` bytes."""
+        """See ``FileLayout``."""
         path = f"{self._storage.uploads}/{os.urandom(8).hex()}"
         state, count = hashlib.new(digest.algorithm), 0
         try:

@@ -317,7 +317,10 @@ class Place:
         self.settings()
         with self._locked() as free:
             if free is None:
-                raise Conflict(f"registry {self.name} is running", hint="registry stop it first, or rm --force")
+                raise Conflict(
+                    f"registry {self.name} is running",
+                    hint=f"registry stop {self.name} ends it; registry rm --force does both",
+                )
             try:
                 shutil.rmtree(self.path)
             except OSError as problem:

@@ -6,6 +6,7 @@ The same blobs give the same bytes: in a tar, times are 0, owners are 0:0, and b
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Protocol
@@ -60,7 +61,38 @@ class Layout(Protocol):
         ...
 
 
-class TarLayout:
+class FileLayout(ABC):
+    """What layouts have in common that are files and take every blob as it is packed."""
+
+    @abstractmethod
+    def blob(self, digest: Digest, content: bytes) -> None:
+        """See ``Layout``."""
+
+    @abstractmethod
+    def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
+        """Add a blob from a reader that has ``size`` bytes.
+
+        Raises:
+            StoreProblem: it has not.
+        """
+
+    def document(self, media_type: str, digest: Digest, content: bytes) -> None:
+        """See ``Layout``."""
+        del media_type  # it is in the descriptor
+        self.blob(digest, content)
+
+    def find(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
+        """See ``Layout``; the same image gives the same layout, whatever is known of its layers."""
+        del diff_id, forms
+        return None
+
+    def layer(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
+        """See ``Layout``."""
+        del diff_id
+        self.stream(packed.digest, packed.size, source)
+
+
+class TarLayout(FileLayout):
     """A layout in a tar file.
 
     Args:
@@ -83,27 +115,8 @@ class TarLayout:
             self._seen.add(digest)
             self._file(blob_name(digest), content)
 
-    def document(self, media_type: str, digest: Digest, content: bytes) -> None:
-        """See ``Layout``."""
-        del media_type  # it is in the descriptor
-        self.blob(digest, content)
-
-    def find(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
-        """See ``Layout``; the same image gives the same layout, whatever is known of its layers."""
-        del diff_id, forms
-        return None
-
-    def layer(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
-        """See ``Layout``."""
-        del diff_id
-        self.stream(packed.digest, packed.size, source)
-
     def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
-        """Add a blob from a reader that has ``size`` bytes.
-
-        Raises:
-            StoreProblem: it has not.
-        """
+        """See ``FileLayout``."""
         if digest in self._seen:
             return
         self._seen.add(digest)
@@ -137,7 +150,7 @@ class TarLayout:
             raise unwritable(problem, self._shown) from problem
 
 
-class DirectoryLayout:
+class DirectoryLayout(FileLayout):
     """A layout in a directory, which may be one already: its index keeps what else it names.
 
     Args:
@@ -160,27 +173,8 @@ class DirectoryLayout:
         """See ``Layout``."""
         self._replace(blob_name(digest), content)
 
-    def document(self, media_type: str, digest: Digest, content: bytes) -> None:
-        """See ``Layout``."""
-        del media_type  # it is in the descriptor
-        self.blob(digest, content)
-
-    def find(self, diff_id: Digest, forms: Sequence[Descriptor]) -> Descriptor | None:
-        """See ``Layout``; the same image gives the same layout, whatever is known of its layers."""
-        del diff_id, forms
-        return None
-
-    def layer(self, diff_id: Digest, packed: Descriptor, source: IO[bytes]) -> None:
-        """See ``Layout``."""
-        del diff_id
-        self.stream(packed.digest, packed.size, source)
-
     def stream(self, digest: Digest, size: int, source: IO[bytes]) -> None:
-        """Add a blob from a reader that has ``size`` bytes.
-
-        Raises:
-            StoreProblem: it has not.
-        """
+        """See ``FileLayout``."""
         target = f"{self._path}/{blob_name(digest)}"
         if os.path.exists(target) and os.path.getsize(target) == size:
             return

@@ -103,5 +103,6 @@ def reason(output: str) -> str:
     """Docker's reason for a refusal: its last error, without what differs from run to run."""
     found = [line for line in output.splitlines() if line.startswith("ERROR:")] or output.splitlines()[-1:]
     text = found[-1].removeprefix("ERROR: ").removeprefix("failed to build: ").removeprefix("failed to solve: ")
+    text = re.sub(r"/\S*/buildkit\d+/", "/", text)  # where it had the root mounted
     text = re.sub(r"::[a-z0-9]{25}\b", "", text)
     return re.sub(r"\b[a-z0-9]{25}::\S+", "REF", text)
