@@ -448,14 +448,35 @@ def names(connection: Connection, url: str, what: str, field: str, scopes: tuple
         except (ValueError, KeyError, TypeError, RecursionError):
             raise RegistryRefused(f"{connection.where}: the registry's list of {what} cannot be understood") from None
         yield from page
-        following = _NEXT.search(link)
-        if following is None:
+        here = next_page(connection, url, link, what)
+        if not here:
             return
-        here = connection.absolute(following[1]) if "//" in following[1] or following[1].startswith("/") else ""
-        here = here or f"{url}{following[1] if following[1].startswith('?') else ''}"
-        if origin(here) != origin(url) or urlsplit(here).path != urlsplit(url).path:
-            raise RegistryRefused(f"{connection.where}: the registry's list of {what} goes on elsewhere")
     raise RegistryRefused(f"{connection.where}: the registry's list of {what} does not end")
+
+
+def next_page(connection: Connection, url: str, link: str, what: str) -> str:
+    """Where a list goes on; empty at its end.
+
+    Args:
+        connection: to the registry.
+        url: of the list.
+        link: ``Link`` of the page before.
+        what: it is a list of, for messages.
+
+    Raises:
+        RegistryRefused: it is not the same list.
+    """
+    following = _NEXT.search(link)
+    if following is None:
+        return ""
+    path, link = urlsplit(url).path, following[1]
+    if "//" not in link and not link.startswith("/"):
+        link = path + (link if link.startswith("?") else "")
+    here = connection.absolute(link)
+    # not the origin of `url`: only the first request found out which scheme the registry speaks
+    if origin(here) != origin(connection.base) or urlsplit(here).path != path:
+        raise RegistryRefused(f"{connection.where}: the registry's list of {what} goes on elsewhere")
+    return here
 
 
 def _not_taken(problem: ImageNotFound) -> RegistryRefused:

@@ -9,11 +9,13 @@ import msgspec
 from contextkernel.errors import ImageNotFound, InvalidDigest, RegistryRefused
 from contextkernel.model import codec, oci
 from contextkernel.model.digest import Digest
-from contextkernel.registry.client import MAX_DOCUMENT, decoded_index
+from contextkernel.registry.client import MAX_DOCUMENT, decoded_index, next_page
 
 if TYPE_CHECKING:
     from contextkernel.registry.client import Repository
 
+_MAX_PAGES = 1000
+_MAX_ENTRIES = 100_000
 _EMPTY = oci.Index(schema_version=2, media_type=oci.MEDIA_INDEX, manifests=())
 
 
@@ -29,16 +31,35 @@ class _Referrer(msgspec.Struct, frozen=True, rename="camel"):
 def referrers(repository: Repository, digest: str, artifact_type: str = "") -> oci.Index:
     """See :meth:`Repository.referrers`: asked for by name, else read from the tag that stands in for the list."""
     try:
-        data = repository.connection.document(
-            "GET", f"{repository.url}/referrers/{digest}", "referrers", MAX_DOCUMENT, {"Accept": oci.MEDIA_INDEX}
-        )
-        found = decoded_index(data, repository.where)
+        found = _listed(repository, digest)
     except ImageNotFound:
         found = _tagged(repository, Digest(digest))
     if not artifact_type:
         return found
     fits = tuple(one for one in found.manifests if one.artifact_type == artifact_type)
     return msgspec.structs.replace(found, manifests=fits)
+
+
+def _listed(repository: Repository, digest: str) -> oci.Index:
+    """The registry's list, all pages of it."""
+    connection, url, what = repository.connection, f"{repository.url}/referrers/{digest}", "referrers"
+    entries: list[oci.Descriptor] = []
+    seen: set[str] = set()
+    here = url
+    while here not in seen and len(seen) < _MAX_PAGES and len(entries) < _MAX_ENTRIES:
+        seen.add(here)
+
+        def once(page: str = here) -> tuple[bytes, str]:
+            with connection.request("GET", page, what, headers={"Accept": oci.MEDIA_INDEX}) as response:
+                return connection.read(response, what, MAX_DOCUMENT), response.headers.get("Link", "")
+
+        data, link = connection.tries.run(once, repository.told)
+        found = decoded_index(data, repository.where)
+        entries += found.manifests
+        here = next_page(connection, url, link, what)
+        if not here:
+            return msgspec.structs.replace(found, manifests=tuple(entries))
+    raise RegistryRefused(f"{connection.where}: the registry's list of {what} does not end")
 
 
 def list_referrer(repository: Repository, media_type: str, data: bytes) -> None:

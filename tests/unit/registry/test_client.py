@@ -197,6 +197,26 @@ def test_referrers_with_and_without_the_registrys_help(registry: ServedRegistry,
     assert [one.digest for one in repository.referrers(digest).manifests] == [found]
 
 
+def test_referrers_come_in_pages(registry: ServedRegistry, tries: Tries) -> None:
+    entries = [oci.Descriptor(oci.MEDIA_MANIFEST, Digest.of(bytes([number])), number) for number in range(5)]
+    path = f"/v2/team/demo/referrers/{BLOB.digest}"
+    last = [""]
+
+    def answer(request: HTTPServerRequest) -> Canned | None:
+        if request.path != path:
+            return None
+        start = int(request.arguments.get("last", [b"0"])[0])
+        page = oci.Index(schema_version=2, media_type=oci.MEDIA_INDEX, manifests=tuple(entries[start : start + 2]))
+        link = f'<{path}?last={start + 2}>; rel="next"' if start + 2 < len(entries) else last[0]
+        return Canned(200, {"Content-Type": oci.MEDIA_INDEX, "Link": link}, codec.to_json(page))
+
+    registry.answer = answer
+    assert list(client(registry, tries).referrers(BLOB.digest).manifests) == entries
+    last[0] = f'<{path}?last=0>; rel="next"'
+    with pytest.raises(RegistryRefused, match="list of referrers does not end"):
+        client(registry, tries).referrers(BLOB.digest)
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_codes_that_are_tried_again(registry: ServedRegistry, tries: Tries, waits: list[float], status: int) -> None:
     digest, data = pushed(client(registry, tries))
