@@ -89,12 +89,8 @@ class Distribution:
 
     # ---- where blobs are
 
-    def remember_place(self, digest: Digest, registry: str, repository: str) -> None:
-        """Note that a repository has a blob; of very many for one blob the longest unseen is forgotten."""
-        self.remember_places([digest], registry, repository)
-
     def remember_places(self, digests: Iterable[Digest], registry: str, repository: str) -> None:
-        """The same for several blobs at once."""
+        """Note that a repository has blobs; of very many repositories for one blob the longest unseen is forgotten."""
         now = time.time_ns()
         with self._database.transaction() as sql:
             for digest in digests:

@@ -86,7 +86,7 @@ def test_a_place_that_has_it_no_longer_is_forgotten(shop):
     image = shop.image("app:v1", b"one")
     shop.push("app:v1")
     (form,) = shop.store.distribution.packed_forms(shop.store.layers_of(image)[0].diff_id)
-    shop.store.distribution.remember_place(form.digest, shop.registry.address, "gone")
+    shop.store.distribution.remember_places([form.digest], shop.registry.address, "gone")
     shop.store.distribution.forget_place(form.digest, shop.registry.address, "app")
     shop.store.tag(image, shop.name("third:v1"))
     shop.push("third:v1")
@@ -118,7 +118,7 @@ def test_an_image_keeps_its_manifest_where_the_registry_has_the_blobs(shop):
     document = came_with(shop, image, digest, len(theirs))
     there = repositories(shop.registry.address, "upstream/app", access="pull,push")[-1]
     there.upload(Descriptor(MEDIA_LAYER_GZIP, digest, len(theirs)), io.BytesIO(theirs))
-    shop.store.distribution.remember_place(digest, shop.registry.address, "upstream/app")
+    shop.store.distribution.remember_places([digest], shop.registry.address, "upstream/app")
     row = shop.push("mine/app:v1")
     assert (row.digest, row.media_type, row.size) == (Digest.of(document), MEDIA_DOCKER_MANIFEST, len(document))
     assert pushed_manifest(shop, "mine/app:v1")[1] == document
@@ -131,7 +131,7 @@ def test_a_layer_that_is_in_it_twice_packed_in_two_ways(shop):
     there = repositories(shop.registry.address, "upstream/app", access="pull,push")[-1]
     for form, data in zip(forms, (b"first", b"second"), strict=True):
         there.upload(form, io.BytesIO(data))
-        shop.store.distribution.remember_place(form.digest, shop.registry.address, "upstream/app")
+        shop.store.distribution.remember_places([form.digest], shop.registry.address, "upstream/app")
     config = Descriptor("application/vnd.oci.image.config.v1+json", image, len(shop.store.config_bytes(image)))
     manifest = Manifest(schema_version=2, media_type=MEDIA_MANIFEST, config=config, layers=tuple(forms))
     document = to_json(manifest)

@@ -53,7 +53,7 @@ def test_nothing_is_noted_of_a_layer_or_an_image_that_is_not_here(known):
 
 
 def test_places(known):
-    known.remember_place(ONE.digest, "one.example", "a/b")
+    known.remember_places([ONE.digest], "one.example", "a/b")
     known.remember_places([ONE.digest, TWO.digest], "two.example", "c")
     assert known.places(ONE.digest) == (Place("two.example", "c"), Place("one.example", "a/b"))
     assert known.places(ONE.digest, "one.example") == (Place("one.example", "a/b"),)
@@ -65,8 +65,8 @@ def test_places(known):
 
 def test_of_very_many_places_the_longest_unseen_go(known):
     for number in range(60):
-        known.remember_place(ONE.digest, "one.example", f"r{number}")
-    known.remember_place(TWO.digest, "one.example", "r0")
+        known.remember_places([ONE.digest], "one.example", f"r{number}")
+    known.remember_places([TWO.digest], "one.example", "r0")
     assert [place.repository for place in known.places(ONE.digest)] == [f"r{n}" for n in range(59, 9, -1)]
     assert known.places(TWO.digest) == (Place("one.example", "r0"),)
 
@@ -82,8 +82,8 @@ def test_manifests_are_kept_byte_for_byte(known, image):
 
 def test_records_go_with_the_image_and_its_layer(store, known, image, layer):
     known.remember_packed(layer, ONE)
-    known.remember_place(ONE.digest, "one.example", "a")
-    known.remember_place(AWAY, "one.example", "a")
+    known.remember_places([ONE.digest], "one.example", "a")
+    known.remember_places([AWAY], "one.example", "a")
     known.remember_manifest(image, MEDIA_MANIFEST, b"{}")
     store.remove_image("greet")
     assert not store.has_layer(layer)
@@ -98,7 +98,7 @@ def test_a_place_stays_while_another_layer_has_that_form(store, known, layer):
     other = store.add_layer(directory, LayerFacts(diff_id=Digest.of(b"other"), size=1, entries=1)).diff_id
     for one in (layer, other):
         known.remember_packed(one, ONE)
-    known.remember_place(ONE.digest, "one.example", "a")
+    known.remember_places([ONE.digest], "one.example", "a")
     store.remove_image("greet")
     assert known.places(ONE.digest) == (Place("one.example", "a"),)
 
