@@ -62,7 +62,7 @@ class Source:
         if self._taken > self._limit:
             raise InvalidArchive(
                 f"archive is larger than {self._limit} bytes when unpacked",
-                hint="there is no more room for it, or it is made to fill the disk",
+                hint="there is no space left for more (`system prune` makes room), or it is made to fill the disk",
             )
         if self._sha is not None:
             self._sha.update(block)

@@ -11,7 +11,8 @@ SIZE = 64 << 20
 MOST = 60 << 20  # data of each process (RLIMIT_DATA): the interpreter, the engine's modules, and some pieces
 
 SCRIPT = f"""
-import resource, sys
+import resource, sys, threading
+threading.stack_size(1 << 20)  # what a thread's stack may become counts as data, used or not
 resource.setrlimit(resource.RLIMIT_DATA, ({MOST}, {MOST}))
 from contextkernel import Engine
 
