@@ -33,9 +33,10 @@ class Docker:
             and no forwarding of this machine is touched.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """``folder`` is for everything that is written."""
+    def __init__(self, folder: Path, *, network: bool = True) -> None:
+        """``folder`` is for everything that is written; without ``network`` containers have none to be on."""
         self.folder = folder
+        self._network = network
         self.gateway = ""
         self._processes: list[subprocess.Popen[bytes]] = []
         self._environment = {
@@ -72,6 +73,8 @@ class Docker:
             *("--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"),
         )
         self._wait(lambda: self._client("version").returncode == 0, "dockerd")
+        if not self._network:
+            return
         self.run("network", "create", f"--opt=com.docker.network.bridge.name=ckouter{os.getpid() % 100000}", "outer")
         self.gateway = self.run("network", "inspect", "--format={{(index .IPAM.Config 0).Gateway}}", "outer").strip()
 
@@ -79,7 +82,8 @@ class Docker:
         containers = self._client("ps", "-aq").stdout.split()
         if containers:
             self._client("rm", "--force", "--volumes", *containers)
-        self._client("network", "rm", "outer")
+        if self._network:
+            self._client("network", "rm", "outer")
         for process in reversed(self._processes):
             process.terminate()
             try:
