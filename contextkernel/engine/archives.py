@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition, silent
-from contextkernel.errors import InvalidInput, InvalidReference
+from contextkernel.errors import ImageNotFound, InvalidInput, InvalidReference
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
@@ -61,7 +62,8 @@ class Archives(Composition):
             names = load(self._store, self._worker(), source, report or silent, platform=wanted)
         self._empty_trash()
         for name in names:
-            self._tell_image.tell("load", self._loaded(name, wanted))
+            with suppress(ImageNotFound):  # somebody has removed it meanwhile: it was loaded all the same
+                self._tell_image.tell("load", self._loaded(name, wanted))
         return names
 
     def _loaded(self, name: str, wanted: Platform | None) -> Digest:

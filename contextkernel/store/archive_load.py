@@ -95,7 +95,7 @@ def _added(store: Store, image: FoundImage, platform: Platform | None, report: R
         before = _holder(store, name)
         if before is None or before == new:
             taken.append(name)
-        elif platform is not None and platform != Platform.host() and _made_for(store, before) != image.platform:
+        elif platform not in (None, Platform.host()) and _made_for(store, before) not in (None, image.platform):
             beside.append(name)
         else:
             taken.append(name)
@@ -117,8 +117,11 @@ def _holder(store: Store, name: ImageRef) -> Digest | None:
         return None
 
 
-def _made_for(store: Store, image: Digest) -> Platform:
-    config = store.config(image)
+def _made_for(store: Store, image: Digest) -> Platform | None:
+    try:
+        config = store.config(image)
+    except ImageNotFound:  # removed just now: nobody has the name any more
+        return None
     return Platform.of(config.os, config.architecture, config.variant)
 
 
