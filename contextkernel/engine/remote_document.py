@@ -8,9 +8,7 @@ from typing import Any
 from contextkernel.errors import InvalidInput
 from contextkernel.model.indexes import platform_of
 from contextkernel.model.remote import RemoteImage, read_config
-from contextkernel.store.inspect import go_config
-
-_NEVER = "0001-01-01T00:00:00Z"
+from contextkernel.store.inspect import of_config
 
 
 def remote_document(remote: RemoteImage, platform: str | None = None) -> dict[str, Any]:
@@ -28,24 +26,12 @@ def remote_document(remote: RemoteImage, platform: str | None = None) -> dict[st
         raise InvalidInput(f"{remote.reference.familiar} has no configuration of an image")
     source = json.loads(one.config)
     ref = remote.reference
-    history = source.get("history") or [{}]
-    document: dict[str, Any] = {
+    document = {
         "Id": str(one.manifest.config.digest),
         "RepoTags": [ref.familiar] if ref.tag else [],
         "RepoDigests": [f"{ref.familiar_name}@{remote.descriptor.digest}"],
-        "Parent": "",
-        "Comment": source.get("comment") or history[-1].get("comment") or "",
-        "Created": source.get("created") or _NEVER,
-        "DockerVersion": source.get("docker_version") or "",
-        "Author": source.get("author") or "",
-        "Config": go_config(source.get("config")),
-        "Architecture": source.get("architecture") or "",
+        **of_config(source),
     }
-    if source.get("variant"):
-        document["Variant"] = source["variant"]
-    document["Os"] = source.get("os") or ""
-    if source.get("os.version"):
-        document["OsVersion"] = source["os.version"]
     offered = [*(image.platform for image in remote.manifests), *(platform_of(entry) for entry in remote.others)]
     return document | {
         "Size": one.size,

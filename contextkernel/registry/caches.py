@@ -11,17 +11,14 @@ from typing import IO, TYPE_CHECKING
 
 from contextkernel.errors import (
     DigestMismatch,
-    ImageNotFound,
     InvalidArchive,
-    RegistryProblem,
-    RegistryRefused,
-    RegistryUnreachable,
     SizeMismatch,
 )
 from contextkernel.model.cache_transport import CacheConfig, RegistryCacheTarget
 from contextkernel.model.digest import Digest
 from contextkernel.model.oci import Descriptor
 from contextkernel.registry.client import BlobStream, Repository, repositories
+from contextkernel.registry.mirrors import first_answer
 from contextkernel.store.cache_documents import MAX_DOCUMENT, cache_document, config_of, decoded_config, top_document
 
 if TYPE_CHECKING:
@@ -91,15 +88,8 @@ class RegistryCaches:
             ImageNotFound: there is nothing. RegistryProblem: see there.
             InvalidArchive, DigestMismatch, SizeMismatch: it cannot be relied on.
         """
-        by_digest = ref.digest is not None
-        last: RegistryProblem | ImageNotFound | None = None
-        for repository in repositories(ref.registry, ref.repository, by_digest=by_digest):
-            try:
-                return self._read(repository, ref)
-            except (RegistryUnreachable, RegistryRefused, ImageNotFound) as problem:
-                last = problem
-        assert last is not None  # noqa: S101 - the registry itself is always among them
-        raise last
+        found = repositories(ref.registry, ref.repository, by_digest=ref.digest is not None)
+        return first_answer(found, lambda repository: self._read(repository, ref))
 
     def _read(self, repository: Repository, ref: ImageRef) -> RegistryCache | None:
         media, data = repository.manifest(str(ref.digest or ref.tag))

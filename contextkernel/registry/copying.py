@@ -11,6 +11,7 @@ from contextkernel.model.digest import Digest
 from contextkernel.model.oci import MEDIA_INDEXES, MEDIA_MANIFESTS, Descriptor, Index, Manifest
 from contextkernel.model.reference import ImageRef
 from contextkernel.registry.documents import decode
+from contextkernel.registry.mirrors import first_answer
 from contextkernel.registry.remote import Find, RemoteReader
 
 if TYPE_CHECKING:
@@ -92,15 +93,10 @@ class Copier:
             return
         if source.registry == self._target.registry and self._mounted(blob.digest, source):
             return
-        last: Exception | None = None
-        for repository in self._reader(source).repositories:
-            try:
-                self._repository.upload(blob, cast("IO[bytes]", Arriving(repository, blob)))
-                return
-            except (RegistryProblem, ImageNotFound) as problem:
-                last = problem
-        assert last is not None  # noqa: S101 - there is always a repository
-        raise last
+        first_answer(
+            self._reader(source).repositories,
+            lambda repository: self._repository.upload(blob, cast("IO[bytes]", Arriving(repository, blob))),
+        )
 
     def _mounted(self, digest: Digest, source: ImageRef) -> bool:
         with suppress(RegistryProblem, ImageNotFound):  # then it is sent

@@ -15,7 +15,6 @@ import msgspec
 from contextkernel.errors import (
     ImageNotFound,
     InvalidInput,
-    RegistryProblem,
     RegistryRefused,
     SizeMismatch,
 )
@@ -35,6 +34,7 @@ from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.remote import RemoteImage, RemoteManifest, about
 from contextkernel.registry.documents import CONFIGS, MAX_CONFIG, decode, kind_of, read_document, verify
+from contextkernel.registry.mirrors import first_answer
 
 if TYPE_CHECKING:
     from contextkernel.registry.client import Repository
@@ -113,15 +113,7 @@ class RemoteReader:
         return data
 
     def _first(self, ask: Callable[[Repository], T]) -> T:
-        """The first answer; a mirror that does not have it, or does not answer, is passed over."""
-        last: Exception | None = None
-        for repository in self.repositories:
-            try:
-                return ask(repository)
-            except (RegistryProblem, ImageNotFound) as problem:
-                last = problem
-        assert last is not None  # noqa: S101 - the registry itself is always there
-        raise last
+        return first_answer(self.repositories, ask)
 
 
 def look(

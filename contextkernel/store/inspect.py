@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contextkernel.errors import StoreProblem
@@ -58,26 +58,16 @@ def inspect_image(sql: sqlite3.Connection, image: Digest, config: bytes, layers:
     source = json.loads(config)
     names = names_of(sql, image)
     tagged = sql.execute("SELECT max(tagged) FROM tags WHERE image = ?", (str(image),)).fetchone()[0]
-    history = source.get("history") or [{}]
-    document: dict[str, Any] = {
+    container = {
+        "Container": source.get("container") or "",
+        "ContainerConfig": go_config(source.get("container_config")),
+    }
+    document = {
         "Id": str(image),
         "RepoTags": [name.familiar for name in names if name.digest is None],
         "RepoDigests": [name.familiar for name in names if name.digest is not None],
-        "Parent": "",
-        "Comment": source.get("comment") or history[-1].get("comment") or "",
-        "Created": source.get("created") or _NEVER,
-        "Container": source.get("container") or "",
-        "ContainerConfig": go_config(source.get("container_config")),
-        "DockerVersion": source.get("docker_version") or "",
-        "Author": source.get("author") or "",
-        "Config": go_config(source.get("config")),
-        "Architecture": source.get("architecture") or "",
+        **of_config(source, container),
     }
-    if source.get("variant"):
-        document["Variant"] = source["variant"]
-    document["Os"] = source.get("os") or ""
-    if source.get("os.version"):
-        document["OsVersion"] = source["os.version"]
     return document | {
         "Size": size,
         "VirtualSize": size,
@@ -91,6 +81,32 @@ def inspect_image(sql: sqlite3.Connection, image: Digest, config: bytes, layers:
             ],
         },
     }
+
+
+def of_config(source: Mapping[str, Any], container: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What an image's configuration tells of it, in docker's order.
+
+    Args:
+        source: the configuration document, decoded.
+        container: fields of the container that it was made from, which have their place among these.
+    """
+    history = source.get("history") or [{}]
+    fields: dict[str, Any] = {
+        "Parent": "",
+        "Comment": source.get("comment") or history[-1].get("comment") or "",
+        "Created": source.get("created") or _NEVER,
+        **(container or {}),
+        "DockerVersion": source.get("docker_version") or "",
+        "Author": source.get("author") or "",
+        "Config": go_config(source.get("config")),
+        "Architecture": source.get("architecture") or "",
+    }
+    if source.get("variant"):
+        fields["Variant"] = source["variant"]
+    fields["Os"] = source.get("os") or ""
+    if source.get("os.version"):
+        fields["OsVersion"] = source["os.version"]
+    return fields
 
 
 def go_config(found: Any) -> dict[str, Any]:
