@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from contextkernel.layer import names
@@ -12,7 +12,7 @@ from contextkernel.layer.index import layer_size, pack_index
 from contextkernel.layer.source import Source
 from contextkernel.layer.tree import LayerTree
 from contextkernel.layer.untar import read_layer
-from contextkernel.model.layers import LayerFacts
+from contextkernel.model.layers import Entry, LayerFacts
 from contextkernel.store.worker_ahead import Ahead
 from contextkernel.store.worker_commit import Check
 from contextkernel.store.worker_extract import Extractor
@@ -43,18 +43,30 @@ def unpack(source: str | int, directory: str, limit: int | None, ids: Ids, check
             make_opaque(tree, path, ids)
         entries = layer.entries()
         extractor.finish(entry for entry in reversed(entries) if entry.kind == "dir")
-        reproducible = echo.matches(entries)
-        facts = LayerFacts(
-            diff_id=archive.finish(),
-            size=layer_size(entries),
-            entries=len(entries),
-            reproducible=reproducible,
-            packed=packed.packed_digest(),
-            packed_size=packed.packed_size,
-            compression=packed.compression,
-        )
+        facts = facts_of(archive, echo, packed, entries)
     write_file(f"{directory}/index", pack_index(entries))
     return facts
+
+
+def facts_of(archive: Source, echo: Echo, packed: Ahead, entries: Sequence[Entry]) -> LayerFacts:
+    """What is known of a layer when the last of its archive's entries was read.
+
+    Args:
+        archive: what follows the entries is read to its end.
+        echo: has seen the entries.
+        packed: what the archive was read from.
+        entries: of the layer, in order.
+    """
+    reproducible = echo.matches(entries)
+    return LayerFacts(
+        diff_id=archive.finish(),
+        size=layer_size(entries),
+        entries=len(entries),
+        reproducible=reproducible,
+        packed=packed.packed_digest(),
+        packed_size=packed.packed_size,
+        compression=packed.compression,
+    )
 
 
 @contextmanager

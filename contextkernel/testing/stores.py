@@ -58,6 +58,7 @@ class InProcessLayerWorker:
     def unpack(self, source: str | int, directory: str, *, limit: int | None = None) -> LayerFacts:
         """See ports.LayerWorker."""
         from contextkernel.store.worker_ahead import Ahead
+        from contextkernel.store.worker_unpack import facts_of
 
         tree = LayerTree()
         os.makedirs(f"{directory}/diff", exist_ok=True)
@@ -81,16 +82,7 @@ class InProcessLayerWorker:
                         sink.write(content)
                     tree.replace_content(entry.path, len(content), hashlib.sha256(content).hexdigest())
             entries = tree.entries()
-            reproducible = echo.matches(entries)
-            facts = LayerFacts(
-                diff_id=archive.finish(),
-                size=layer_size(entries),
-                entries=len(entries),
-                reproducible=reproducible,
-                packed=packed.packed_digest(),
-                packed_size=packed.packed_size,
-                compression=packed.compression,
-            )
+            facts = facts_of(archive, echo, packed, entries)
         with open(f"{directory}/index", "wb") as sink:
             sink.write(pack_index(entries))
         return facts
