@@ -66,7 +66,7 @@ def test_stop_without_an_end_waits_for_ever(box, start):
 
 
 def test_pause_and_unpause(box, start):
-    request, process = start("echo up; while :; do echo x >>/count; sleep 0.01; done")
+    request, process = start("echo x >/count; echo up; while :; do echo x >>/count; sleep 0.01; done")
     process.pause()
     count = Path(request.upper, "count")
     before = count.stat().st_size

@@ -43,6 +43,15 @@ def gone(pid: int, seconds: float = 20) -> bool:
         os.close(handle)
 
 
+def state_told(runtime, directory: str, status: str, seconds: float = 20):
+    """The state of a container, once it is told as this one: a process that is going may hold the lock a moment."""
+    deadline = time.monotonic() + seconds
+    while (state := runtime.state(directory)).status != status:
+        assert time.monotonic() < deadline, state
+        time.sleep(0.02)
+    return state
+
+
 def log_of(directory: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in Path(directory, "log.json").read_text().splitlines()]
 
@@ -276,8 +285,8 @@ def test_monitor_killed(box, runtime):
     assert gone(process.pid)
     assert process.wait() == 137
     process.close()
-    state = runtime.state(request.state_dir)
-    assert (state.status, state.exit_code, state.pid) == ("dead", 137, 0)
+    state = state_told(runtime, request.state_dir, "dead")
+    assert (state.exit_code, state.pid) == (137, 0)
     assert runtime.connect(request.state_dir) is None
     # and it can be started again
     request, process = start(runtime, box, *FOREVER, state_dir=request.state_dir)
@@ -295,10 +304,7 @@ def test_killed_monitor_of_a_program_that_changed_its_user(box, runtime):
     os.kill(monitor, signal.SIGKILL)
     assert gone(monitor)
     assert box.single or not gone(process.pid, 0)
-    deadline = time.monotonic() + 20  # the init may hold the monitor's files until it is the program
-    while runtime.state(request.state_dir).status != "dead":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    state_told(runtime, request.state_dir, "dead")
     assert gone(process.pid)
     process.close()
 
