@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite("course")
+# where .ci/test wants the failed tests named; not for the pytest that a test starts
+FAILED_TESTS = os.environ.pop("CONTEXTKERNEL_FAILED_TESTS", "")
 
 
 def pytest_configure() -> None:
@@ -36,6 +38,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
         report.outcome = "failed"
         report.longrepr = f"unexpected skip in CI: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    """Name the failed tests in a file, one a line, if that is all that went wrong."""
+    if FAILED_TESTS and exitstatus == pytest.ExitCode.TESTS_FAILED:
+        reports = (report for outcome in ("failed", "error") for report in terminalreporter.stats.get(outcome, ()))
+        names = dict.fromkeys(report.nodeid for report in reports)
+        Path(FAILED_TESTS).write_text("".join(f"{name}\n" for name in names))
 
 
 @pytest.fixture(scope="session")
