@@ -15,10 +15,14 @@ from contextkernel.commands.tables import formatted
 from contextkernel.commands.template import Template
 from contextkernel.errors import InvalidInput
 from contextkernel.model.codec import from_json
+from contextkernel.model.events import StepNote
 from contextkernel.model.oci import Descriptor
 
 if TYPE_CHECKING:
     from contextkernel.commands.call import Call
+    from contextkernel.commands.face import Progress
+
+_PROGRESS: dict[str, Progress] = {"rawjson": "json", "plain": "plain", "none": "quiet", "quiet": "quiet"}
 
 
 def create(call: Call) -> Outcome:
@@ -87,17 +91,18 @@ def assemble(call: Call) -> Outcome:
     parsed = call.parsed
     sources = [_source(text) for text in (*map(_file, parsed.texts("file")), *parsed.arguments)]
     dry = parsed.flag("dry-run")
-    silent = parsed.text("progress") in ("none", "quiet")
-    result = call.engine.assemble(
-        sources,
-        tags=parsed.texts("tag"),
-        annotations=parsed.texts("annotation"),
-        platforms=[word for text in parsed.texts("platform") for word in text.split(",") if word],
-        append=parsed.flag("append"),
-        prefer_index=parsed.flag("prefer-index"),
-        push=not dry,
-        tell=lambda line: None if silent else call.face.write_err(f"{line}\n"),
-    )
+    with call.face.reporter(_PROGRESS.get(parsed.text("progress"), "auto")) as report:
+        result = call.engine.assemble(
+            sources,
+            tags=parsed.texts("tag"),
+            annotations=parsed.texts("annotation"),
+            platforms=[word for text in parsed.texts("platform") for word in text.split(",") if word],
+            append=parsed.flag("append"),
+            prefer_index=parsed.flag("prefer-index"),
+            push=not dry,
+            tell=lambda line: report(StepNote(0, line)),
+            report=report,
+        )
     return Outcome(
         value=DocumentText(f"{result.document.decode()}\n", (json.loads(result.document),)) if dry else Nothing()
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from contextkernel.engine.composition import Composition
+from contextkernel.engine.composition import Composition, silent
 from contextkernel.errors import Conflict, ContextKernelError, ImageNotFound, InvalidInput, NotFound
 from contextkernel.model.manifest_lists import ListedManifest, ManifestList, PlatformChanges
 from contextkernel.model.platform import Platform
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextkernel.model.indexes import Assembled
     from contextkernel.model.oci import Descriptor
     from contextkernel.model.outputs import Annotation
+    from contextkernel.model.ports import Reporter
     from contextkernel.model.remote import LayerRow, RemoteImage
     from contextkernel.registry.remote import Find
 
@@ -257,6 +258,7 @@ class Remote(Composition):
         purge: bool = False,
         insecure: bool = False,
         tell: Callable[[str], None] = lambda _line: None,
+        report: Reporter | None = None,
     ) -> Digest:
         """Push a list; images of other repositories of the registry are mounted into the list's.
 
@@ -265,6 +267,7 @@ class Remote(Composition):
             purge: forget the list afterwards.
             insecure: see :meth:`remote`.
             tell: is told docker's line for each image that was pushed into the repository.
+            report: receives ``LayerProgress`` for each layer.
 
         Returns:
             The digest of the list.
@@ -280,7 +283,7 @@ class Remote(Composition):
         reference = ImageRef.parse(name)
         listed = ManifestList.read(self._store.distribution.saved_list(reference))
         media, document = pushable(reference, listed)
-        copier = Copier(_find(insecure=insecure), reference)
+        copier = Copier(_find(insecure=insecure), reference, report=report or silent)
         for one in listed.manifests:
             source = ImageRef.parse(one.reference)
             copier.copy(one.descriptor, source)
@@ -316,6 +319,7 @@ class Remote(Composition):
         prefer_index: bool = True,
         push: bool = True,
         tell: Callable[[str], None] = lambda _line: None,
+        report: Reporter | None = None,
     ) -> Assembled:
         """Put an index together from images of any registries, and push it.
 
@@ -328,6 +332,7 @@ class Remote(Composition):
             prefer_index: an index even of a single image; else that image itself.
             push: push the result; else it is only made.
             tell: is told what is done, in lines.
+            report: receives ``LayerProgress`` for each layer that is copied.
 
         Returns:
             The document and what it is made of.
@@ -359,7 +364,7 @@ class Remote(Composition):
         copiers: dict[str, Copier] = {}
         for target in targets:
             if target.name not in copiers:
-                copiers[target.name] = Copier(find, target, tell)
+                copiers[target.name] = Copier(find, target, tell, report or silent)
                 for one in result.manifests:
                     copiers[target.name].copy(one.descriptor, one.source)
             tell(f"pushing {result.descriptor.digest} to {target.familiar}")

@@ -196,7 +196,7 @@ def _work(words: tuple[str, ...]) -> Work:
 
 def _title(words: tuple[str, ...]) -> str:
     """What the head of the view calls the work before it knows the image's name."""
-    if _work(words) == "build":
+    if _work(words) == "build" or "imagetools" in words[:2]:
         names = [value for flag, value in pairwise(words) if flag in {"-t", "--tag"}]
         names += [word.partition("=")[2] for word in words if word.startswith("--tag=")]
         return ", ".join(names)

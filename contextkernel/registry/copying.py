@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from contextkernel.errors import ImageNotFound, InvalidInput, RegistryProblem, RegistryRefused, RegistryUnreachable
 from contextkernel.model.digest import Digest
+from contextkernel.model.events import LayerPhase, LayerProgress
 from contextkernel.model.oci import MEDIA_INDEXES, MEDIA_MANIFESTS, Descriptor, Index, Manifest
 from contextkernel.model.reference import ImageRef
 from contextkernel.registry.documents import decode
 from contextkernel.registry.mirrors import first_answer
 from contextkernel.registry.remote import Find, RemoteReader
+from contextkernel.store.crew import Crew
 
 if TYPE_CHECKING:
     from contextkernel.registry.client import BlobStream, Repository
 
+_AT_ONCE = 3  # blobs, as a pull: both registries are asked
 _MAX_DEPTH = 4  # of indexes within indexes
+_MOST_HELD = 8 << 20  # bytes of documents whose blobs are still to be copied
 _MOST_BREAKS = 5  # of the connection that a blob comes from
 _CHUNK = 1 << 18
+_TELL = 1 << 19  # bytes between two events of a layer
 
 
 class Copier:
-    """Brings images into one repository.
+    """Brings images into one repository, several blobs at a time.
 
     Args:
         find: knows the repositories.
         target: names the repository; its tag does not matter.
         tell: is told what is done, in a line.
+        report: receives ``LayerProgress`` for each layer, in the caller's thread; may raise to stop.
     """
 
-    def __init__(self, find: Find, target: ImageRef, tell: Callable[[str], None] = lambda _line: None) -> None:
+    def __init__(
+        self,
+        find: Find,
+        target: ImageRef,
+        tell: Callable[[str], None] = lambda _line: None,
+        report: Callable[[Any], None] = lambda _event: None,
+    ) -> None:
         self._find = find
         self._target = target
         self._tell = tell
+        self._crew = Crew(_AT_ONCE, report)
+        self._here = threading.local()
         self._repository = find(target, "pull,push")[-1]  # never a mirror
+        self._repository.told = self._retrying
         self._readers: dict[str, RemoteReader] = {}
+        self._found: list[tuple[Descriptor, bytes]] = []
+        self._blobs: dict[Digest, Descriptor] = {}
         self._there: set[Digest] = set()
 
     def copy(self, descriptor: Descriptor, source: ImageRef) -> None:
@@ -54,7 +72,8 @@ class Copier:
                 raise ImageNotFound(f"{source.name} has no manifest {descriptor.digest}")
             return
         self._tell(f"copying {descriptor.digest} from {source.familiar} to {self._target.familiar}")
-        self._manifest(descriptor, source, _MAX_DEPTH)
+        self._read(descriptor, source, _MAX_DEPTH)
+        self._send(source)
 
     def publish(self, reference: str, descriptor: Descriptor, document: bytes) -> Digest:
         """Put a document under a tag or its digest; what it names must be there.
@@ -64,39 +83,67 @@ class Copier:
         """
         return self._repository.put_manifest(reference, descriptor.media_type, document)
 
-    def _manifest(self, descriptor: Descriptor, source: ImageRef, depth: int) -> None:
+    def _read(self, descriptor: Descriptor, source: ImageRef, depth: int) -> None:
+        """Read a document and those below it, each after what it names; now and then what was read is sent."""
         if descriptor.digest in self._there:
             return
         if depth == 0:
             raise InvalidInput(
                 f"{source.familiar}: indexes within indexes, too deep", hint="copy its images one by one"
             )
-        reader = self._reader(source)
-        found, document = reader.document(descriptor.digest)
+        found, document = self._reader(source).document(descriptor.digest)
         if found.media_type in MEDIA_INDEXES:
             for entry in decode(document, Index, f"{source.familiar}: the registry sent an invalid index").manifests:
-                self._manifest(entry, source, depth - 1)
+                self._read(entry, source, depth - 1)
         elif found.media_type in MEDIA_MANIFESTS:
             manifest = decode(document, Manifest, f"{source.familiar}: the registry sent an invalid manifest")
-            for blob in (manifest.config, *manifest.layers):
-                self._blob(blob, source)
-        self._repository.put_manifest(str(descriptor.digest), found.media_type, document)
+            self._blobs |= {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
         self._there.add(descriptor.digest)
+        self._found.append((found, document))
+        if sum(len(held) for _, held in self._found) > _MOST_HELD:
+            self._send(source)
+
+    def _send(self, source: ImageRef) -> None:
+        """Copy the blobs of what was read, and then write the documents."""
+        blobs = [blob for digest, blob in self._blobs.items() if digest not in self._there]
+        self._crew.run(lambda blob: self._blob(blob, source), blobs)
+        self._there |= self._blobs.keys()
+        for found, document in self._found:
+            self._repository.put_manifest(str(found.digest), found.media_type, document)
+        self._blobs, self._found = {}, []
 
     def _blob(self, blob: Descriptor, source: ImageRef) -> None:
-        if blob.digest in self._there:
-            return
-        self._there.add(blob.digest)
         if blob.urls and "foreign" in blob.media_type:
             return  # stays where it is: its URLs are in the manifest
+        self._here.blob = blob
         if self._repository.blob_size(blob.digest) is not None:
-            return
-        if source.registry == self._target.registry and self._mounted(blob.digest, source):
-            return
-        first_answer(
-            self._reader(source).repositories,
-            lambda repository: self._repository.upload(blob, cast("IO[bytes]", Arriving(repository, blob))),
-        )
+            self._say(blob, "present")
+        elif source.registry == self._target.registry and self._mounted(blob.digest, source):
+            self._say(blob, "mounted", detail=source.repository)
+        else:
+            self._say(blob, "pushing")
+            first_answer(self._reader(source).repositories, lambda repository: self._stream(blob, repository))
+            self._say(blob, "pushed", blob.size)
+
+    def _stream(self, blob: Descriptor, repository: Repository) -> None:
+        last = 0
+
+        def tell(sent: int) -> None:
+            nonlocal last
+            if sent < last or sent - last >= _TELL:
+                last = sent
+                self._say(blob, "pushing", sent)
+
+        self._repository.upload(blob, cast("IO[bytes]", Arriving(repository, blob)), tell)
+
+    def _say(self, blob: Descriptor, phase: LayerPhase, current: int = 0, *, detail: str = "") -> None:
+        self._crew.tell(LayerProgress(0, blob.digest.short, phase, current, blob.size, detail))
+
+    def _retrying(self, _problem: RegistryProblem, seconds: float) -> None:
+        """Either registry is asked again; whoever is told may stop that."""
+        blob = getattr(self._here, "blob", None)
+        if blob is not None:
+            self._say(blob, "retrying", max(1, round(seconds)))
 
     def _mounted(self, digest: Digest, source: ImageRef) -> bool:
         with suppress(RegistryProblem, ImageNotFound):  # then it is sent
@@ -106,6 +153,8 @@ class Copier:
     def _reader(self, source: ImageRef) -> RemoteReader:
         if source.name not in self._readers:
             self._readers[source.name] = RemoteReader(self._find, source)
+            for repository in self._readers[source.name].repositories:
+                repository.told = self._retrying
         return self._readers[source.name]
 
 

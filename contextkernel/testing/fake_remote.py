@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from contextkernel.errors import ImageNotFound
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
+from contextkernel.model.events import LayerProgress
 from contextkernel.model.indexes import Assembled
 from contextkernel.model.oci import (
     MEDIA_CONFIG,
@@ -32,6 +33,7 @@ from contextkernel.testing.fake_calls import FakeCalls
 
 if TYPE_CHECKING:
     from contextkernel.model.outputs import Annotation
+    from contextkernel.model.ports import Reporter
 
 _PLATFORMS = (("amd64", None, 29_000_000), ("arm64", None, 28_400_000), ("arm", "v7", 25_100_000))
 _SCRIPT = 1_200
@@ -196,11 +198,14 @@ class FakeRemote(FakeCalls):
         purge: bool = False,
         insecure: bool = False,
         tell: Callable[[str], None] = lambda _line: None,
+        report: Reporter | None = None,
     ) -> Digest:
         """One image goes along."""
         self._note("push_manifest", name=name, purge=purge, insecure=insecure)
         found = remote_image(name)
         first = found.manifests[0].descriptor.digest
+        if report is not None:
+            report(LayerProgress(0, "0a1b2c3d4e5f", "mounted", detail="other"))
         tell(f"Pushed ref {found.reference.familiar_name}@{first} with digest: {first}")
         return found.descriptor.digest
 
@@ -220,6 +225,7 @@ class FakeRemote(FakeCalls):
         prefer_index: bool = True,
         push: bool = True,
         tell: Callable[[str], None] = lambda _line: None,
+        report: Reporter | None = None,
     ) -> Assembled:
         """The canned index."""
         self._note(
@@ -234,5 +240,7 @@ class FakeRemote(FakeCalls):
         )
         found = remote_image()
         if push:
+            if report is not None:
+                report(LayerProgress(0, "0a1b2c3d4e5f", "pushed", 10, 10))
             tell(f"pushing {found.descriptor.digest} to {tags[0]}")
         return Assembled(found.descriptor, found.document, ())

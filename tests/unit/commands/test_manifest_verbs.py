@@ -113,7 +113,7 @@ def test_imagetools_create(do, engine, face, tmp_path):
             "prefer_index": "no",
         }
     ]
-    assert face.err == f"pushing {remote_image().descriptor.digest} to r:5/a\n"
+    assert face.err == f"0a1b2c3d4e5f: Pushed\npushing {remote_image().descriptor.digest} to r:5/a\n"
     assert do("buildx imagetools create --dry-run a").value.text == f"{remote_image().document.decode()}\n"
     face.err = ""
     do("buildx imagetools create --progress none -t a b")

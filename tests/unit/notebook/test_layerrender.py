@@ -109,6 +109,7 @@ def test_the_view_is_shown_without_any_step():
         ("run --name web nginx cat", "transfer", ""),
         ("build -t greet .", "build", "greet"),
         ("base ensure a b", "transfer", "a, b"),
+        ("buildx imagetools create -t r:5/app:1 -p linux/amd64 app", "transfer", "r:5/app:1"),
     ],
 )
 def test_the_head_says_what_is_done(words, work, title):

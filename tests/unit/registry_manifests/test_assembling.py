@@ -1,13 +1,16 @@
 """Indexes put together in registries, and images copied for them."""
 
 import json
+import threading
 from contextlib import contextmanager
 
 import pytest
 
-from contextkernel.errors import ImageNotFound, InvalidInput, RegistryRefused, RegistryUnreachable
+from contextkernel.errors import ImageNotFound, InvalidInput, RegistryDenied, RegistryRefused, RegistryUnreachable
 from contextkernel.model.digest import Digest
 from contextkernel.model.oci import Descriptor, PlatformField
+from contextkernel.registry import copying
+from contextkernel.registry.client import Repository
 from contextkernel.registry.copying import Arriving
 from contextkernel.testing.registry import Canned
 
@@ -67,6 +70,81 @@ def test_a_blob_that_the_source_lacks_is_not_said_of_the_target(engine, pushed, 
     finally:
         pushed.registry.answer = lambda _: None
     assert elsewhere.client("a/gone").head("v1") is None
+
+
+def test_blobs_are_copied_side_by_side(engine, pushed, elsewhere, monkeypatch):
+    together = threading.Barrier(2)  # nobody passes alone
+    upload = Repository.upload
+
+    def waits(*given):
+        together.wait(30)
+        upload(*given)
+
+    layers = tuple(letter * 600_000 for letter in (b"a", b"b", b"c"))
+    image = pushed.image("a/several", "v1", layers=layers)  # with the configuration four blobs
+    events = []
+    monkeypatch.setattr(Repository, "upload", waits)
+    to = {"prefer_index": False, "report": events.append}
+    engine.assemble([f"{pushed.address}/a/several:v1"], tags=[f"{elsewhere.address}/a/s:v1"], **to)
+    assert elsewhere.client("a/s").head("v1").digest == image.digest
+    for layer in layers:
+        mine = [event for event in events if event.layer == Digest.of(layer).short]
+        assert [event.phase for event in mine if event.current == 0] == ["pushing"]
+        assert (mine[-1].phase, mine[-1].current, mine[-1].total) == ("pushed", 600_000, 600_000)
+
+    events.clear()  # of the same registry: nothing is sent
+    engine.assemble([f"{elsewhere.address}/a/s:v1"], tags=[f"{elsewhere.address}/a/t:v1"], **to)
+    assert {(event.phase, event.detail) for event in events} == {("mounted", "a/s")}
+    events.clear()
+    engine.assemble([f"{pushed.address}/a/several:v1"], tags=[f"{elsewhere.address}/a/s:v2"], **to)
+    assert {event.phase for event in events} == {"present"}
+
+
+def test_a_copy_that_fails_is_told_once_and_publishes_nothing(engine, pushed, elsewhere):
+    layers = tuple(letter * 300_000 for letter in (b"k", b"l", b"m", b"n"))
+    pushed.image("a/refused", "v1", layers=layers)
+    broken = str(Digest.of(layers[2]))
+    elsewhere.registry.answer = lambda request: Canned(403) if broken in request.uri else None
+    with pytest.raises(RegistryDenied):
+        engine.assemble([f"{pushed.address}/a/refused:v1"], tags=[f"{elsewhere.address}/a/refused:v1"])
+    assert not [one for one in elsewhere.registry.requests if one.method == "PUT" and "/manifests/" in one.path]
+    assert not [thread for thread in threading.enumerate() if thread.name == "layer"]
+
+
+def test_either_registry_is_asked_again(engine, pushed, elsewhere):
+    image = pushed.image("a/busy", "v1", layers=(b"busy",))
+    place = f"/v2/a/busy/blobs/{Digest.of(b'busy')}"
+    busy = {"GET": 1, "HEAD": 1}
+
+    def answer(request):
+        if request.path != place or not busy.get(request.method):
+            return None
+        busy[request.method] -= 1
+        return Canned(503, {"Retry-After": "0"})
+
+    events = []
+    names = [f"{pushed.address}/a/busy:v1"], [f"{elsewhere.address}/a/busy:v1"]
+    pushed.registry.answer = elsewhere.registry.answer = answer
+    try:
+        engine.assemble(names[0], tags=names[1], prefer_index=False, report=events.append)
+    finally:
+        pushed.registry.answer = lambda _: None
+    assert elsewhere.client("a/busy").head("v1").digest == image.digest
+    assert busy == {"GET": 0, "HEAD": 0}
+    phases = [event.phase for event in events if event.layer == Digest.of(b"busy").short]
+    assert phases == ["retrying", "pushing", "retrying", "pushed"]
+
+
+def test_documents_that_are_many_are_written_in_between(engine, pushed, elsewhere, monkeypatch):
+    monkeypatch.setattr(copying, "_MOST_HELD", 1000)
+    images = [
+        pushed.image("a/many", name, name, layers=(name.encode() * 100,)) for name in ("amd64", "arm64", "riscv64")
+    ]
+    top = pushed.index("a/many", "all", *images)
+    engine.assemble([f"{pushed.address}/a/many:all"], tags=[f"{elsewhere.address}/b/many:all"], prefer_index=False)
+    assert elsewhere.client("b/many").head("all").digest == top
+    for image in images:
+        assert elsewhere.registry.requested("PUT", f"/v2/b/many/manifests/{image.digest}") == [201]
 
 
 class _Breaking:
