@@ -51,7 +51,7 @@ def key(root: str) -> str:
     directories = os.get_exec_path()
     parts += [_stamp(path) for path in ("/etc/subuid", "/etc/subgid", "/dev/net/tun", "/dev/fuse", *directories)]
     try:
-        parts.append(str(os.stat(root).st_dev))
+        parts.append(f"{os.stat(root).st_dev} {os.statvfs(root).f_flag}")
     except OSError as problem:
         parts.append(f"errno {problem.errno}")
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

@@ -81,12 +81,16 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
             return "it takes a user namespace, or CAP_SYS_CHROOT", outer(around)
         case "proot" if "proot" in around.tools and _is_refused("ptrace", findings):
             return "it cannot trace anything", ""
+        case "proot" if number == errno.EACCES:
+            return f"the file system of {around.root} is mounted noexec", outer(around)
         case "newuidmap" | "newgidmap" if outcome.verdict == "limited":
             return _id_range(findings.outcomes["id_range"], around)
         case "cgroup_v1" | "cgroup_v2":
             return _control_groups(number, around)
         case "disk" if outcome.verdict == "limited":
             return "little room is left", "you"
+        case "disk":
+            return f"the store cannot be in {around.root}", "you"
         case "memory":
             return "little memory is left", outer(around)
         case name if name in PACKAGES and name not in around.tools:

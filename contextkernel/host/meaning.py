@@ -37,8 +37,17 @@ def meaning(report: HostReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
         report: with the tier and all facts, conclusions included.
 
     Returns:
-        Two or three sentences each.
+        Two or three sentences each; one more where the store has no place.
     """
+    build, run = _with_store(report)
+    disk = report.fact("disk")
+    if disk is None or disk.verdict != "refused" or not disk.cause:
+        return build, run
+    nothing = f"nothing works yet: {disk.cause} ({disk.errno}); CONTEXTKERNEL_ROOT names another place. Then:"
+    return (nothing, *build), (nothing, *run)
+
+
+def _with_store(report: HostReport) -> tuple[tuple[str, ...], tuple[str, ...]]:
     backing = _backing(report)
     match report.tier:
         case "analysis":
@@ -112,7 +121,8 @@ def refusal(report: HostReport) -> tuple[str, str]:
         why = f"{fact.errno}: {fact.cause}" if fact.errno and fact.cause else fact.reason
         reasons.append(f"{name} ({why})" if why else name)
     missing = f": {'; '.join(reasons)}" if reasons else ""
-    return f"this host runs no programs{missing}", hint(report.remedies) or "contextkernel doctor says more"
+    helping = tuple(remedy for remedy in report.remedies if remedy.fact in _NEEDED)
+    return f"this host runs no programs{missing}", hint(helping) or "contextkernel doctor says more"
 
 
 def _lowered(report: HostReport) -> Iterator[str]:

@@ -144,7 +144,7 @@ def main(root: str) -> None:
         attempt("cgroup_v1", try_cgroup_v1)
         attempt("cgroup_v2", try_cgroup_v2)
         for name in TOOLS:
-            attempt(name, lambda name=name: try_tool(name, around.tools.get(name)))  # type: ignore[misc]
+            attempt(name, lambda name=name: try_tool(name, around.tools.get(name), place))  # type: ignore[misc]
         os.waitpid(pid, 0)
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -397,14 +397,19 @@ def try_packet_filter() -> str:
     return "nf_tables, with redirection"
 
 
-def try_tool(name: str, path: str | None) -> str:
-    """A program that is looked up in PATH; proot is also run, since it depends on what the host lets it trace."""
+def try_tool(name: str, path: str | None, place: str) -> str:
+    """A program that is looked up in PATH; proot is also run, since it depends on what the host lets it trace.
+
+    Args:
+        name: of the program.
+        path: where it is; ``None`` if it is not installed.
+        place: a directory in the store's root.
+
+    Returns:
+        ``path``.
+    """
     if path is None:
         raise Refused(f"{name} is not installed")
     if name == "proot":
-        actions = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_RDWR, 0) for descriptor in (0, 1, 2)]
-        pid = os.posix_spawn(path, [path, "-0", "/bin/true"], os.environ, file_actions=actions)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if status:
-            raise Refused(f"proot -0 /bin/true: exit status {status}")
+        confinement.try_proot(path, place)
     return path

@@ -1,6 +1,6 @@
-"""Probes of what a program can be confined and supervised with, without namespaces: seccomp, Landlock, ptrace.
+"""Probes of what a program can be confined and supervised with, without namespaces: seccomp, Landlock, ptrace, proot.
 
-All of them change the process that asks, so each is run in a fork (:func:`contextkernel.host.trying.in_child`).
+Most of them change the process that asks, so each is run in a fork (:func:`contextkernel.host.trying.in_child`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextkernel.host.trying import Limited, Refused
 from contextkernel.linux import landlock, namespaces
 from contextkernel.linux.caps import DEFAULT_CAPABILITIES, set_no_new_privs
 from contextkernel.linux.libc import number, syscall
+from contextkernel.linux.proot_loaders import loaders_in
 from contextkernel.linux.ptrace import trace_me
 
 # <linux/seccomp.h>: struct seccomp_notif (id, pid, flags, struct seccomp_data), struct seccomp_notif_resp
@@ -128,3 +129,24 @@ def try_ptrace() -> None:
     number = os.read(read, 1)
     os.close(read)
     raise SyscallFailed("ptrace", number[0] if number else 0)
+
+
+def try_proot(path: str, place: str) -> None:
+    """Run /bin/true in proot as the engine runs programs: with its loader in the store, since /tmp may be noexec.
+
+    Args:
+        path: of proot.
+        place: a directory in the store's root.
+    """
+    if os.statvfs(place).f_flag & os.ST_NOEXEC:
+        raise OSError(errno.EACCES, "programs of images cannot be started")
+    loader = os.path.join(place, "loader")
+    with open(path, "rb") as program, open(loader, "wb") as file:
+        file.write(loaders_in(program.read()).wide)
+    os.chmod(loader, 0o500)
+    actions = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_RDWR, 0) for descriptor in (0, 1, 2)]
+    environment = {**os.environ, "PROOT_LOADER": loader}
+    pid = os.posix_spawn(path, [path, "-0", "/bin/true"], environment, file_actions=actions)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        raise Refused(f"proot -0 /bin/true: exit status {status}")

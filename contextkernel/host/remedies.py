@@ -268,8 +268,17 @@ def _groups(outcome: Outcome, findings: Findings) -> _Advice:
 
 
 def _disk(outcome: Outcome, findings: Findings) -> _Advice:
-    del outcome, findings
-    yield "you", "shell", "contextkernel system prune"
+    if outcome.verdict != "refused":
+        yield "you", "shell", "contextkernel system prune"
+    elif "overlay_elsewhere" not in findings.outcomes:  # else that is named already
+        user = shlex.quote(findings.surroundings.user)
+        yield "you", "shell", f"export CONTEXTKERNEL_ROOT=/var/tmp/contextkernel-{user}"
+
+
+def _proot(outcome: Outcome, findings: Findings) -> _Advice:
+    if outcome.number == errno.EACCES and findings.surroundings.container:
+        yield from _volume(findings.surroundings)
+    yield from _program(outcome, findings)
 
 
 def _program(outcome: Outcome, findings: Findings) -> _Advice:
@@ -292,6 +301,7 @@ _ADVISERS: dict[str, Callable[[Outcome, Findings], _Advice]] = {
     "cgroup_v1": _groups,
     "cgroup_v2": _groups,
     "disk": _disk,
+    "proot": _proot,
 }
 
 #: facts whose remedies lead to more, the most useful first

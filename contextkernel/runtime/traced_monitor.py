@@ -19,13 +19,13 @@ import msgspec
 
 from contextkernel.errors import LaunchFailed, SyscallFailed
 from contextkernel.linux import pidfd
+from contextkernel.linux.proot_loaders import loaders_in
 from contextkernel.model.step_mounts import SecretFile
 from contextkernel.runtime.birth import Child
 from contextkernel.runtime.freezing import children, descendants
 from contextkernel.runtime.plan_traced import LOADER, LOADER_32, STARTER, room_of
 from contextkernel.runtime.surroundings import Place, Surrounding
 from contextkernel.runtime.traced_starter import starter
-from contextkernel.runtime.tracer import loaders_in
 
 if TYPE_CHECKING:
     from contextkernel.model.container import LaunchRequest

@@ -10,28 +10,19 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from contextkernel.errors import LaunchFailed
+from contextkernel.linux.proot_loaders import ELF
 from contextkernel.runtime.facts import Tracer
 from contextkernel.runtime.traced_starter import MARK
 
 _NAME = "proot"
 _SECONDS = 10.0
-_ELF = b"\x7fELF"
 _64_BITS = 2
 _INTERPRETER = 3  # PT_INTERP
 #: read by the dynamic linker, where they exist
 _LINKER_FILES = ("/etc/ld.so.cache", "/etc/ld.so.preload")
 #: variables that change how proot itself is started, and one that it sets: the container's are hidden from it
 _HIDDEN = ("LD_", "GLIBC_TUNABLES=", "PROOT_", "PWD=")
-
-
-class Loaders(NamedTuple):
-    """proot's loaders, which map the container's programs: for 64 bits, and for 32 bits (empty: none)."""
-
-    wide: bytes
-    narrow: bytes
 
 
 def find_tracer() -> Tracer | None:
@@ -55,7 +46,7 @@ def _interpreter(path: str) -> str:
     """The dynamic linker that a program names (elf(5)); empty for a static one."""
     with open(path, "rb") as file:
         head = file.read(64)
-        if head[:4] != _ELF or head[4] != _64_BITS:
+        if head[:4] != ELF or head[4] != _64_BITS:
             return ""
         (offset,) = struct.unpack_from("<Q", head, 32)
         size, count = struct.unpack_from("<HH", head, 54)
@@ -66,38 +57,6 @@ def _interpreter(path: str) -> str:
                 file.seek(place)
                 return os.fsdecode(file.read(length).rstrip(b"\0"))
     return ""
-
-
-def loaders_in(program: bytes) -> Loaders:
-    """The loaders that are inside of proot, as whole programs.
-
-    proot writes them to /tmp when it needs them, where a container has no business; but it uses others that it is told.
-
-    Args:
-        program: content of proot's file.
-
-    Raises:
-        LaunchFailed: there is none.
-    """
-    wide = narrow = b""
-    place = program.find(_ELF, 1)
-    while place > 0:
-        kind = program[place + 4 : place + 6]
-        try:
-            if kind == b"\x02\x01":
-                (sections,) = struct.unpack_from("<Q", program, place + 40)
-                size, count = struct.unpack_from("<HH", program, place + 58)
-                wide = wide or program[place : place + sections + size * count]
-            elif kind == b"\x01\x01":
-                (sections,) = struct.unpack_from("<I", program, place + 32)
-                size, count = struct.unpack_from("<HH", program, place + 46)
-                narrow = narrow or program[place : place + sections + size * count]
-        except struct.error:
-            break
-        place = program.find(_ELF, place + 1)
-    if not wide:
-        raise LaunchFailed("this proot has no loader inside", hint="Debian's package proot has one")
-    return Loaders(wide, narrow)
 
 
 def command_line(

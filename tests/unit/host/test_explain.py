@@ -8,7 +8,7 @@ import pytest
 from contextkernel.host.catalogue import CONCLUSIONS, NAMES
 from contextkernel.host.explain import explain
 from contextkernel.host.findings import Findings, Outcome, Surroundings
-from contextkernel.host.meaning import notices
+from contextkernel.host.meaning import notices, refusal
 from contextkernel.model.ids import IdMap, IdRange
 from contextkernel.model.results import Fact, HostReport
 
@@ -316,3 +316,33 @@ def test_a_device_is_of_no_use_without_a_user_namespace() -> None:
     assert not any("--device" in text for text in texts(found))
     able = report({"fuse_overlayfs": errno.ENOENT}, container=True)
     assert fact(able, "fuse_overlayfs").remedy == "docker run --device /dev/fuse ..."
+
+
+def test_a_store_that_is_mounted_noexec_is_why_proot_is_of_no_use() -> None:
+    tools = {**UIDMAP, "proot": "/usr/bin/proot"}
+    found = report({**NO_NAMESPACES, "proot": errno.EACCES}, idmap=None, container=True, filtered=True, tools=tools)
+    assert found.tier == "analysis"
+    assert fact(found, "proot").cause == "the file system of /r is mounted noexec"
+    assert [remedy.where for remedy in found.remedies if remedy.fact == "proot"] == [
+        "docker",
+        "kubernetes",
+        "kubespawner",
+    ]
+
+
+def test_a_refusal_does_not_advise_to_make_room() -> None:
+    found = report({**NO_NAMESPACES, "proot": 0, "disk": errno.ENOSPC}, idmap=None, container=True, filtered=True)
+    assert any(remedy.fact == "disk" for remedy in found.remedies)
+    assert refusal(found)[1].startswith("docker run --security-opt seccomp=unconfined")
+    assert "CONTEXTKERNEL_ROOT" not in refusal(found)[1]
+
+
+def test_where_the_store_cannot_be_another_place_is_named() -> None:
+    found = report({"disk": errno.EACCES, "overlay": errno.EACCES})
+    assert fact(found, "disk").reason == "no disk; the store cannot be in /r"
+    assert texts(found)[-1] == "export CONTEXTKERNEL_ROOT=/var/tmp/contextkernel-anna"
+    assert found.build[0] == found.run[0]
+    assert found.build[0].startswith("nothing works yet: the store cannot be in /r (EACCES)")
+    assert texts(report({"disk": errno.EACCES, "overlay": errno.EACCES}, elsewhere=True)) == [
+        "export CONTEXTKERNEL_ROOT=/var/tmp/contextkernel-anna"
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,34 @@ def test_fuse_overlayfs_needs_device_and_program(tmp_path: Path) -> None:
     found = tried(lambda: files.try_fuse_overlayfs(str(tmp_path), None))
     assert found.verdict == "refused"
     assert found.number or "not installed" in found.problem
+
+
+def proot(tmp_path: Path) -> str:
+    """A stand-in that wants what proot gets: a loader of its own that may be executed."""
+    loader = b"\x7fELF\x02\x01\x01" + struct.pack("<33xQ10xHH2x", 64, 64, 0)
+    path = tmp_path / "proot"
+    path.write_bytes(b'#!/bin/sh\ntest -x "$PROOT_LOADER"\nexit\n' + loader)
+    path.chmod(0o700)
+    return str(path)
+
+
+@linux
+def test_proot_is_tried_with_a_loader_in_the_store_as_the_engine_runs_it(tmp_path: Path) -> None:
+    place = tmp_path / "probe-x"
+    place.mkdir()
+    assert tried(lambda: confinement.try_proot(proot(tmp_path), str(place))).verdict == "works"
+    assert [path.name for path in place.iterdir()] == ["loader"]
+
+
+@linux
+def test_proot_is_of_no_use_to_a_store_whose_programs_may_not_be_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = list(os.statvfs(tmp_path))
+    facts[8] |= os.ST_NOEXEC
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(facts))
+    found = tried(lambda: confinement.try_proot(proot(tmp_path), str(tmp_path)))
+    assert (found.verdict, found.number) == ("refused", errno.EACCES)
 
 
 @linux

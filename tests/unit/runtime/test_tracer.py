@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from contextkernel.errors import LaunchFailed
-from contextkernel.runtime.tracer import command_line, loaders_in, tracer_environment
+from contextkernel.linux.proot_loaders import loaders_in
+from contextkernel.runtime.tracer import command_line, tracer_environment
 
 
 def test_exact_words():
