@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition, silent
 from contextkernel.errors import ImageNotFound, InvalidInput, InvalidReference
+from contextkernel.model.given import several
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
@@ -23,11 +24,13 @@ _URLS = ("http://", "https://")
 class Archives(Composition):
     """Images go in and out as files."""
 
-    def save(self, names: Sequence[str], output: str | int, *, platform: str | Sequence[str] | None = None) -> None:
+    def save(
+        self, names: str | Sequence[str], output: str | int, *, platform: str | Sequence[str] | None = None
+    ) -> None:
         """Write images to a docker-archive that is an OCI layout too.
 
         Args:
-            names: images.
+            names: images, or a single one.
             output: path, or open descriptor.
             platform: only images for this one; several give each name an index.
 
@@ -36,7 +39,7 @@ class Archives(Composition):
         """
         from contextkernel.store.archive import save
 
-        for image in save(self._store, self._worker(), names, output, platforms=platforms_of(platform)):
+        for image in save(self._store, self._worker(), several(names), output, platforms=platforms_of(platform)):
             self._tell_image.tell("save", image)
 
     def load(
@@ -77,7 +80,7 @@ class Archives(Composition):
         name: str | None = None,
         *,
         message: str = "",
-        changes: Sequence[str] = (),
+        changes: str | Sequence[str] = (),
         platform: str | None = None,
         report: Reporter | None = None,
     ) -> Digest:
@@ -101,7 +104,7 @@ class Archives(Composition):
         ref = None if name is None else ImageRef.parse(name)
         if ref is not None and ref.digest is not None:
             raise InvalidReference(f"cannot import digest reference {name!r}", hint="give a name and a tag: NAME:TAG")
-        config = self._imported_config(changes, platform)
+        config = self._imported_config(several(changes), platform)
         with self._writing():
             image = self._import(source, ref, config, message, report or silent)
         self._tell_image.tell("import", image)

@@ -10,6 +10,7 @@ from contextkernel.engine.archives import platforms_of
 from contextkernel.engine.caches import cache_limit
 from contextkernel.engine.composition import silent
 from contextkernel.engine.pulling import Pulling
+from contextkernel.model.given import several
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
@@ -45,11 +46,11 @@ class Builds(Pulling):
         *,
         dockerfile: str | None = None,
         text: str | None = None,
-        tags: Sequence[str] = (),
+        tags: str | Sequence[str] = (),
         build_args: Mapping[str, str | None] | None = None,
         target: str | None = None,
         no_cache: bool = False,
-        no_cache_filter: Sequence[str] = (),
+        no_cache_filter: str | Sequence[str] = (),
         pull: bool = False,
         labels: Mapping[str, str] | None = None,
         network: str = "default",
@@ -57,12 +58,12 @@ class Builds(Pulling):
         platform: str | Sequence[str] | None = None,
         jobs: int | None = None,
         contexts: Mapping[str, str] | None = None,
-        cache_from: Sequence[str] = (),
-        cache_to: Sequence[str] = (),
+        cache_from: str | Sequence[str] = (),
+        cache_to: str | Sequence[str] = (),
         report: Reporter | None = None,
-        outputs: Sequence[str | Output] = (),
-        annotations: Sequence[str | Annotation] = (),
-        attests: Sequence[str | Attest] = (),
+        outputs: str | Sequence[str | Output] = (),
+        annotations: str | Sequence[str | Annotation] = (),
+        attests: str | Sequence[str | Attest] = (),
         stdout: int | None = None,
     ) -> BuildResult:
         """Build an image from a Dockerfile and a build context.
@@ -121,11 +122,11 @@ class Builds(Pulling):
         self._keep_free()
         request = BuildRequest(
             contexts=dict(contexts or {}),
-            tags=tuple(ImageRef.parse(tag) for tag in tags),
+            tags=tuple(ImageRef.parse(tag) for tag in several(tags)),
             build_args=arguments,
             target=target,
             no_cache=no_cache,
-            no_cache_stages=tuple(no_cache_filter),
+            no_cache_stages=several(no_cache_filter),
             pull=pull,
             labels=dict(labels or {}),
             network=network,
@@ -133,16 +134,21 @@ class Builds(Pulling):
             jobs=jobs,
             platform=platforms[0] if len(platforms) == 1 else None,
             platforms=platforms if len(platforms) > 1 else (),
-            outputs=tuple(parse_output(one) if isinstance(one, str) else one for one in outputs) or (ImageOutput(),),
+            outputs=tuple(parse_output(one) if isinstance(one, str) else one for one in several(outputs))
+            or (ImageOutput(),),
             annotations=tuple(
-                found for one in annotations for found in (parse_annotation(one) if isinstance(one, str) else (one,))
+                found
+                for one in several(annotations)
+                for found in (parse_annotation(one) if isinstance(one, str) else (one,))
             ),
             attests=tuple(
-                found for one in attests for found in (parse_attests([one]) if isinstance(one, str) else (one,))
+                found
+                for one in several(attests)
+                for found in (parse_attests([one]) if isinstance(one, str) else (one,))
             ),
             stdout=stdout,
-            cache_from=tuple(parse_cache_source(word) for word in cache_from),
-            cache_to=tuple(parse_cache_target(word) for word in cache_to),
+            cache_from=tuple(parse_cache_source(word) for word in several(cache_from)),
+            cache_to=tuple(parse_cache_target(word) for word in several(cache_to)),
         )
         limits = Limits.from_environment()
         fetcher = NetworkFetcher(limits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.engine.filters import PRUNE_FILTERS, check_keys, one_moment
@@ -10,6 +9,7 @@ from contextkernel.engine.lifecycle import Lifecycle
 from contextkernel.engine.networks import Networks
 from contextkernel.engine.usage import Usage
 from contextkernel.errors import InvalidInput
+from contextkernel.model.given import Filters, filter_values
 
 if TYPE_CHECKING:
     from contextkernel.model.usage import Cleaned
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 class Cleaning(Usage, Lifecycle, Networks):
     """Removing all that is not used."""
 
-    def system_prune(
-        self, *, all: bool = False, volumes: bool = False, filters: Mapping[str, Sequence[str]] | None = None
-    ) -> Cleaned:
+    def system_prune(self, *, all: bool = False, volumes: bool = False, filters: Filters | None = None) -> Cleaned:
         """Remove stopped containers, unused networks, images without a name, build cache; in docker's order.
 
         Args:
@@ -35,7 +33,7 @@ class Cleaning(Usage, Lifecycle, Networks):
         from contextkernel.model.cache import CacheFilter
         from contextkernel.model.usage import Cleaned
 
-        wanted = {key: tuple(values) for key, values in (filters or {}).items()}
+        wanted = filter_values(filters)
         check_keys(wanted, PRUNE_FILTERS)
         until = one_moment(wanted)
         if until is not None and volumes:

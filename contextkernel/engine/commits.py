@@ -13,6 +13,7 @@ import msgspec
 from contextkernel.engine.box_files import BoxFiles
 from contextkernel.errors import Conflict, ImageNotFound, InvalidReference
 from contextkernel.model.codec import to_json
+from contextkernel.model.given import several
 from contextkernel.model.oci import History, ImageConfig, RootFS, RunConfig
 from contextkernel.model.reference import ImageRef
 
@@ -37,7 +38,7 @@ class Commits(BoxFiles):
         *,
         message: str = "",
         author: str = "",
-        changes: Sequence[str] = (),
+        changes: str | Sequence[str] = (),
         pause: bool = True,
     ) -> str:
         """Make an image of a container's files and configuration. Keyword names follow docker-py.
@@ -66,7 +67,7 @@ class Commits(BoxFiles):
             except InvalidReference as problem:
                 raise InvalidReference(f"invalid reference format: {problem.problem}", hint=problem.hint) from None
         spec = self._containers.find(container)
-        config = apply_changes(self._running_config(spec), changes)
+        config = apply_changes(self._running_config(spec), several(changes))
         leased: list[Digest] = []
         try:
             with self._writing():

@@ -27,7 +27,7 @@ class ContainerVerbs(Creation):
     def run(
         self,
         image: str,
-        command: Sequence[str] = (),
+        command: str | Sequence[str] = (),
         *,
         detach: bool = False,
         stdin: bytes | int | None = None,
@@ -48,7 +48,7 @@ class ContainerVerbs(Creation):
 
         Args:
             image: name or id; pulled when missing (``pull``: ``missing``, ``always``, ``never``).
-            command: replaces the image's CMD.
+            command: replaces the image's CMD; a string is split as a shell does it.
             detach: return the container's id as soon as it runs.
             stdin: bytes to feed, or a descriptor to relay; ``None``: the program reads ``/dev/null``. With ``tty``
                 bytes are typed, line by line, and the end of input after them.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from contextkernel.engine.builds import Builds
 from contextkernel.errors import ImageNotFound
+from contextkernel.model.given import words_of
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Creation(Builds):
     def create(
         self,
         image: str,
-        command: Sequence[str] = (),
+        command: str | Sequence[str] = (),
         *,
         stdin_open: bool = False,
         pull: str = "missing",
@@ -36,7 +37,7 @@ class Creation(Builds):
 
         Args:
             image: name or id; pulled when missing (``pull``: ``missing``, ``always``, ``never``).
-            command: replaces the image's CMD.
+            command: replaces the image's CMD; a string is split as a shell does it.
             stdin_open: it is to have a standard input when it is started.
             on_created: called with the id.
             wanted: see :meth:`run`.
@@ -55,7 +56,7 @@ class Creation(Builds):
     def _create(
         self,
         image: str,
-        command: Sequence[str],
+        command: str | Sequence[str],
         wanted: CreateKeywords,
         *,
         pull: str,
@@ -68,14 +69,14 @@ class Creation(Builds):
         return self._containers.create(image, self._image_of(image, pull, report), options)
 
     def _options(
-        self, command: Sequence[str], wanted: CreateKeywords, *, stdin_open: bool = False, detached: bool = False
+        self, command: str | Sequence[str], wanted: CreateKeywords, *, stdin_open: bool = False, detached: bool = False
     ) -> RunOptions:
         from contextkernel.engine.asked import asked
         from contextkernel.engine.asked.basics import basics
         from contextkernel.runtime.containers import RunOptions
 
         return RunOptions(
-            command=tuple(command),
+            command=words_of(command),
             stdin_open=stdin_open,
             detached=detached,
             **basics(wanted),
@@ -85,7 +86,7 @@ class Creation(Builds):
     def plan(
         self,
         image: str,
-        command: Sequence[str] = (),
+        command: str | Sequence[str] = (),
         *,
         pull: str = "missing",
         report: Reporter | None = None,
@@ -95,7 +96,7 @@ class Creation(Builds):
 
         Args:
             image: name or id; pulled when missing (``pull``: ``missing``, ``always``, ``never``).
-            command: replaces the image's CMD.
+            command: replaces the image's CMD; a string is split as a shell does it.
             wanted: see :meth:`run`.
 
         Returns:

@@ -12,6 +12,7 @@ from contextkernel.errors import ContextKernelError
 from contextkernel.model.backing import PrepareRequest, Root
 from contextkernel.model.container import ContainerSpec, LaunchRequest
 from contextkernel.model.digest import Digest
+from contextkernel.model.given import words_of
 from contextkernel.model.layers import MakeDirRequest
 from contextkernel.model.step_mounts import CacheBind, LayerBind
 
@@ -33,7 +34,7 @@ class Debugging(Composition):
 
     def debug(
         self,
-        command: Sequence[str] = (),
+        command: str | Sequence[str] = (),
         *,
         build: str | None = None,
         before: bool = False,
@@ -48,7 +49,7 @@ class Debugging(Composition):
         Secrets and SSH agents are not there. Changes are thrown away, so that the next look finds the same.
 
         Args:
-            command: default ``/bin/sh``.
+            command: default ``/bin/sh``; a string is split as a shell does it.
             build: id of the failed build, or its start; default the last.
             before: the files as the step found them, without its own changes.
             stdin, stdout, stderr, on_output, forward_signals: as for :meth:`run`.
@@ -71,7 +72,7 @@ class Debugging(Composition):
             root = self._prepared(tuple(dict.fromkeys(lowers)), room)
             request = LaunchRequest(
                 id=f"debug-{step.id}",
-                argv=tuple(command) or _SHELL,
+                argv=words_of(command) or _SHELL,
                 env=step.env,
                 working_dir=step.cwd,
                 user=step.user,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition
 from contextkernel.errors import InvalidInput
+from contextkernel.model.given import Filters, filter_values
 
 if TYPE_CHECKING:
     from contextkernel.engine.moments import Moment
@@ -22,7 +23,7 @@ class Happenings(Composition):
         *,
         since: Moment | None = None,
         until: Moment | None = None,
-        filters: Mapping[str, Sequence[str]] | None = None,
+        filters: Filters | None = None,
     ) -> Iterator[EngineEvent]:
         """What happens to containers, images, volumes and networks of this store, whoever does it.
 
@@ -43,7 +44,7 @@ class Happenings(Composition):
         begin, end = nanoseconds(since, now=now), nanoseconds(until, now=now)
         if begin is not None and end is not None and begin > end:
             raise InvalidInput(f"the events would begin ({since}) after their end ({until})", hint="exchange the two")
-        return self._events_between(begin, end, now, filters or {})
+        return self._events_between(begin, end, now, filter_values(filters))
 
     def _events_between(
         self, begin: int | None, end: int | None, now: int, filters: Mapping[str, Sequence[str]]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.engine.viewing import ContainerViews
+from contextkernel.model.given import Filters, filter_values, several
 from contextkernel.model.reference import ImageRef
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Images(ContainerViews):
         teller.removed(lines, image, labels)
         return lines
 
-    def prune_images(self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+    def prune_images(self, *, all: bool = False, filters: Filters | None = None) -> Pruned:
         """Remove images without a name (``all``: without a container).
 
         Args:
@@ -67,7 +68,7 @@ class Images(ContainerViews):
         from contextkernel.engine.image_filters import image_filter
         from contextkernel.model.results import Pruned
 
-        everything, fits = image_filter(dict(filters or {}))
+        everything, fits = image_filter(filter_values(filters))
         used = {spec.image_id for spec in self._store.containers()}
         rows = {row.id: row for row in self._store.image_rows(all=False) if row.id not in used}
         lines: list[str] = []
@@ -84,6 +85,6 @@ class Images(ContainerViews):
         self._empty_trash()
         return Pruned(removed=tuple(lines), size=freed)
 
-    def compare(self, images: Sequence[str]) -> tuple[CompareRow, ...]:
+    def compare(self, images: str | Sequence[str]) -> tuple[CompareRow, ...]:
         """Sizes, layers and shared bytes of several images."""
-        return self._store.compare([(name, self._store.resolve(name)) for name in images])
+        return self._store.compare([(name, self._store.resolve(name)) for name in several(images)])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition
 from contextkernel.engine.talking import client_of, keys_of, result_of
+from contextkernel.model.given import words_of
 from contextkernel.model.results import RunResult
 
 if TYPE_CHECKING:
@@ -63,14 +64,14 @@ class Interaction(Composition):
     def exec(
         self,
         container: str,
-        command: Sequence[str],
+        command: str | Sequence[str],
         *,
         detach: bool = False,
         stdin: bytes | int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
         on_output: Callable[[str, bytes], None] | None = None,
-        environment: Mapping[str, str] | Sequence[str] = (),
+        environment: Mapping[str, str] | str | Sequence[str] = (),
         working_dir: str | None = None,
         user: str | None = None,
         privileged: bool = False,
@@ -84,7 +85,7 @@ class Interaction(Composition):
 
         Args:
             container: name or id.
-            command: program and arguments.
+            command: program and arguments; a string is split as a shell does it.
             detach: return as soon as it runs.
             environment: besides the container's.
             working_dir, user: default: the container's.
@@ -109,7 +110,7 @@ class Interaction(Composition):
         client = client_of(stdin, stdout, stderr, on_output, tty=tty, screen=screen)
         request = containers.exec_request(
             spec,
-            command,
+            words_of(command),
             environment=environment_items(environment),
             working_dir=working_dir,
             user=user,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from contextkernel.engine.filters import PRUNE_FILTERS, all_labels, check_keys, one_moment
 from contextkernel.engine.viewing import ContainerViews
 from contextkernel.errors import Conflict, ContainerNotFound, ContainerRunning, InvalidInput
+from contextkernel.model.given import Filters, filter_values, several
 
 if TYPE_CHECKING:
     from contextkernel.engine.asked.updating import UpdateKeywords
@@ -85,7 +86,7 @@ class Lifecycle(ContainerViews):
 
         containers = self._containers
         spec = containers.find(container)
-        options = (ps_args,) if isinstance(ps_args, str) else tuple(ps_args)
+        options = several(ps_args)
         process_table((), options)  # options that are none are told first
         found = process_table(tuple(facts_of(containers.processes(spec))), options)
         containers.tell(spec, "top")
@@ -96,7 +97,7 @@ class Lifecycle(ContainerViews):
         document = self._inspect_container(self._containers.find(container))
         return dict(document["NetworkSettings"].get("Ports") or {})
 
-    def prune_containers(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+    def prune_containers(self, *, filters: Filters | None = None) -> Pruned:
         """Remove the containers that do not run.
 
         Args:
@@ -107,12 +108,12 @@ class Lifecycle(ContainerViews):
         """
         from contextkernel.model.results import Pruned
 
-        filters = dict(filters or {})
-        check_keys(filters, PRUNE_FILTERS)
-        until = one_moment(filters)
+        wanted = filter_values(filters)
+        check_keys(wanted, PRUNE_FILTERS)
+        until = one_moment(wanted)
         containers, removed, size = self._containers, [], 0
         for row in self.containers(all=True, size=True):
-            if row.state in ("running", "paused", "restarting") or not all_labels(row.labels, filters):
+            if row.state in ("running", "paused", "restarting") or not all_labels(row.labels, wanted):
                 continue
             spec = containers.find(row.id)
             if until is not None and spec.created > until:

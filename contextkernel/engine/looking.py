@@ -9,6 +9,7 @@ from contextkernel.engine.images import Images
 from contextkernel.engine.networks import Networks
 from contextkernel.engine.volumes import Volumes
 from contextkernel.errors import ImageNotFound, InvalidInput, NotFound
+from contextkernel.model.given import several
 
 #: docker's order in which a name is looked up
 KINDS = ("container", "image", "network", "volume")
@@ -17,17 +18,17 @@ KINDS = ("container", "image", "network", "volume")
 class Looking(Images, Volumes, Networks):
     """Documents of things."""
 
-    def inspect(self, names: Sequence[str], kind: str | None = None) -> list[dict[str, Any]]:
+    def inspect(self, names: str | Sequence[str], kind: str | None = None) -> list[dict[str, Any]]:
         """Docker's document for each container, image, network or volume (the first kind that has the name wins).
 
         Args:
-            names: names, ids or unique id prefixes.
+            names: names, ids or unique id prefixes; or a single one.
             kind: one of :data:`KINDS` to look only there.
 
         Raises:
             NotFound: naming the first that does not exist.
         """
-        return [self._inspect(name, kind) for name in names]
+        return [self._inspect(name, kind) for name in several(names)]
 
     def _inspect(self, name: str, kind: str | None) -> dict[str, Any]:
         looks: dict[str, Callable[[], dict[str, Any]]] = {

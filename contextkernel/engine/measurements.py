@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition
 from contextkernel.errors import Conflict, ContextKernelError
+from contextkernel.model.given import several
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec
@@ -21,26 +22,28 @@ _INTERVAL = 1.0  # docker's, between two of a stream
 class Measurements(Composition):
     """Statistics and namespaces."""
 
-    def stats(self, containers: Sequence[str] = (), *, all: bool = False) -> tuple[StatsRow, ...]:
+    def stats(self, containers: str | Sequence[str] = (), *, all: bool = False) -> tuple[StatsRow, ...]:
         """What containers use right now: two looks, half a second apart.
 
         Args:
-            containers: names or ids; none: all that run.
+            containers: names or ids, or a single one; none: all that run.
             all: without names: those that do not run too.
 
         Raises:
             ContainerNotFound: there is none of a name.
         """
-        rows = self._samples(containers, all=all, interval=_ONE_SHOT)
+        rows = self._samples(several(containers), all=all, interval=_ONE_SHOT)
         next(rows)
         return next(rows)
 
-    def stats_stream(self, containers: Sequence[str] = (), *, all: bool = False) -> Iterator[tuple[StatsRow, ...]]:
+    def stats_stream(
+        self, containers: str | Sequence[str] = (), *, all: bool = False
+    ) -> Iterator[tuple[StatsRow, ...]]:
         """Like :meth:`stats`, again and again, once a second; without names it follows what starts and ends.
 
         Containers that were named and are gone are left out; when none is left, it ends.
         """
-        return self._samples(containers, all=all, interval=_INTERVAL)
+        return self._samples(several(containers), all=all, interval=_INTERVAL)
 
     def _samples(self, names: Sequence[str], *, all: bool, interval: float) -> Iterator[tuple[StatsRow, ...]]:
         from contextkernel.runtime.stats import Sampler
@@ -65,11 +68,11 @@ class Measurements(Composition):
             return False
         return True
 
-    def namespaces(self, containers: Sequence[str] = ()) -> tuple[NamespaceRow, ...]:
+    def namespaces(self, containers: str | Sequence[str] = ()) -> tuple[NamespaceRow, ...]:
         """Which namespaces containers live in, and what they see there; the host's first, to compare.
 
         Args:
-            containers: names or ids; none: all that run.
+            containers: names or ids, or a single one; none: all that run.
 
         Raises:
             ContainerNotFound: there is none of a name. Conflict: it does not run, so it has none.
@@ -77,7 +80,7 @@ class Measurements(Composition):
         from contextkernel.runtime.seeing import HOST, Seen, namespace_rows
 
         mine = self._containers
-        chosen = [mine.find(name) for name in containers] or list(self._store.containers())
+        chosen = [mine.find(name) for name in several(containers)] or list(self._store.containers())
         seen = []
         for spec in chosen:
             state = mine.state(spec)

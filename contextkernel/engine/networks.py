@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from contextkernel.engine.composition import Composition
 from contextkernel.engine.filters import PRUNE_FILTERS, all_labels, check_keys, flags, named, unknown
 from contextkernel.errors import Conflict, InvalidInput, NetworkNotFound
+from contextkernel.model.given import Filters, filter_values, several
 
 if TYPE_CHECKING:
     from contextkernel.model.networks import NetworkRow
@@ -25,9 +26,9 @@ class Networks(Composition):
         *,
         driver: str = "bridge",
         options: Mapping[str, str] | None = None,
-        subnets: Sequence[str] = (),
-        ip_ranges: Sequence[str] = (),
-        gateways: Sequence[str] = (),
+        subnets: str | Sequence[str] = (),
+        ip_ranges: str | Sequence[str] = (),
+        gateways: str | Sequence[str] = (),
         aux_addresses: Mapping[str, str] | None = None,
         internal: bool = False,
         attachable: bool = False,
@@ -58,9 +59,9 @@ class Networks(Composition):
         """
         record = self._containers.networks.create(
             name,
-            subnets=tuple(subnets),
-            ranges=tuple(ip_ranges),
-            gateways=tuple(gateways),
+            subnets=several(subnets),
+            ranges=several(ip_ranges),
+            gateways=several(gateways),
             auxiliary=tuple((aux_addresses or {}).items()),
             driver=driver,
             ipv4=enable_ipv4,
@@ -72,7 +73,7 @@ class Networks(Composition):
         )
         return record.id
 
-    def networks(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[NetworkRow, ...]:
+    def networks(self, *, filters: Filters | None = None) -> tuple[NetworkRow, ...]:
         """Networks by name.
 
         Args:
@@ -83,7 +84,7 @@ class Networks(Composition):
             InvalidInput: an unknown filter, or a value that is none.
         """
         rows = self._containers.networks.rows()
-        for key, values in (filters or {}).items():
+        for key, values in filter_values(filters).items():
             rows = tuple(row for row in rows if _passes(row, key, values))
         return rows
 
@@ -120,11 +121,11 @@ class Networks(Composition):
         network: str,
         container: str,
         *,
-        aliases: Sequence[str] = (),
-        links: Sequence[str] = (),
+        aliases: str | Sequence[str] = (),
+        links: str | Sequence[str] = (),
         ipv4_address: str = "",
         ipv6_address: str = "",
-        link_local_ips: Sequence[str] = (),
+        link_local_ips: str | Sequence[str] = (),
         driver_opt: Mapping[str, str] | None = None,
         gw_priority: int = 0,
     ) -> None:
@@ -148,11 +149,11 @@ class Networks(Composition):
         containers = self._containers
         joining = Joining(
             network=network,
-            aliases=tuple(aliases),
-            links=tuple(links),
+            aliases=several(aliases),
+            links=several(links),
             ip=ipv4_address,
             ip6=ipv6_address,
-            link_local=tuple(link_local_ips),
+            link_local=several(link_local_ips),
             options=dict(driver_opt or {}),
             priority=gw_priority,
         )
@@ -171,7 +172,7 @@ class Networks(Composition):
         containers = self._containers
         containers.networks.disconnect(containers.find(container), network, force=force)
 
-    def prune_networks(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
+    def prune_networks(self, *, filters: Filters | None = None) -> tuple[str, ...]:
         """Remove networks that somebody made and no running container is connected to.
 
         Args:
@@ -188,7 +189,7 @@ class Networks(Composition):
         from contextkernel.engine.moments import nanoseconds
         from contextkernel.runtime.network_rules import is_predefined
 
-        wanted = dict(filters or {})
+        wanted = filter_values(filters)
         check_keys(wanted, PRUNE_FILTERS)
         limits = [nanoseconds(value, now=time.time_ns()) for value in wanted.get("until", ())]
         gone = []

@@ -12,6 +12,7 @@ from contextkernel.engine.builds import Builds
 from contextkernel.engine.composition import silent
 from contextkernel.errors import ContextKernelError, ImageNotFound, InvalidInput, InvalidReference, RegistryProblem
 from contextkernel.model.events import StepDone, StepNote, StepStarted
+from contextkernel.model.given import several
 from contextkernel.model.outputs import Compression
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
@@ -30,7 +31,7 @@ class Packs(Builds):
 
     def pack(
         self,
-        names: Sequence[str],
+        names: str | Sequence[str],
         output: str,
         *,
         platform: str | Sequence[str] | None = None,
@@ -58,7 +59,7 @@ class Packs(Builds):
         from contextkernel.model.results import BaseRow
         from contextkernel.store.archive_save import save, save_layout
 
-        refs = tuple(dict.fromkeys(_packable(name) for name in names))
+        refs = tuple(dict.fromkeys(_packable(name) for name in several(names)))
         if not refs:
             raise InvalidInput("no image to pack", hint="name images, or files that name some")
         platforms = platforms_of(platform) or (Platform.host(),)

@@ -10,6 +10,7 @@ from contextkernel.engine.caches import Caches
 from contextkernel.engine.composition import silent
 from contextkernel.errors import ImageNotFound, InvalidInput, RegistryProblem, StoreProblem
 from contextkernel.model.events import StepNote
+from contextkernel.model.given import several
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
 
@@ -174,7 +175,7 @@ class Pulling(Caches):
 
         return takes
 
-    def ensure_bases(self, names: Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
+    def ensure_bases(self, names: str | Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
         """Make base images available: present, else pulled, from the pack, bootstrapped, or assembled from the host.
 
         Returns:
@@ -186,7 +187,7 @@ class Pulling(Caches):
             return ensure(
                 self._store,
                 self._worker(),
-                tuple(ImageRef.parse(name) for name in names),
+                tuple(ImageRef.parse(name) for name in several(names)),
                 idmap=self._idmap,
                 report=report or silent,
             )

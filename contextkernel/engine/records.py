@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition
+from contextkernel.model.given import several
 
 if TYPE_CHECKING:
     from contextkernel.model.builds import BuildLog, BuildRow, BuildStepRow
@@ -34,7 +35,7 @@ class Records(Composition):
         """The output of a recorded build's steps; see :meth:`inspect_build`."""
         return self._store.build_logs(self._store.build(build).id)
 
-    def remove_builds(self, builds: Sequence[str] = (), *, all: bool = False) -> tuple[str, ...]:
+    def remove_builds(self, builds: str | Sequence[str] = (), *, all: bool = False) -> tuple[str, ...]:
         """Forget recorded builds; images and the cache stay.
 
         Args:
@@ -47,7 +48,7 @@ class Records(Composition):
         Raises:
             NotFound, InvalidInput: nothing was removed.
         """
-        found = [self._store.build(one).id for one in builds]
+        found = [self._store.build(one).id for one in several(builds)]
         if all:
             found += [row.id for row in self._store.builds() if row.status != "running"]
         ids = tuple(dict.fromkeys(found))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.engine.composition import Composition
+from contextkernel.model.given import Filters, filter_values
 
 if TYPE_CHECKING:
     from contextkernel.model.logins import LoginResult, SearchRow
@@ -80,9 +81,7 @@ class Registries(Composition):
         known = find_credentials(registry_name(registry))
         return known.username if known else None
 
-    def search(
-        self, term: str, *, limit: int = 25, filters: Mapping[str, Sequence[str]] | None = None
-    ) -> tuple[SearchRow, ...]:
+    def search(self, term: str, *, limit: int = 25, filters: Filters | None = None) -> tuple[SearchRow, ...]:
         """Repositories by a part of their name.
 
         Args:
@@ -95,7 +94,7 @@ class Registries(Composition):
         """
         from contextkernel.registry.searching import search
 
-        fits = _filter(filters or {})
+        fits = _filter(filter_values(filters))
         return tuple(row for row in search(term, limit=limit) if fits(row))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from contextkernel.engine.composition import Composition, silent
 from contextkernel.errors import Conflict, ContextKernelError, ImageNotFound, InvalidInput, NotFound
+from contextkernel.model.given import several
 from contextkernel.model.manifest_lists import ListedManifest, ManifestList, PlatformChanges
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
@@ -117,7 +118,7 @@ class Remote(Composition):
     # ---- docker's manifest lists
 
     def create_manifest(
-        self, name: str, images: Sequence[str], *, amend: bool = False, insecure: bool = False
+        self, name: str, images: str | Sequence[str], *, amend: bool = False, insecure: bool = False
     ) -> ImageRef:
         """Put a manifest list together, or add images to one; nothing is pushed.
 
@@ -146,7 +147,7 @@ class Remote(Composition):
                     "refusing to amend an existing manifest list with no --amend flag",
                     hint=f"add --amend, or remove it: manifest rm {name}",
                 )
-        for image in images:
+        for image in several(images):
             wanted = ImageRef.parse(image)
             if listed.found(wanted) is None:
                 listed = listed.with_manifest(self._listed(image, wanted, insecure=insecure))
@@ -188,7 +189,7 @@ class Remote(Composition):
         arch: str = "",
         variant: str = "",
         os_version: str = "",
-        os_features: Sequence[str] = (),
+        os_features: str | Sequence[str] = (),
     ) -> None:
         """Say what platform an image of a list is for.
 
@@ -209,7 +210,7 @@ class Remote(Composition):
                 f"manifest for image {image} does not exist in {name}", hint=problem.hint or "manifest create makes it"
             ) from None
         changes = PlatformChanges(
-            os=os, architecture=arch, variant=variant, os_version=os_version, os_features=tuple(os_features)
+            os=os, architecture=arch, variant=variant, os_version=os_version, os_features=several(os_features)
         )
         changed = listed.annotated(image, wanted, changes, name)
         self._store.distribution.save_list(reference, changed.saved())
@@ -310,11 +311,11 @@ class Remote(Composition):
 
     def assemble(
         self,
-        sources: Sequence[str | Descriptor],
+        sources: str | Sequence[str | Descriptor],
         *,
-        tags: Sequence[str] = (),
-        annotations: Sequence[str | Annotation] = (),
-        platforms: Sequence[str] = (),
+        tags: str | Sequence[str] = (),
+        annotations: str | Sequence[str | Annotation] = (),
+        platforms: str | Sequence[str] = (),
         append: bool = False,
         prefer_index: bool = True,
         push: bool = True,
@@ -347,16 +348,21 @@ class Remote(Composition):
         from contextkernel.registry.copying import Copier
         from contextkernel.registry.remote import source_of
 
+        tags = several(tags)
         if not sources:
             raise InvalidInput("no sources specified", hint="name images, or give --file")
         if push and not tags:
             raise InvalidInput("can't push with no tags specified, please set --tag or --dry-run")
         targets = [ImageRef.parse(tag) for tag in tags]
-        asked: list[str | Descriptor] = [*([tags[0]] if append and tags else []), *sources]
-        notes = [note for one in annotations for note in (parse_annotation(one) if isinstance(one, str) else (one,))]
+        asked: list[str | Descriptor] = [*([tags[0]] if append and tags else []), *several(sources)]
+        notes = [
+            note for one in several(annotations) for note in (parse_annotation(one) if isinstance(one, str) else (one,))
+        ]
         find = _find()
         found = [source_of(find, reference, given) for reference, given in placed(asked, targets)]
-        result = select(combine(found, notes, prefer_index=prefer_index), [Platform.parse(one) for one in platforms])
+        result = select(
+            combine(found, notes, prefer_index=prefer_index), [Platform.parse(one) for one in several(platforms)]
+        )
         for note in result.notes:
             self._warn(note)
         if not push:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from contextkernel.engine.composition import Composition
 from contextkernel.errors import ContainerNotFound, ImageNotFound, InvalidInput
+from contextkernel.model.given import Filters, filter_values
 
 if TYPE_CHECKING:
     from contextkernel.model.container import ContainerSpec, RunState
@@ -26,7 +26,7 @@ class ContainerViews(Composition):
         all: bool = False,
         latest: bool = False,
         limit: int | None = None,
-        filters: Mapping[str, Sequence[str]] | None = None,
+        filters: Filters | None = None,
         size: bool = False,
     ) -> tuple[ContainerRow, ...]:
         """Containers, newest first: those that run, or with ``all``, ``latest``, ``limit`` or a status filter any.
@@ -42,21 +42,21 @@ class ContainerViews(Composition):
         from contextkernel.runtime.container_filters import check, chosen
         from contextkernel.runtime.container_rows import container_row
 
-        filters = filters or {}
-        check(filters)
+        wanted = filter_values(filters)
+        check(wanted)
         containers = self._containers
-        ends = {key: containers.find(filters[key][-1]).id for key in ("before", "since") if filters.get(key)}
-        everything = all or latest or limit is not None or "status" in filters
+        ends = {key: containers.find(wanted[key][-1]).id for key in ("before", "since") if wanted.get(key)}
+        everything = all or latest or limit is not None or "status" in wanted
         images = _Images(self)
         rows = (
             container_row(spec, state, self._document(spec, state, images), image=containers.shown_image(spec))
             for spec, state in containers.known()
             if everything or state.alive or spec.id in ends.values()
         )
-        ancestors = frozenset(filter(None, (images.id_of(name) for name in filters.get("ancestor", ()))))
+        ancestors = frozenset(filter(None, (images.id_of(name) for name in wanted.get("ancestor", ()))))
         found = [
             row
-            for row in chosen(rows, filters, ancestors=ancestors, **ends)
+            for row in chosen(rows, wanted, ancestors=ancestors, **ends)
             if everything or row.state in ("running", "paused", "restarting")
         ][: 1 if latest else limit]
         return tuple(filter(None, map(self._measured, found))) if size else tuple(found)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from contextkernel.engine.composition import Composition
 from contextkernel.engine.filters import all_labels, check_keys, flags, named, unknown
 from contextkernel.errors import Conflict, VolumeNotFound
+from contextkernel.model.given import Filters, filter_values
 
 if TYPE_CHECKING:
     from contextkernel.model.volumes import VolumeRow
@@ -62,7 +63,7 @@ class Volumes(Composition):
             self._tell_volume("create", volume.name)
         return volume.name
 
-    def volumes(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[VolumeRow, ...]:
+    def volumes(self, *, filters: Filters | None = None) -> tuple[VolumeRow, ...]:
         """Volumes by name.
 
         Args:
@@ -73,7 +74,7 @@ class Volumes(Composition):
             InvalidInput: an unknown filter, or a value that is none.
         """
         rows = self._store.volumes()
-        for key, values in (filters or {}).items():
+        for key, values in filter_values(filters).items():
             rows = tuple(row for row in rows if _passes(row, key, values))
         return rows
 
@@ -106,9 +107,7 @@ class Volumes(Composition):
         self._empty_trash()
         self._tell_volume("destroy", name)
 
-    def prune_volumes(
-        self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None
-    ) -> tuple[tuple[str, ...], int]:
+    def prune_volumes(self, *, all: bool = False, filters: Filters | None = None) -> tuple[tuple[str, ...], int]:
         """Remove volumes that no container refers to.
 
         Args:
@@ -121,7 +120,7 @@ class Volumes(Composition):
         Raises:
             InvalidInput: an unknown filter.
         """
-        wanted = dict(filters or {})
+        wanted = filter_values(filters)
         everything = any(flags("all", wanted.pop("all", ()))) or all
         check_keys(wanted, VOLUME_PRUNE_FILTERS)
         gone, freed = [], 0

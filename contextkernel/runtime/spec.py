@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from contextkernel.errors import InvalidInput
+from contextkernel.model.given import several
 from contextkernel.model.life import Life
 from contextkernel.model.oci import Healthcheck
 
@@ -54,11 +55,11 @@ def merge_environment(base: Iterable[str], extra: Iterable[str]) -> tuple[str, .
     return tuple(merged.values())
 
 
-def environment_items(environment: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
-    """A mapping or a sequence of ``KEY=value`` as a tuple of ``KEY=value``."""
+def environment_items(environment: Mapping[str, str] | str | Sequence[str]) -> tuple[str, ...]:
+    """A mapping, or one or several ``KEY=value``, as a tuple of ``KEY=value``."""
     if isinstance(environment, Mapping):
         return tuple(f"{key}={value}" for key, value in environment.items())
-    return tuple(environment)
+    return several(environment)
 
 
 def compose_command(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import StepNote
+from contextkernel.model.given import several
 from contextkernel.model.ports import Reporter
 from contextkernel.testing.fake_calls import FakeCalls
 from contextkernel.testing.samples import GREET
@@ -22,10 +23,12 @@ class FakeArchives(FakeCalls):
         super().__init__()
         self.load_notes: tuple[str, ...] = ()
 
-    def save(self, names: Sequence[str], output: str | int, *, platform: str | Sequence[str] | None = None) -> None:
+    def save(
+        self, names: str | Sequence[str], output: str | int, *, platform: str | Sequence[str] | None = None
+    ) -> None:
         """Check that the images are there."""
-        self._note("save", names=tuple(names), output=output, platform=platform)
-        for name in names:
+        self._note("save", names=several(names), output=output, platform=platform)
+        for name in several(names):
             self._image(name)
 
     def load(
@@ -45,12 +48,14 @@ class FakeArchives(FakeCalls):
         name: str | None = None,
         *,
         message: str = "",
-        changes: Sequence[str] = (),
+        changes: str | Sequence[str] = (),
         platform: str | None = None,
         report: Reporter | None = None,
     ) -> Digest:
         """The id of ``greet``."""
         del report
-        self._note("import_image", source=source, name=name, message=message, changes=tuple(changes), platform=platform)
+        self._note(
+            "import_image", source=source, name=name, message=message, changes=several(changes), platform=platform
+        )
         self._fail()
         return GREET

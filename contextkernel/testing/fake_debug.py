@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from contextkernel.errors import NotFound
 from contextkernel.model.failed import FailedStep
+from contextkernel.model.given import words_of
 from contextkernel.model.results import RunResult
 from contextkernel.testing.fake_calls import FakeCalls
 
@@ -42,7 +43,7 @@ class FakeDebugging(FakeCalls):
 
     def debug(
         self,
-        command: Sequence[str] = (),
+        command: str | Sequence[str] = (),
         *,
         build: str | None = None,
         before: bool = False,
@@ -56,7 +57,7 @@ class FakeDebugging(FakeCalls):
         del stdout, stderr, forward_signals
         if not self.kept:
             raise NotFound("no failed build is kept")
-        self._note("debug", command=tuple(command), build=build, before=before, stdin=stdin)
+        self._note("debug", command=words_of(command), build=build, before=before, stdin=stdin)
         if on_output is not None:
             on_output("stdout", self.stdout)
         return RunResult(

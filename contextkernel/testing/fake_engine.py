@@ -21,6 +21,7 @@ from contextkernel.model.build_inputs import StepOptions
 from contextkernel.model.cache import CacheFilter, CacheLimits, CachePruned, CacheRow
 from contextkernel.model.events import StepBroke, StepDone, StepStarted
 from contextkernel.model.explanation import KeyChange, StepExplanation
+from contextkernel.model.given import Filters, filter_values, several, words_of
 from contextkernel.model.outputs import ImageOutput
 from contextkernel.model.ports import Reporter, Screen
 from contextkernel.model.results import (
@@ -131,11 +132,11 @@ class FakeEngine(
         *,
         dockerfile: str | None = None,
         text: str | None = None,
-        tags: Sequence[str] = (),
+        tags: str | Sequence[str] = (),
         build_args: Mapping[str, str | None] | None = None,
         target: str | None = None,
         no_cache: bool = False,
-        no_cache_filter: Sequence[str] = (),
+        no_cache_filter: str | Sequence[str] = (),
         pull: bool = False,
         labels: Mapping[str, str] | None = None,
         network: str = "default",
@@ -143,12 +144,12 @@ class FakeEngine(
         platform: str | Sequence[str] | None = None,
         jobs: int | None = None,
         contexts: Mapping[str, str] | None = None,
-        cache_from: Sequence[str] = (),
-        cache_to: Sequence[str] = (),
+        cache_from: str | Sequence[str] = (),
+        cache_to: str | Sequence[str] = (),
         report: Reporter | None = None,
-        outputs: Sequence[str | Output] = (),
-        annotations: Sequence[str | Annotation] = (),
-        attests: Sequence[str | Attest] = (),
+        outputs: str | Sequence[str | Output] = (),
+        annotations: str | Sequence[str | Annotation] = (),
+        attests: str | Sequence[str | Attest] = (),
         stdout: int | None = None,
     ) -> BuildResult:
         """Report the events of a two-step build; :attr:`failure` breaks its last step."""
@@ -157,26 +158,26 @@ class FakeEngine(
             context=context,
             dockerfile=dockerfile,
             text=text,
-            tags=tuple(tags),
+            tags=several(tags),
             build_args=dict(build_args or {}),
             target=target,
             no_cache=no_cache,
-            no_cache_filter=tuple(no_cache_filter),
+            no_cache_filter=several(no_cache_filter),
             pull=pull,
             labels=dict(labels or {}),
-            cache_from=tuple(cache_from),
-            cache_to=tuple(cache_to),
+            cache_from=several(cache_from),
+            cache_to=several(cache_to),
             network="" if network == "default" else network,
             steps=None if steps == StepOptions() else steps,
             platform=platform,
             jobs=jobs,
             contexts=dict(contexts or {}),
-            outputs=() if tuple(outputs) == (ImageOutput(),) else tuple(outputs),
-            annotations=tuple(annotations),
-            attests=tuple(attests),
+            outputs=() if several(outputs) == (ImageOutput(),) else several(outputs),
+            annotations=several(annotations),
+            attests=several(attests),
             stdout=stdout,
         )
-        events = build_events(tags)
+        events = build_events(several(tags))
         if self.failure is not None:
             problem = self.failure.problem if isinstance(self.failure, ContextKernelError) else "canceled"
             events = (*events[:11], StepBroke(step=3, seconds=1.24, problem=problem))
@@ -224,10 +225,10 @@ class FakeEngine(
         self._image(image)
         return history_rows()
 
-    def inspect(self, names: Sequence[str], kind: str | None = None) -> list[dict[str, Any]]:
+    def inspect(self, names: str | Sequence[str], kind: str | None = None) -> list[dict[str, Any]]:
         """Documents made from the rows."""
-        self._note("inspect", names=tuple(names), kind=kind)
-        return [self._inspect(name, kind) for name in names]
+        self._note("inspect", names=several(names), kind=kind)
+        return [self._inspect(name, kind) for name in several(names)]
 
     def _inspect(self, name: str, kind: str | None) -> dict[str, Any]:
         if kind == "volume":
@@ -264,15 +265,15 @@ class FakeEngine(
             )
         return (f"Untagged: {row.repository}:{row.tag}", f"Deleted: {row.id}")
 
-    def prune_images(self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+    def prune_images(self, *, all: bool = False, filters: Filters | None = None) -> Pruned:
         """Docker's line of the dangling row."""
         self._note("prune_images", all=all, filters=dict(filters or {}))
         return Pruned(removed=(f"Deleted: {DANGLING}",), size=1_500_000)
 
-    def compare(self, images: Sequence[str]) -> tuple[CompareRow, ...]:
+    def compare(self, images: str | Sequence[str]) -> tuple[CompareRow, ...]:
         """Sizes from the rows, all of them shared by ubuntu's children."""
-        self._note("compare", images=tuple(images))
-        rows = [(name, self._image(name)) for name in images]
+        self._note("compare", images=several(images))
+        rows = [(name, self._image(name)) for name in several(images)]
         largest = max(row.size for _, row in rows)
         shared = 72_776_453 if len(rows) > 1 else 0
         return tuple(
@@ -287,22 +288,23 @@ class FakeEngine(
             for name, row in rows
         )
 
-    def ensure_bases(self, names: Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
+    def ensure_bases(self, names: str | Sequence[str], *, report: Reporter | None = None) -> tuple[BaseRow, ...]:
         """A stand-in for each name."""
-        self._note("ensure_bases", names=tuple(names))
+        self._note("ensure_bases", names=several(names))
         self._fail()
         if report is not None:
-            report(StepStarted(step=1, name=f"base {names[0]}"))
+            report(StepStarted(step=1, name=f"base {several(names)[0]}"))
             report(StepDone(step=1, seconds=3.0))
         detail = "built with mmdebstrap; docker.io cannot be reached"
         return tuple(
-            BaseRow(image=name, action="bootstrapped", stand_in=True, size=72_776_453, detail=detail) for name in names
+            BaseRow(image=name, action="bootstrapped", stand_in=True, size=72_776_453, detail=detail)
+            for name in several(names)
         )
 
     def run(
         self,
         image: str,
-        command: Sequence[str] = (),
+        command: str | Sequence[str] = (),
         *,
         detach: bool = False,
         stdin: bytes | int | None = None,
@@ -324,7 +326,7 @@ class FakeEngine(
         self._note(
             "run",
             image=image,
-            command=tuple(command),
+            command=words_of(command),
             detach=detach,
             stdin=stdin,
             stdout=stdout,
@@ -342,7 +344,7 @@ class FakeEngine(
         if name is not None and any(row.name == name for row in self.container_rows):
             raise NameInUse(f'the container name "/{name}" is already in use by container "{BOZO}"')
         self._image(image)
-        if "nosuchprogram" in command:
+        if "nosuchprogram" in words_of(command):
             raise CommandNotFound('exec: "nosuchprogram": executable file not found in $PATH')
         if on_created is not None:
             on_created(WEB)
@@ -373,12 +375,12 @@ class FakeEngine(
         all: bool = False,
         latest: bool = False,
         limit: int | None = None,
-        filters: Mapping[str, Sequence[str]] | None = None,
+        filters: Filters | None = None,
         size: bool = False,
     ) -> tuple[ContainerRow, ...]:
         """The rows: running ones, or all; filters by ``status`` and ``name`` only."""
         self._note("containers", all=all, latest=latest, limit=limit, filters=dict(filters or {}), size=size)
-        filters = filters or {}
+        filters = filter_values(filters)
         everything = all or latest or limit is not None or "status" in filters
         rows = [row for row in self.container_rows if everything or row.state == "running"]
         if "status" in filters:

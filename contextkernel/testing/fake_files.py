@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from contextkernel.model.box import Change, PathFacts
+from contextkernel.model.given import several
 from contextkernel.testing.fake_calls import FakeCalls
 
 _IMAGE = "sha256:" + "c0" * 32
@@ -75,7 +76,7 @@ class FakeFiles(FakeCalls):
         *,
         message: str = "",
         author: str = "",
-        changes: Sequence[str] = (),
+        changes: str | Sequence[str] = (),
         pause: bool = True,
     ) -> str:
         """Answers an id."""
@@ -86,7 +87,7 @@ class FakeFiles(FakeCalls):
             tag=tag,
             message=message,
             author=author,
-            changes=tuple(changes),
+            changes=several(changes),
             pause=pause,
         )
         self._fail()

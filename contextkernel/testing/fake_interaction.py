@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from contextkernel.errors import CommandNotFound, Conflict
+from contextkernel.model.given import several, words_of
 from contextkernel.testing.fake_calls import FakeCalls
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ class FakeInteraction(FakeCalls):
     def exec(
         self,
         container: str,
-        command: Sequence[str],
+        command: str | Sequence[str],
         *,
         detach: bool = False,
         stdin: bytes | int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
         on_output: Callable[[str, bytes], None] | None = None,
-        environment: Mapping[str, str] | Sequence[str] = (),
+        environment: Mapping[str, str] | str | Sequence[str] = (),
         working_dir: str | None = None,
         user: str | None = None,
         privileged: bool = False,
@@ -70,10 +71,10 @@ class FakeInteraction(FakeCalls):
         self._note(
             "exec",
             container=container,
-            command=tuple(command),
+            command=words_of(command),
             detach=detach,
             stdin=stdin,
-            environment=tuple(environment),
+            environment=environment if isinstance(environment, Mapping) else several(environment),
             working_dir=working_dir,
             user=user,
             privileged=privileged,
@@ -82,7 +83,7 @@ class FakeInteraction(FakeCalls):
             detach_keys=detach_keys,
         )
         row = self._container(container)
-        if "nosuchprogram" in command:
+        if "nosuchprogram" in words_of(command):
             raise CommandNotFound('exec: "nosuchprogram": executable file not found in $PATH')
         return None if detach or self.leaves else self._output(row.id, row.name, stdout, stderr, on_output)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from contextkernel.errors import NameInUse
 from contextkernel.model.engine_events import EngineEvent, includes
+from contextkernel.model.given import Filters, filter_values, words_of
 from contextkernel.model.results import ProcessTable, Pruned
 from contextkernel.testing.fake_calls import FakeCalls
 from contextkernel.testing.samples import GREET, WEB
@@ -58,7 +59,7 @@ class FakeLife(FakeCalls):
     def create(
         self,
         image: str,
-        command: Sequence[str] = (),
+        command: str | Sequence[str] = (),
         *,
         stdin_open: bool = False,
         pull: str = "missing",
@@ -71,7 +72,7 @@ class FakeLife(FakeCalls):
         self._note(
             "create",
             image=image,
-            command=tuple(command),
+            command=words_of(command),
             stdin_open=stdin_open,
             pull="" if pull == "missing" else pull,
             **plain(wanted),
@@ -87,11 +88,11 @@ class FakeLife(FakeCalls):
         *,
         since: Moment | None = None,
         until: Moment | None = None,
-        filters: Mapping[str, Sequence[str]] | None = None,
+        filters: Filters | None = None,
     ) -> Iterator[EngineEvent]:
         """:attr:`events_known`, filtered; never waits."""
         self._note("events", since=since, until=until, filters=dict(filters or {}))
-        return iter([event for event in self.events_known if includes(event, filters or {})])
+        return iter([event for event in self.events_known if includes(event, filter_values(filters))])
 
     def restart(self, container: str, *, timeout: int | None = None, signal: str | None = None) -> None:
         """Check that the container is there."""
@@ -127,7 +128,7 @@ class FakeLife(FakeCalls):
             "443/tcp": None,
         }
 
-    def prune_containers(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> Pruned:
+    def prune_containers(self, *, filters: Filters | None = None) -> Pruned:
         """Take the rows away that do not run."""
         self._note("prune_containers", filters=dict(filters or {}))
         gone = [row for row in self.container_rows if row.state != "running"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contextkernel.errors import NetworkNotFound
+from contextkernel.model.given import Filters
 from contextkernel.model.networks import NetworkRecord, NetworkRow, Pool
 from contextkernel.testing.fake_calls import FakeCalls
 
@@ -47,7 +47,7 @@ class FakeNetworks(FakeCalls):
         self._note("create_network", name=name, **wanted)
         return "e" * 64
 
-    def networks(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[NetworkRow, ...]:
+    def networks(self, *, filters: Filters | None = None) -> tuple[NetworkRow, ...]:
         """All of :attr:`networks_known`; filters are only noted."""
         self._note("networks", filters=dict(filters or {}))
         return self.networks_known
@@ -75,7 +75,7 @@ class FakeNetworks(FakeCalls):
         """Always succeeds."""
         self._note("disconnect_network", network=network, container=container, force=force)
 
-    def prune_networks(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
+    def prune_networks(self, *, filters: Filters | None = None) -> tuple[str, ...]:
         """The one that is not predefined."""
         self._note("prune_networks", filters=dict(filters or {}))
         return ("web",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contextkernel.model.given import several
 from contextkernel.model.outputs import CompressionKind
 from contextkernel.model.ports import Reporter
 from contextkernel.model.results import BaseRow
@@ -15,7 +16,7 @@ class FakePacks(FakeCalls):
 
     def pack(
         self,
-        names: Sequence[str],
+        names: str | Sequence[str],
         output: str,
         *,
         platform: str | Sequence[str] | None = None,
@@ -24,9 +25,9 @@ class FakePacks(FakeCalls):
     ) -> tuple[BaseRow, ...]:
         """A packed image for each name."""
         del report
-        self._note("pack", names=tuple(names), output=output, platform=platform, compression=compression)
+        self._note("pack", names=several(names), output=output, platform=platform, compression=compression)
         self._fail()
         return tuple(
             BaseRow(image=name, action="packed", stand_in=False, size=7_300_000, detail="from the store: linux/amd64")
-            for name in names
+            for name in several(names)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from contextkernel.model.given import words_of
 from contextkernel.model.planned import Planned, PlannedStep
 from contextkernel.testing.fake_calls import FakeCalls
 
@@ -41,7 +42,7 @@ class FakePlanning(FakeCalls):
     def plan(
         self,
         image: str,
-        command: Sequence[str] = (),
+        command: str | Sequence[str] = (),
         *,
         pull: str = "missing",
         report: Reporter | None = None,
@@ -49,6 +50,6 @@ class FakePlanning(FakeCalls):
     ) -> Planned:
         """The canned plan, of this command."""
         del report, wanted
-        self._note("plan", image=image, command=tuple(command), pull="" if pull == "missing" else pull)
+        self._note("plan", image=image, command=words_of(command), pull="" if pull == "missing" else pull)
         self._fail()
-        return planned(command)
+        return planned(words_of(command))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from contextkernel.errors import NotFound
 from contextkernel.model.builds import BuildLog, BuildRow, BuildStepRow
 from contextkernel.model.digest import Digest
+from contextkernel.model.given import several
 from contextkernel.testing.fake_calls import FakeCalls
 from contextkernel.testing.samples import GREET
 
@@ -107,7 +108,7 @@ class FakeRecords(FakeCalls):
         self._build(build)
         return (BuildLog(number=3, name="[2/2] RUN apt-get update", text="Hit:1 focal\nReading package lists...\n"),)
 
-    def remove_builds(self, builds: Sequence[str] = (), *, all: bool = False) -> tuple[str, ...]:
+    def remove_builds(self, builds: str | Sequence[str] = (), *, all: bool = False) -> tuple[str, ...]:
         """The ids."""
-        self._note("remove_builds", builds=tuple(builds), all=all)
-        return tuple(row.id for row in (self.build_rows if all else map(self._build, builds)))
+        self._note("remove_builds", builds=several(builds), all=all)
+        return tuple(row.id for row in (self.build_rows if all else map(self._build, several(builds))))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from contextkernel.errors import InvalidInput, RegistryUnauthorized
+from contextkernel.model.given import Filters
 from contextkernel.model.logins import LoginResult, SearchRow
 from contextkernel.testing.fake_calls import FakeCalls
 
@@ -54,9 +55,7 @@ class FakeRegistries(FakeCalls):
         """The user that was kept."""
         return self.logins.get(registry or "docker.io")
 
-    def search(
-        self, term: str, *, limit: int = 25, filters: Mapping[str, Sequence[str]] | None = None
-    ) -> tuple[SearchRow, ...]:
+    def search(self, term: str, *, limit: int = 25, filters: Filters | None = None) -> tuple[SearchRow, ...]:
         """The rows that have the term in their name."""
         self._note("search", term=term, limit=limit, filters=dict(filters or {}))
         return tuple(row for row in search_rows() if term in row.name)[:limit]

@@ -9,6 +9,7 @@ from contextkernel.errors import ImageNotFound
 from contextkernel.model.codec import to_json
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import LayerProgress
+from contextkernel.model.given import several
 from contextkernel.model.indexes import Assembled
 from contextkernel.model.oci import (
     MEDIA_CONFIG,
@@ -154,10 +155,10 @@ class FakeRemote(FakeCalls):
         )
 
     def create_manifest(
-        self, name: str, images: Sequence[str], *, amend: bool = False, insecure: bool = False
+        self, name: str, images: str | Sequence[str], *, amend: bool = False, insecure: bool = False
     ) -> ImageRef:
         """Remember the call."""
-        self._note("create_manifest", name=name, images=tuple(images), amend=amend, insecure=insecure)
+        self._note("create_manifest", name=name, images=several(images), amend=amend, insecure=insecure)
         self._fail()
         return ImageRef.parse(name)
 
@@ -170,7 +171,7 @@ class FakeRemote(FakeCalls):
         arch: str = "",
         variant: str = "",
         os_version: str = "",
-        os_features: Sequence[str] = (),
+        os_features: str | Sequence[str] = (),
     ) -> None:
         """Remember the call."""
         self._note(
@@ -181,7 +182,7 @@ class FakeRemote(FakeCalls):
             arch=arch,
             variant=variant,
             os_version=os_version,
-            os_features=tuple(os_features),
+            os_features=several(os_features),
         )
 
     def inspect_manifest(
@@ -216,11 +217,11 @@ class FakeRemote(FakeCalls):
 
     def assemble(
         self,
-        sources: Sequence[str | Descriptor],
+        sources: str | Sequence[str | Descriptor],
         *,
-        tags: Sequence[str] = (),
-        annotations: Sequence[str | Annotation] = (),
-        platforms: Sequence[str] = (),
+        tags: str | Sequence[str] = (),
+        annotations: str | Sequence[str | Annotation] = (),
+        platforms: str | Sequence[str] = (),
         append: bool = False,
         prefer_index: bool = True,
         push: bool = True,
@@ -230,10 +231,10 @@ class FakeRemote(FakeCalls):
         """The canned index."""
         self._note(
             "assemble",
-            sources=tuple(sources),
-            tags=tuple(tags),
-            annotations=tuple(annotations),
-            platforms=tuple(platforms),
+            sources=several(sources),
+            tags=several(tags),
+            annotations=several(annotations),
+            platforms=several(platforms),
             append=append,
             prefer_index="" if prefer_index else "no",
             push="" if push else "no",
@@ -242,5 +243,5 @@ class FakeRemote(FakeCalls):
         if push:
             if report is not None:
                 report(LayerProgress(0, "0a1b2c3d4e5f", "pushed", 10, 10))
-            tell(f"pushing {found.descriptor.digest} to {tags[0]}")
+            tell(f"pushing {found.descriptor.digest} to {several(tags)[0]}")
         return Assembled(found.descriptor, found.document, ())

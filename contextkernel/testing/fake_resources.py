@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from contextkernel.model.given import several
 from contextkernel.model.measurements import NamespaceRow, StatsRow
 from contextkernel.testing.fake_calls import FakeCalls
 
@@ -53,18 +54,20 @@ class FakeMeasurements(FakeCalls):
 
     frames = 2
 
-    def stats(self, containers: Sequence[str] = (), *, all: bool = False) -> tuple[StatsRow, ...]:
+    def stats(self, containers: str | Sequence[str] = (), *, all: bool = False) -> tuple[StatsRow, ...]:
         """Canned rows."""
-        self._note("stats", containers=tuple(containers), all=all)
+        self._note("stats", containers=several(containers), all=all)
         return stats_rows()
 
-    def stats_stream(self, containers: Sequence[str] = (), *, all: bool = False) -> Iterator[tuple[StatsRow, ...]]:
+    def stats_stream(
+        self, containers: str | Sequence[str] = (), *, all: bool = False
+    ) -> Iterator[tuple[StatsRow, ...]]:
         """The same rows, a few times."""
-        self._note("stats_stream", containers=tuple(containers), all=all)
+        self._note("stats_stream", containers=several(containers), all=all)
         for _ in range(self.frames):
             yield stats_rows()
 
-    def namespaces(self, containers: Sequence[str] = ()) -> tuple[NamespaceRow, ...]:
+    def namespaces(self, containers: str | Sequence[str] = ()) -> tuple[NamespaceRow, ...]:
         """Canned rows."""
-        self._note("namespaces", containers=tuple(containers))
+        self._note("namespaces", containers=several(containers))
         return namespace_rows()

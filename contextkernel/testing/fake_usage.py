@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from contextkernel.model.cache import UsageRow
+from contextkernel.model.given import Filters
 from contextkernel.model.room import StoreRoom
 from contextkernel.model.usage import Cleaned, DiskUsage, ImageUsage
 from contextkernel.model.volumes import Volume, VolumeRow
@@ -49,9 +48,7 @@ class FakeUsage(FakeCalls):
             cache=self.cache_rows,
         )
 
-    def system_prune(
-        self, *, all: bool = False, volumes: bool = False, filters: Mapping[str, Sequence[str]] | None = None
-    ) -> Cleaned:
+    def system_prune(self, *, all: bool = False, volumes: bool = False, filters: Filters | None = None) -> Cleaned:
         """A container, a network and, when asked for, a volume."""
         self._note("system_prune", all=all, volumes=volumes, filters=dict(filters or {}))
         gone = ("notes",) if volumes else ()

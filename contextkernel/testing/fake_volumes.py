@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from contextkernel.errors import VolumeNotFound
+from contextkernel.model.given import Filters
 from contextkernel.model.volumes import ANONYMOUS_LABEL, Volume, VolumeRow
 from contextkernel.testing.fake_calls import FakeCalls
 
@@ -45,7 +46,7 @@ class FakeVolumes(FakeCalls):
         self._fail()
         return name or _ANONYMOUS
 
-    def volumes(self, *, filters: Mapping[str, Sequence[str]] | None = None) -> tuple[VolumeRow, ...]:
+    def volumes(self, *, filters: Filters | None = None) -> tuple[VolumeRow, ...]:
         """All of :attr:`volumes_known`; filters are only noted."""
         self._note("volumes", filters=dict(filters or {}))
         return self.volumes_known
@@ -65,9 +66,7 @@ class FakeVolumes(FakeCalls):
         if not force:
             self.inspect_volume(name)
 
-    def prune_volumes(
-        self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None
-    ) -> tuple[tuple[str, ...], int]:
+    def prune_volumes(self, *, all: bool = False, filters: Filters | None = None) -> tuple[tuple[str, ...], int]:
         """Says that those went which nothing uses."""
         self._note("prune_volumes", all=all, filters=dict(filters or {}))
         return tuple(row.volume.name for row in self.volumes_known if not row.containers), 4096

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from contextkernel.model.given import words_of
+
 
 class BasicKeywords(TypedDict, total=False):
     """Names follow docker-py.
 
     * ``remove``: remove the container after its exit.
-    * ``entrypoint``: instead of the image's; ``("",)`` takes the image's away.
+    * ``entrypoint``: instead of the image's; a string is split as a shell does it; ``("",)`` takes the image's away.
     * ``tty``: give it a terminal.
     * ``stop_timeout``: seconds from the stop signal to SIGKILL.
     """
 
     name: str | None
     remove: bool
-    environment: Mapping[str, str] | Sequence[str]
+    environment: Mapping[str, str] | str | Sequence[str]
     working_dir: str | None
     user: str
     hostname: str | None
     read_only: bool
     init: bool
-    entrypoint: Sequence[str] | None
+    entrypoint: str | Sequence[str] | None
     labels: Mapping[str, str] | None
     stop_signal: str | None
     stop_timeout: int
@@ -46,7 +48,7 @@ def basics(keywords: BasicKeywords) -> dict[str, Any]:
         "network": network_of(keywords),
         "read_only": keywords.get("read_only", False),
         "init": keywords.get("init", False),
-        "entrypoint": None if entrypoint is None else tuple(entrypoint),
+        "entrypoint": None if entrypoint is None else words_of(entrypoint),
         "labels": dict(keywords.get("labels") or {}),
         "stop_signal": keywords.get("stop_signal"),
         "stop_timeout": keywords.get("stop_timeout", 10),

@@ -14,6 +14,7 @@ import msgspec
 
 from contextkernel.errors import HostUnsupported, InvalidInput
 from contextkernel.model.container import Bind, Tmpfs
+from contextkernel.model.given import several
 from contextkernel.model.mounts import Mount, Mounts
 from contextkernel.model.volumes import check_driver
 
@@ -40,10 +41,10 @@ class MountKeywords(TypedDict, total=False):
         storage_opt: refused: the size of a container's files cannot be limited.
     """
 
-    volumes: Mapping[str, Mapping[str, str]] | Sequence[str | Bind]
+    volumes: Mapping[str, Mapping[str, str]] | str | Sequence[str | Bind]
     mounts: Sequence[Mount]
-    tmpfs: Mapping[str, str] | Sequence[str | Tmpfs]
-    volumes_from: Sequence[str]
+    tmpfs: Mapping[str, str] | str | Sequence[str | Tmpfs]
+    volumes_from: str | Sequence[str]
     volume_driver: str
     storage_opt: Mapping[str, str] | Sequence[str]
 
@@ -80,7 +81,7 @@ def mounts_from(keywords: MountKeywords) -> Mounts:
     return Mounts(
         points=(*binds, *asked, *(mount for mount in tmpfs.values() if mount.target not in taken)),
         anonymous=tuple(dict.fromkeys(anonymous)),
-        volumes_from=tuple(map(_checked_from, keywords.get("volumes_from", ()))),
+        volumes_from=tuple(map(_checked_from, several(keywords.get("volumes_from", ())))),
         volume_driver=driver,
     )
 
@@ -91,12 +92,12 @@ def _take(mount: Mount, taken: set[str]) -> None:
     taken.add(mount.target)
 
 
-def _volume_words(volumes: Mapping[str, Mapping[str, str]] | Sequence[str | Bind]) -> Iterator[str]:
+def _volume_words(volumes: Mapping[str, Mapping[str, str]] | str | Sequence[str | Bind]) -> Iterator[str]:
     if isinstance(volumes, Mapping):
         for source, what in volumes.items():
             yield f"{source}:{what['bind']}:{what.get('mode') or 'rw'}"
         return
-    for volume in volumes:
+    for volume in several(volumes):
         if isinstance(volume, Bind):
             yield f"{volume.source}:{volume.target}:{'ro' if volume.read_only else 'rw'}"
         else:
@@ -166,11 +167,11 @@ def anonymous_target(text: str) -> str:
     return target
 
 
-def _tmpfs_words(tmpfs: Mapping[str, str] | Sequence[str | Tmpfs]) -> Iterable[tuple[str, str]]:
+def _tmpfs_words(tmpfs: Mapping[str, str] | str | Sequence[str | Tmpfs]) -> Iterable[tuple[str, str]]:
     if isinstance(tmpfs, Mapping):
         yield from tmpfs.items()
         return
-    for word in tmpfs:
+    for word in several(tmpfs):
         if isinstance(word, Tmpfs):
             yield word.target, word.options
         else:

@@ -11,6 +11,7 @@ import msgspec
 
 from contextkernel.engine.asked.port_words import PortWish, parse_exposed, ports_from
 from contextkernel.errors import InvalidInput
+from contextkernel.model.given import several
 from contextkernel.model.networking import Networking
 from contextkernel.model.networks import Joining
 from contextkernel.runtime.network_rules import is_user_defined, split_host
@@ -42,20 +43,20 @@ class NetworkKeywords(TypedDict, total=False):
     network: str
     network_mode: str
     networks: Sequence[Joining]
-    network_aliases: Sequence[str]
+    network_aliases: str | Sequence[str]
     ip_address: str
     ip6_address: str
-    link_local_ips: Sequence[str]
+    link_local_ips: str | Sequence[str]
     mac_address: str
-    ports: Mapping[str, PortWish] | Sequence[str]
+    ports: Mapping[str, PortWish] | str | Sequence[str]
     publish_all_ports: bool
-    expose: Sequence[str]
+    expose: str | Sequence[str]
     domainname: str
-    dns: Sequence[str]
-    dns_search: Sequence[str]
-    dns_opt: Sequence[str]
-    extra_hosts: Mapping[str, str] | Sequence[str]
-    links: Mapping[str, str] | Sequence[str]
+    dns: str | Sequence[str]
+    dns_search: str | Sequence[str]
+    dns_opt: str | Sequence[str]
+    extra_hosts: Mapping[str, str] | str | Sequence[str]
+    links: Mapping[str, str] | str | Sequence[str]
 
 
 def network_of(keywords: Mapping[str, Any]) -> str:
@@ -81,11 +82,11 @@ def network_from(keywords: NetworkKeywords, network: str = "default") -> Network
         joins=_joins(keywords, network, links),
         ports=ports_from(keywords.get("ports", ())),
         publish_all=keywords.get("publish_all_ports", False),
-        exposed=parse_exposed(keywords.get("expose", ())),
+        exposed=parse_exposed(several(keywords.get("expose", ()))),
         domainname=keywords.get("domainname", ""),
-        servers=tuple(_address(word, "dns") for word in keywords.get("dns", ())),
-        search=tuple(_domain(word) for word in keywords.get("dns_search", ())),
-        options=tuple(keywords.get("dns_opt", ())),
+        servers=tuple(_address(word, "dns") for word in several(keywords.get("dns", ()))),
+        search=tuple(_domain(word) for word in several(keywords.get("dns_search", ()))),
+        options=several(keywords.get("dns_opt", ())),
         hosts=tuple(_host(word) for word in _pairs(keywords.get("extra_hosts", ()), ":")),
         links=() if is_user_defined(network) else links,
         mac=_mac(keywords.get("mac_address", "")),
@@ -95,12 +96,12 @@ def network_from(keywords: NetworkKeywords, network: str = "default") -> Network
 def _joins(keywords: NetworkKeywords, network: str, links: tuple[str, ...]) -> tuple[Joining, ...]:
     given = Joining(
         network=network,
-        aliases=tuple(keywords.get("network_aliases", ())),
+        aliases=several(keywords.get("network_aliases", ())),
         links=links if is_user_defined(network) else (),
         ip=keywords.get("ip_address", ""),
         ip6=keywords.get("ip6_address", ""),
         mac=_mac(keywords.get("mac_address", "")),
-        link_local=tuple(keywords.get("link_local_ips", ())),
+        link_local=several(keywords.get("link_local_ips", ())),
     )
     networks = list(keywords.get("networks") or (Joining(network=network),))
     seen: set[str] = set()
@@ -143,7 +144,7 @@ def _merged(one: Joining, given: Joining) -> Joining:
 def _pairs(wanted: Mapping[str, str] | Iterable[str], between: str) -> list[str]:
     if isinstance(wanted, Mapping):
         return [f"{key}{between}{value}" if value else key for key, value in wanted.items()]
-    return list(wanted)
+    return list(several(wanted))
 
 
 def _link(word: str) -> str:

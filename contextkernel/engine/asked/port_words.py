@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, get_args
 
 from contextkernel.errors import InvalidInput
+from contextkernel.model.given import several
 from contextkernel.model.networking import PortBinding, Protocol
 
 #: docker-py's: a port, an address and a port, several of these, or ``None`` for any
@@ -28,18 +29,18 @@ def parse_ports(words: Iterable[str]) -> tuple[PortBinding, ...]:
     return tuple(binding for word in words for binding in _bindings(_short(word)))
 
 
-def ports_from(wanted: Mapping[str, PortWish] | Iterable[str]) -> tuple[PortBinding, ...]:
+def ports_from(wanted: Mapping[str, PortWish] | str | Iterable[str]) -> tuple[PortBinding, ...]:
     """Docker-py's mapping of ``PORT/PROTOCOL`` to places of the host, or words of ``-p``.
 
     Raises:
         InvalidInput: one that cannot be read.
     """
     if not isinstance(wanted, Mapping):
-        return parse_ports(wanted)
+        return parse_ports(several(wanted))
     words: list[str] = []
     for inside, places in wanted.items():
-        several = places if isinstance(places, list) else [places]
-        for place in several:
+        choice = places if isinstance(places, list) else [places]
+        for place in choice:
             match place:
                 case None:
                     words.append(str(inside))

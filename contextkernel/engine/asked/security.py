@@ -13,6 +13,7 @@ from typing import TypedDict
 from contextkernel.engine.asked.security_options import parse_security_options
 from contextkernel.errors import HostUnsupported, InvalidInput
 from contextkernel.linux.caps import CAPABILITIES
+from contextkernel.model.given import several
 from contextkernel.model.security import Device, Security
 
 _ALL = "ALL"
@@ -41,13 +42,13 @@ class SecurityKeywords(TypedDict, total=False):
     """
 
     privileged: bool
-    cap_add: Sequence[str]
-    cap_drop: Sequence[str]
-    security_opt: Sequence[str]
-    devices: Sequence[str]
-    device_cgroup_rules: Sequence[str]
+    cap_add: str | Sequence[str]
+    cap_drop: str | Sequence[str]
+    security_opt: str | Sequence[str]
+    devices: str | Sequence[str]
+    device_cgroup_rules: str | Sequence[str]
     gpus: str
-    group_add: Sequence[str | int]
+    group_add: str | Sequence[str | int]
     userns_mode: str
     pid_mode: str
     ipc_mode: str
@@ -69,21 +70,21 @@ def security_from(keywords: SecurityKeywords) -> Security:
     """
     _check_isolation(keywords.get("isolation", ""))
     _check_parent(keywords.get("cgroup_parent", ""))
-    options = parse_security_options(keywords.get("security_opt", ()))
+    options = parse_security_options(several(keywords.get("security_opt", ())))
     return Security(
         privileged=keywords.get("privileged", False),
-        cap_add=_capabilities(keywords.get("cap_add", ()), "CapAdd"),
-        cap_drop=_capabilities(keywords.get("cap_drop", ()), "CapDrop"),
+        cap_add=_capabilities(several(keywords.get("cap_add", ())), "CapAdd"),
+        cap_drop=_capabilities(several(keywords.get("cap_drop", ())), "CapDrop"),
         options=options.shown,
         no_new_privileges=options.no_new_privileges,
         seccomp=options.seccomp,
         apparmor=options.apparmor,
         landlock=options.landlock,
         masks=options.masks,
-        devices=tuple(parse_device(text) for text in keywords.get("devices", ())),
-        device_rules=tuple(check_device_rule(text) for text in keywords.get("device_cgroup_rules", ())),
+        devices=tuple(parse_device(text) for text in several(keywords.get("devices", ()))),
+        device_rules=tuple(check_device_rule(text) for text in several(keywords.get("device_cgroup_rules", ()))),
         gpus=_gpus(keywords.get("gpus", "")),
-        groups=tuple(str(group) for group in keywords.get("group_add", ())),
+        groups=tuple(str(group) for group in several(keywords.get("group_add", ()))),
         userns=_mode(keywords.get("userns_mode", ""), "--userns: invalid USER mode", ("host",)),
         pid=_mode(keywords.get("pid_mode", ""), "--pid: invalid PID mode", ("host",), container=True),
         ipc=_ipc(keywords.get("ipc_mode", "")),
