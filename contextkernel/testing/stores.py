@@ -141,7 +141,7 @@ class InProcessLayerWorker:
             if item.data is None:
                 roots = [request.source_root] if request.source_root else list(reversed(request.source_lowers))
                 found = (f"{root}/{item.source}" for root in roots)
-                shutil.copyfile(next(source for source in found if os.path.exists(source)), path)
+                shutil.copy2(next(source for source in found if os.path.exists(source)), path)  # its time is kept
             else:
                 with open(path, "wb") as sink:
                     sink.write(item.data)

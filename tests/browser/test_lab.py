@@ -69,13 +69,13 @@ def test_the_first_notebook(lab, folder, tmp_path, store, pictures, theme):
         page.wait_for_function(
             "() => document.querySelector('.jp-Notebook .jp-mod-active').innerText.includes('ubuntu:20.04')"
             " || [...document.querySelectorAll('.jp-Completer-item')].some(e => e.innerText.includes('ubuntu:20.04'))",
-            timeout=30_000,
+            timeout=60_000,
         )
 
         # the saved notebook shows the same without a kernel
         page.evaluate("() => { window.jupyterapp.commands.execute('docmanager:save'); }")
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-        page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty", timeout=30_000)
+        page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty", timeout=60_000)
     saved = nbformat.read(folder / NOTEBOOK, as_version=4)
     (built,) = next(c for c in saved.cells if c.source == "%docker build -t greet .").outputs
     assert "Built" in built.data["text/html"]

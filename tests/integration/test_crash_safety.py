@@ -17,6 +17,7 @@ from judge.base import BASE, write_base
 from contextkernel import Engine
 
 KILLS = 50
+SECONDS = f"1000.{os.getpid()}"  # that nobody else on this machine sleeps
 DOCKERFILE = """\
 FROM ck-base
 RUN mkdir /a && i=0; while [ $i -lt 200 ]; do echo {salt} > /a/$i; i=$((i+1)); done
@@ -121,7 +122,7 @@ def test_four_builders_share_one_store(root: Path) -> None:
 def test_nothing_of_a_killed_builder_lives_on(root: Path) -> None:
     """A RUN step dies with the process that asked for it."""
     folder = context(root / "context", "x")
-    (folder / "Dockerfile").write_text("FROM ck-base\nRUN touch /started && sleep 1000\n")
+    (folder / "Dockerfile").write_text(f"FROM ck-base\nRUN touch /started && sleep {SECONDS}\n")
     process = start_build(root, folder, "never")
     deadline = time.monotonic() + 60
     while not list((root / "store" / "layers").glob("*/diff/started")):
@@ -141,7 +142,7 @@ def sleepers() -> list[str]:
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if entry.read_bytes() == b"sleep\x001000\x00":
+            if entry.read_bytes() == f"sleep\0{SECONDS}\0".encode():
                 found.append(entry.parent.name)
         except OSError:
             continue

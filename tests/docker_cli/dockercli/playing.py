@@ -15,7 +15,7 @@ from .normal import Normal
 from .tools import Tool
 
 #: seconds that one line may take
-PATIENCE = 20
+PATIENCE = 60
 #: exit code of a line that did not end
 STUCK = -1
 

@@ -163,7 +163,7 @@ class Ours(Tool):
         with self._warm:
             assert self._warm.stdin is not None
             self._warm.stdin.close()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while (left := self._processes()) and time.monotonic() < until:
             time.sleep(0.2)
         for pid in left:

@@ -10,10 +10,10 @@ import urllib.request
 
 def main(words: list[str]) -> int:
     once = words[0] == "-1"
-    until = time.monotonic() + (0 if once else 8)
+    until = time.monotonic() + (0 if once else 30)
     while True:
         try:
-            with urllib.request.urlopen(words[-1], timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(words[-1], timeout=30) as answer:  # noqa: S310
                 sys.stdout.buffer.write(answer.read())
             return 0
         except (urllib.error.URLError, OSError):

@@ -55,9 +55,9 @@ def main(words: list[str]) -> int:
 
 
 def _more(terminal: int, output: bytearray) -> bool:
-    until = time.monotonic() + 15
+    until = time.monotonic() + 45
     if not select.select([terminal], [], [], max(0, until - time.monotonic()))[0]:
-        output += b"(nothing came for 15 seconds)"
+        output += b"(nothing came for 45 seconds)"
         return False
     try:
         data = os.read(terminal, 65536)

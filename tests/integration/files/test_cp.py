@@ -40,7 +40,7 @@ def wait_for(engine, path):
 
     from contextkernel.errors import NotFound
 
-    for _ in range(200):
+    for _ in range(3000):
         try:
             return read(engine, "box", path)
         except NotFound:

@@ -118,7 +118,7 @@ def settle(engine):
     """Until the monitor of a ``--rm`` container has removed it."""
     import time
 
-    for _ in range(200):
+    for _ in range(1200):
         if not engine.containers(all=True):
             return
         time.sleep(0.05)

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 
 def monitor_of(here: Here, name: str) -> int:
-    """The parent of the container's init."""
+    """The parent of the container's init; 0 if there is none just now."""
     pid = here.document(name)["State"]["Pid"]
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in status if line.startswith("PPid:")))
+    try:
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return int(next(line.split()[1] for line in status if line.startswith("PPid:"))) if pid else 0
 
 
 def runs(word: str) -> list[str]:
@@ -33,12 +36,14 @@ def runs(word: str) -> list[str]:
 
 
 def test_a_monitor_that_is_killed_restarts_nothing_and_leaves_no_check_behind(here: Here) -> None:
-    wanted = {"test": ["CMD", "sleep", "98765"], "interval": 20_000_000}
-    here.start("orphan", "sleep 98764", restart_policy="always", healthcheck=wanted)
-    here.until(lambda: runs("98765"))
+    # seconds that nobody else on this machine sleeps
+    check, program = f"98765.{os.getpid()}", f"98764.{os.getpid()}"
+    wanted = {"test": ["CMD", "sleep", check], "interval": 20_000_000}
+    here.start("orphan", f"sleep {program}", restart_policy="always", healthcheck=wanted)
+    here.until(lambda: runs(check))
     os.kill(monitor_of(here, "orphan"), signal.SIGKILL)
     here.until(lambda: here.state("orphan") == "dead")
-    here.until(lambda: not runs("98765") and not runs("98764"))
+    here.until(lambda: not runs(check) and not runs(program))
     assert here.document("orphan")["State"]["ExitCode"] == 137
     here.engine.start("orphan")
     here.until(lambda: here.state("orphan") == "running")
@@ -47,8 +52,9 @@ def test_a_monitor_that_is_killed_restarts_nothing_and_leaves_no_check_behind(he
 
 def test_one_that_is_killed_while_it_waits_for_the_next_start_leaves_a_dead_container(here: Here) -> None:
     here.start("between", "sleep 0.1; exit 1", restart_policy="always")
-    here.until(lambda: here.document("between")["State"]["Pid"])
-    monitor = monitor_of(here, "between")
+    monitors: list[int] = []
+    here.until(lambda: monitors.append(monitor_of(here, "between")) or monitors[-1])
+    monitor = monitors[-1]
     here.until(lambda: here.document("between")["RestartCount"] >= 4)
     here.until(lambda: here.state("between") == "restarting")
     os.kill(monitor, signal.SIGKILL)

@@ -22,7 +22,9 @@ def health(here: Here, name: str) -> dict[str, Any]:
 def test_health_follows_the_check(here: Here) -> None:
     # the program makes the check fail, and well again, in answer to signals
     script = "trap 'rm /tmp/well' USR1; trap 'touch /tmp/well' USR2; touch /tmp/well; while :; do sleep 0.05; done"
-    identity = here.start("patient", script, healthcheck=check("echo looking; test -e /tmp/well"))
+    # a check that comes before the program has made the file is not to count
+    wanted = check("echo looking; test -e /tmp/well", start_period=3600 * 10**9, start_interval=QUICK)
+    identity = here.start("patient", script, healthcheck=wanted)
     here.until(lambda: health(here, "patient")["Status"] == "healthy")
     (row,) = here.engine.containers(filters={"health": ["healthy"], "name": ["^/patient$"]})
     assert row.health == "healthy"

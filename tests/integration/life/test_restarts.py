@@ -50,9 +50,9 @@ def test_one_that_waits_for_its_next_start_is_stopped_at_once(here: Here) -> Non
     identity = here.start("waiting", "exit 1", restart_policy="always")
     # the waits double: sooner or later it is seen while it waits
     here.until(lambda: here.document("waiting")["RestartCount"] >= 4)
-    here.until(lambda: here.state("waiting") == "restarting")
-    (row,) = here.engine.containers(filters={"status": ["restarting"], "name": ["^/waiting$"]})
-    assert (row.state, row.exit_code) == ("restarting", 1)
+    filters = {"status": ["restarting"], "name": ["^/waiting$"]}
+    here.until(lambda: [(row.state, row.exit_code) for row in here.engine.containers(filters=filters)])
+    assert [row.exit_code for row in here.engine.containers(filters=filters)] == [1]
     here.engine.stop("waiting")
     document = here.document("waiting")
     assert (document["State"]["Status"], document["State"]["ExitCode"]) == ("exited", 1)
@@ -85,8 +85,7 @@ def test_restarts_go_on_without_whoever_started_the_container(here: Here, folder
         "    import os; os._exit(0)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(folder / "store")], check=True, env=dict(os.environ))
-    here.until(lambda: here.state("alone") == "exited")
-    assert here.document("alone")["RestartCount"] == 3
+    here.until(lambda: here.state("alone") == "exited" and here.document("alone")["RestartCount"] == 3)
 
 
 def test_restart_stops_and_starts(here: Here) -> None:
@@ -109,7 +108,7 @@ def test_a_name_may_change_while_the_container_runs(here: Here) -> None:
     here.engine.rename("before", "after")
     assert here.document("after")["Id"] == identity
     here.engine.kill("after")
-    here.until(lambda: here.state("after") == "exited")
+    here.until(lambda: here.state("after") == "exited" and "die" in here.told(identity))
     events = here.engine.events(since="1h", until="0s", filters={"container": [identity]})
     named = [(event.action, event.attributes["name"]) for event in events if event.type == "container"]
     assert named == [

@@ -147,7 +147,7 @@ def test_what_is_done_to_a_running_container_is_told_once(here: Here) -> None:
     here.engine.pause("worked")
     here.engine.unpause("worked")
     here.engine.kill("worked")
-    here.until(lambda: here.state("worked") == "exited")
+    here.until(lambda: here.state("worked") == "exited" and "die" in here.told(identity))
     events = here.engine.events(since="1h", until="0s", filters={"type": ["container"], "container": [identity]})
     told = [(event.action, event.attributes.get("exitCode"), event.attributes.get("signal")) for event in events]
     assert told == [

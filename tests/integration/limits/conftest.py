@@ -82,7 +82,7 @@ class Here:
         places = {f"{place}/{identity}" for place in self.base.places.values()}
         return sorted(place for place in places if os.path.exists(place))
 
-    def until(self, condition: Callable[[], object], patience: float = 20.0) -> None:
+    def until(self, condition: Callable[[], object], patience: float = 60.0) -> None:
         """Wait until something is true."""
         deadline = time.monotonic() + patience
         while not condition():

@@ -23,7 +23,7 @@ APPLETS = (
     "cat cut echo false grep head hostname httpd ifconfig ip kill ls nc nslookup ping ping6 readlink sh sleep sort tail"
     " touch true udhcpc wget wc"
 )
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def _archive(path: Path) -> None:

@@ -16,6 +16,12 @@ from contextkernel.errors import Conflict, InvalidInput, LaunchFailed
 
 GET = r"printf 'GET /index.html HTTP/1.0\n\n'"
 
+
+def get(host: str) -> str:
+    """A script that asks a web server, once that listens: a detached container has started its program, and no more."""
+    return f"until {GET} | nc -w 20 {host} 80; do sleep 0.1; done"
+
+
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 
 
@@ -77,7 +83,7 @@ def test_addresses_are_given_lowest_first_and_come_back(engine):
 def test_two_containers_find_each_other_by_name(engine):
     networks(engine).create("net", subnets=["10.231.0.0/24"])
     engine.run("box", ["httpd", "-f", "-p", "80", "-h", "/www"], name="web", network="net", detach=True)
-    out = sh(engine, f"nslookup web; {GET} | nc -w 5 10.231.0.2 80; cat /etc/resolv.conf", network="net")
+    out = sh(engine, f"nslookup web; {get('10.231.0.2')}; cat /etc/resolv.conf", network="net")
     assert "10.231.0.2" in out
     assert "hello from the web" in out
     assert "nameserver 127.0.0.11\noptions ndots:0\n" in out
@@ -96,8 +102,8 @@ def test_the_outside_is_reached_under_the_hosts_address(engine):
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        out = sh(engine, f"nc -w 5 {host} {server.getsockname()[1]} < /dev/null")
-        thread.join(10)
+        out = sh(engine, f"nc -w 20 {host} {server.getsockname()[1]} < /dev/null")
+        thread.join(60)
     assert out == "welcome\n"
     assert len(seen) == 1
 
@@ -106,7 +112,7 @@ def test_networks_do_not_reach_each_other(engine):
     for name, subnet in (("one", "10.231.0.0/24"), ("two", "10.232.0.0/24")):
         networks(engine).create(name, subnets=[subnet])
     engine.run("box", ["httpd", "-f", "-p", "80", "-h", "/www"], name="web", network="one", detach=True)
-    assert "hello" in sh(engine, f"{GET} | nc -w 5 10.231.0.2 80", network="one")
+    assert "hello" in sh(engine, f"{get('10.231.0.2')}", network="one")
     done = engine.run("box", ["nc", "-w", "2", "10.231.0.2", "80"], network="two", remove=True)
     assert done.exit_code != 0
 
@@ -126,7 +132,7 @@ def test_none_has_nothing_but_loopback(engine):
 
 def test_another_containers_network_is_shared(engine):
     engine.run("box", ["httpd", "-f", "-p", "80", "-h", "/www"], name="web", hostname="webhost", detach=True)
-    out = sh(engine, f"{GET} | nc -w 5 127.0.0.1 80; cat /etc/hosts; hostname", network="container:web")
+    out = sh(engine, f"{get('127.0.0.1')}; cat /etc/hosts; hostname", network="container:web")
     assert "hello from the web" in out
     assert f"{state(engine, 'web').network.endpoints[0].ip}\twebhost\n" in out
     assert out.endswith("webhost\n")
@@ -175,7 +181,7 @@ def test_the_network_survives_the_death_of_its_service(engine, eventually):
     eventually(lambda: (now := _service(engine.root)) and not set(now) & set(killed), "a new service")
     assert state(engine, "web").network.endpoints == before
     # the address is known to be taken, names are resolved again
-    out = sh(engine, f"ip -o -4 addr show eth0; nslookup web; {GET} | nc -w 5 10.231.0.2 80", network="net")
+    out = sh(engine, f"ip -o -4 addr show eth0; nslookup web; {get('10.231.0.2')}", network="net")
     assert "10.231.0.3/24" in out
     assert "10.231.0.2" in out
     assert "hello from the web" in out

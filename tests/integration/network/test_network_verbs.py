@@ -23,6 +23,11 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 GET = r"printf 'GET /index.html HTTP/1.0\n\n'"
 
 
+def get(host: str) -> str:
+    """A script that asks a web server, once that listens: a detached container has started its program, and no more."""
+    return f"until {GET} | nc -w 20 {host} 80; do sleep 0.1; done"
+
+
 def sh(engine, text: str, **more) -> str:
     done = engine.run("box", ["sh", "-c", text], remove=True, **more)
     assert done.exit_code == 0, done
@@ -82,7 +87,7 @@ def test_a_running_container_is_connected_and_taken_off(engine, documents):
     assert "10.233.0.2\t" in inside(engine, "web", "cat", "/etc/hosts")
     # from then on names are resolved in it, too
     assert "nameserver 127.0.0.11" in inside(engine, "web", "cat", "/etc/resolv.conf")
-    assert "hello from the web" in sh(engine, f"{GET} | nc -w 5 www 80", network="net")
+    assert "hello from the web" in sh(engine, f"{get('www')}", network="net")
     assert next(iter(engine.inspect_network("net")["Containers"].values()))["Name"] == "web"
     with pytest.raises(Conflict, match="already exists in network net"):
         engine.connect_network("net", "web")
@@ -175,12 +180,12 @@ def test_both_families(engine, documents):
     engine.create_network("six", enable_ipv6=True, subnets=["fd00:233::/64", "10.233.0.0/24"])
     web = ["httpd", "-f", "-p", "80", "-h", "/www"]
     engine.run("box", web, name="web", network="six", ip6_address="fd00:233::9", ports=["80"], detach=True)
-    out = sh(engine, f"ip -6 route; nslookup web; {GET} | nc -w 5 fd00:233::9 80", network="six")
+    out = sh(engine, f"ip -6 route; nslookup web; {get('fd00:233::9')}", network="six")
     assert "default via fd00:233::1 dev eth0" in out
     assert "Address: fd00:233::9" in out
     assert "hello from the web" in out
     (port,) = {binding["HostPort"] for binding in documents("web")["Ports"]["80/tcp"]}
-    with socket.create_connection(("127.0.0.1", int(port)), 5) as client:
+    with socket.create_connection(("127.0.0.1", int(port)), 60) as client:
         client.sendall(b"GET /index.html HTTP/1.0\n\n")
         assert b"hello from the web" in client.makefile("rb").read()
 

@@ -56,10 +56,9 @@ def ran(*cells: str) -> list[str]:
 def test_links_in_a_kernel(engine):
     del engine
     _, web, idle, fetched, assigned = ran(
-        "%load_ext contextkernel",
+        "%load_ext contextkernel\nfrom contextkernel.notebook import published\npublished.PATIENCE = 60.0",
         "%container run -d --name web -p 127.0.0.1::80 box httpd -f -p 80 -h /www",
-        "from contextkernel.notebook import published\npublished.PATIENCE = 0.5\n"
-        "%container run -d --name idle -p 127.0.0.1::80 -p 127.0.0.1::53/udp box sleep 60",
+        "published.PATIENCE = 0.5\n%container run -d --name idle -p 127.0.0.1::80 -p 127.0.0.1::53/udp box sleep 60",
         "import urllib.request\nplace = %container port web 80\n"
         "print(urllib.request.urlopen(f'http://{place.strip()}/index.html').read().decode())",
         "cid = %container run -d box sleep 60\nprint(len(cid.strip()))",

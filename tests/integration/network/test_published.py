@@ -19,7 +19,7 @@ from contextkernel.linux.userns_shared import registry_of
 
 pytestmark = pytest.mark.timeout(180)
 
-PATIENCE = 20
+PATIENCE = 60
 WEB = ["httpd", "-f", "-p", "80", "-h", "/www"]
 
 #: a program that answers datagrams, in a container's network namespace; the image has none

@@ -28,7 +28,7 @@ def sh(engine, text: str, **more) -> str:
 
 def get(host: str) -> str:
     """A script that asks a web server, once that listens: a detached container has started its program, and no more."""
-    return f"until {GET} | nc -w 5 {host} 80; do sleep 0.1; done"
+    return f"until {GET} | nc -w 20 {host} 80; do sleep 0.1; done"
 
 
 def serve_web(engine, name: str, **more) -> None:
@@ -62,7 +62,7 @@ def outside() -> Iterator[tuple[str, int]]:
                 except OSError:
                     return
                 with connection, suppress(OSError):
-                    connection.settimeout(20)
+                    connection.settimeout(60)
                     data = b""
                     while (piece := connection.recv(1 << 16)) != b"":
                         data += piece
@@ -77,7 +77,7 @@ def outside() -> Iterator[tuple[str, int]]:
 
 def test_the_outside(engine, outside):
     host, port = outside
-    assert sh(engine, f"echo hello | nc -w 10 {host} {port}") == "6 bytes, welcome\n"
+    assert sh(engine, f"echo hello | nc -w 20 {host} {port}") == "6 bytes, welcome\n"
 
 
 def test_much_to_the_outside(engine, outside):
@@ -129,7 +129,9 @@ def test_a_name_is_gone_with_its_container(engine):
 
 def test_a_container_may_have_port_53_for_itself(engine):
     networks(engine).create("net")
-    out = sh(engine, "(echo mine | nc -l -p 53) & sleep 0.2; nslookup $(hostname); nc -w 5 127.0.0.1 53", network="net")
+    listens = "grep -qE ' 0+:0035 0+:0000 0A ' /proc/net/tcp /proc/net/tcp6"
+    script = f"until {listens}; do sleep 0.05; done; nslookup $(hostname); nc -w 20 127.0.0.1 53"
+    out = sh(engine, f"(echo mine | nc -l -p 53) & {script}", network="net")
     assert "mine" in out
     assert "Address: " in out
 
@@ -220,7 +222,7 @@ with Engine(root, host=msgspec.structs.replace(found, idmap=one, report=report))
     engine.import_image(archive, "box")
     engine._containers.networks.create("net")
     engine.run("box", ["httpd", "-f", "-h", "/www"], name="web", network="net", detach=True)
-    done = engine.run("box", ["sh", "-c", r"{get("web")}; echo hi | nc -w 5 " + host + " " + port],
+    done = engine.run("box", ["sh", "-c", r"{get("web")}; echo hi | nc -w 20 " + host + " " + port],
                       network="net", remove=True)
     engine.remove_container("web", force=True)
     print(done.stdout.decode(), done.stderr.decode())

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 30.0  # seconds until a server that does not answer is called broken
+PATIENCE = 60.0  # seconds until a server that does not answer is called broken
 USER, PASSWORD = "student", "a lesson"
 #: bcrypt, the only hash that docker-registry takes: of PASSWORD
 HTPASSWD = f"{USER}:$2y$05$abcdefghijklmnopqrstuuLNCWDexBC458SMr.l9Stcof8t2ReLjK\n"

@@ -342,7 +342,7 @@ def test_background_processes_end_with_the_container(box, runtime, gate):
     assert all(gone(int(pid)) for pid in inside)
 
 
-def test_nothing_is_left_after_a_failed_start(box, runtime):
+def test_nothing_is_left_after_a_failed_start(box, runtime, eventually):
     run(runtime, box.request("true"))
     launcher = runtime._launcher
     for argv, changes in (
@@ -355,7 +355,11 @@ def test_nothing_is_left_after_a_failed_start(box, runtime):
     runtime.close()
     assert gone(launcher)
     assert str(box.home) not in Path("/proc/self/mounts").read_text()
-    assert str(box.home) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    look = ["ps", "-eo", "args"]
+    eventually(
+        lambda: str(box.home) not in subprocess.run(look, capture_output=True, text=True, check=True).stdout,
+        "the end of all processes",
+    )
 
 
 def test_setup_failure_names_the_step(box, runtime):

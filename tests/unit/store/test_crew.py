@@ -31,26 +31,26 @@ def test_what_is_told_is_handed_on_by_the_caller():
 
 @pytest.mark.parametrize("problem", [ValueError("no"), KeyboardInterrupt()])
 def test_the_first_failure_stops_the_others(problem):
-    begun, canceled, given_up = threading.Event(), [], []
+    begun, canceled, given_up = threading.Event(), threading.Event(), threading.Event()
 
     def work(item):
         if item == "bad":
             begun.wait(30)
             raise problem
+        assert item == "good"
         begun.set()
+        assert canceled.wait(30)  # as one that waits for a worker, which only a cancelled job comes back from
         try:
-            while True:
-                crew.check()
-                threading.Event().wait(0.001)
+            crew.check()
         except GivenUp:
-            given_up.append(item)
+            given_up.set()
             raise
 
-    crew = Crew(2, cancel=canceled.append)
+    crew = Crew(2, cancel=lambda _: canceled.set())
     with pytest.raises(type(problem)):
         crew.run(work, ["good", "bad", "never"])
-    assert given_up == ["good"]
-    assert canceled
+    assert canceled.is_set()
+    assert given_up.wait(30)
     with pytest.raises(GivenUp):
         crew.tell("more")
 
