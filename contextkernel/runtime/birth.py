@@ -12,7 +12,8 @@ from contextkernel.errors import SyscallFailed
 from contextkernel.linux import namespaces as ns
 from contextkernel.linux import pidfd
 from contextkernel.runtime import messages
-from contextkernel.runtime.child import GO, SEEN, Streams, run_child
+from contextkernel.runtime.child import Streams, run_child
+from contextkernel.runtime.child_report import GO, SEEN
 from contextkernel.runtime.entering import Inside
 from contextkernel.runtime.freezing import children
 from contextkernel.runtime.joining import clone_beside

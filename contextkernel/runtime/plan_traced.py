@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, assert_never
 from contextkernel.errors import InvalidInput, LaunchFailed
 from contextkernel.linux import landlock
 from contextkernel.runtime import operations as op
-from contextkernel.runtime import operations_traced as traced
+from contextkernel.runtime.operations import traced
 from contextkernel.runtime.plan_security import container_capabilities, filtered, isolated_by_filter, unconfined
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from contextkernel.linux import landlock
 from contextkernel.linux.openat2 import make_dirs_in_root, open_in_root
 from contextkernel.linux.seccomp import install_filter
 from contextkernel.linux.seccomp_traced import traced_filter
-from contextkernel.runtime import operations_traced as traced
 from contextkernel.runtime.mountpoints import OWN, MountPoints
+from contextkernel.runtime.operations import traced
 from contextkernel.runtime.plan_traced import LOADER, LOADER_32, STARTER_TARGET
 from contextkernel.runtime.traced_paths import View
 from contextkernel.runtime.traced_program import find_program
@@ -72,7 +72,7 @@ class TracedTree:
                 assert_never(never)
 
     def show(self, step: traced.ShowPath) -> None:
-        """Carry out :class:`~contextkernel.runtime.operations_traced.ShowPath`.
+        """Carry out :class:`~contextkernel.runtime.operations.traced.ShowPath`.
 
         Raises:
             LaunchFailed: there is no source, or it does not fit the target. SyscallFailed: no place can be made.
@@ -85,7 +85,7 @@ class TracedTree:
         self._add(source, step.target, _RIGHTS[step.access])
 
     def show_directory(self, step: traced.ShowDirectory, dev: int) -> int:
-        """Carry out :class:`~contextkernel.runtime.operations_traced.ShowDirectory`.
+        """Carry out :class:`~contextkernel.runtime.operations.traced.ShowDirectory`.
 
         Args:
             step: the operation.
@@ -102,7 +102,7 @@ class TracedTree:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if step.target == "/dev" else dev
 
     def show_file(self, step: traced.ShowFile) -> None:
-        """Carry out :class:`~contextkernel.runtime.operations_traced.ShowFile`.
+        """Carry out :class:`~contextkernel.runtime.operations.traced.ShowFile`.
 
         An image whose file is a link into /proc, /sys or /dev (``/etc/resolv.conf -> /dev/null``) keeps it.
         """
@@ -141,7 +141,7 @@ class TracedTree:
         self._directory = place.guest
 
     def confine(self, step: traced.Confine) -> None:
-        """Carry out :class:`~contextkernel.runtime.operations_traced.Confine`.
+        """Carry out :class:`~contextkernel.runtime.operations.traced.Confine`.
 
         Raises:
             SyscallFailed: the kernel refused.
@@ -156,7 +156,7 @@ class TracedTree:
             landlock.restrict(scopes, rules if step.files else None)
 
     def run(self, step: traced.RunTraced, announce: Callable[[], None]) -> NoReturn:
-        """Carry out :class:`~contextkernel.runtime.operations_traced.RunTraced`.
+        """Carry out :class:`~contextkernel.runtime.operations.traced.RunTraced`.
 
         Args:
             step: the operation.

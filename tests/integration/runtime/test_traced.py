@@ -182,7 +182,7 @@ def test_without_network_there_is_not_even_a_socket(traced):
 _AROUND = """
 import json, os, signal, socket, sys
 from contextkernel.linux.caps import set_capabilities, set_no_new_privs
-from contextkernel.runtime import operations_traced as op
+from contextkernel.runtime.operations import traced as op
 from contextkernel.runtime.traced_tree import TracedTree
 
 place, scopes = sys.argv[1], sys.argv[2] == "scopes"

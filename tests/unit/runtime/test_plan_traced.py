@@ -10,9 +10,9 @@ from contextkernel.model.container import Bind, ExecRequest, LaunchRequest, Term
 from contextkernel.model.security import Security
 from contextkernel.model.step_mounts import CacheBind, LayerBind, SecretFile, SocketBind
 from contextkernel.runtime import operations as op
-from contextkernel.runtime import operations_traced as traced
 from contextkernel.runtime.facts import HostFacts, Tracer
 from contextkernel.runtime.fallbacks import TRACED, fallbacks, isolation
+from contextkernel.runtime.operations import traced
 from contextkernel.runtime.plan import hosts_text, plan_operations
 from contextkernel.runtime.plan_exec import plan_exec
 from contextkernel.runtime.plan_security import CAPABILITIES, plan_namespaces

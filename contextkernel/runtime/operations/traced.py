@@ -1,6 +1,7 @@
 """The steps that start a container where there are no namespaces: a tracer (proot) shows it its files, as values.
 
-They are among the :mod:`~contextkernel.runtime.operations`; names of paths as there.
+Names of paths are as in :mod:`~contextkernel.runtime.operations.tree`. :mod:`contextkernel.runtime.traced_tree` carries
+them out.
 """
 
 from __future__ import annotations
