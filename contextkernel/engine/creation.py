@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextkernel.model.digest import Digest
     from contextkernel.model.planned import Planned
     from contextkernel.model.ports import Reporter
-    from contextkernel.runtime.containers import RunOptions
+    from contextkernel.runtime.container_creation import RunOptions
 
 
 class Creation(Builds):
@@ -73,7 +73,7 @@ class Creation(Builds):
     ) -> RunOptions:
         from contextkernel.engine.asked import asked
         from contextkernel.engine.asked.basics import basics
-        from contextkernel.runtime.containers import RunOptions
+        from contextkernel.runtime.container_creation import RunOptions
 
         return RunOptions(
             command=words_of(command),

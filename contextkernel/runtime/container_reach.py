@@ -1,11 +1,12 @@
-"""How containers are, the way to their monitors, and what is told of them: what all that is done to them stands on."""
+"""Which containers there are, how they are, the way to their monitors: what all that is done to them stands on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from contextkernel.errors import Conflict
+from contextkernel.errors import Conflict, ContainerNotFound
 from contextkernel.runtime.events import EventLog, event_attributes
 
 if TYPE_CHECKING:
@@ -50,6 +51,30 @@ class ContainerReach:
                 f"this host maps a single id: the program runs as root of the container, not as {user!r}; "
                 "a range in /etc/subuid and /etc/subgid changes that"
             )
+
+    def find(self, text: str) -> ContainerSpec:
+        """The container with this name, id or unique id prefix.
+
+        Raises:
+            ContainerNotFound: there is none.
+        """
+        spec = self._store.container(text.removeprefix("/"))
+        if self._is_gone(spec):
+            self._store.remove_container(spec.id, volumes=True)
+            raise ContainerNotFound(f"no such container: {text}")
+        return spec
+
+    def _is_gone(self, spec: ContainerSpec) -> bool:
+        """A ``--rm`` container whose monitor has removed its directory: only the record is left."""
+        return spec.auto_remove and not os.path.isdir(self._store.container_dir(spec.id))
+
+    def known(self) -> Iterator[tuple[ContainerSpec, RunState]]:
+        """All containers, newest first, with what became of them."""
+        for spec in self._store.containers():
+            if self._is_gone(spec):
+                self._store.remove_container(spec.id, volumes=True)
+            else:
+                yield spec, self.state(spec)
 
     def state(self, spec: ContainerSpec) -> RunState:
         """What became of the container."""

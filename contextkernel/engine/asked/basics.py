@@ -33,7 +33,7 @@ class BasicKeywords(TypedDict, total=False):
 
 
 def basics(keywords: BasicKeywords) -> dict[str, Any]:
-    """The keywords as fields of ``runtime.containers.RunOptions``."""
+    """The keywords as fields of ``runtime.container_creation.RunOptions``."""
     from contextkernel.engine.asked.network import network_of
     from contextkernel.runtime.spec import environment_items
 
