@@ -17,8 +17,8 @@ from contextkernel.errors import LaunchFailed
 from contextkernel.linux.cgroup import own_groups
 from contextkernel.runtime.cgroup_base import PARENT, Base, make_group, prepare, sweep
 from contextkernel.runtime.cgroups import Group, read, write
+from contextkernel.runtime.devices import device_nodes
 from contextkernel.runtime.document import device_access
-from contextkernel.runtime.planning import device_nodes
 from contextkernel.runtime.surroundings import Place, Surrounding
 
 if TYPE_CHECKING:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from contextkernel.errors import LaunchFailed, SyscallFailed
 from contextkernel.linux import mount as mounts
+from contextkernel.runtime.oci import DeviceNode
 
 if TYPE_CHECKING:
+    from contextkernel.model.container import LaunchRequest
     from contextkernel.runtime.mountpoints import MountPoints
 
 _NULL = os.makedev(1, 3)  # Documentation/admin-guide/devices.txt
@@ -105,6 +107,29 @@ def found(source: str, target: str) -> Iterator[tuple[str, os.stat_result]]:
     """
     for _, status, place in _sources(source, target):
         yield place, status
+
+
+def device_nodes(request: LaunchRequest) -> Iterator[DeviceNode]:
+    """The devices that the container gets besides the standard ones, as they are on this host.
+
+    Raises:
+        LaunchFailed: one that was asked for is not there.
+    """
+    wanted: dict[str, os.stat_result] = {}
+    if request.security.privileged:
+        wanted.update(hosts())
+    for device in request.security.devices:
+        wanted.update(found(device.source, device.target))
+    for path, status in wanted.items():
+        yield DeviceNode(
+            path=path,
+            type="b" if stat.S_ISBLK(status.st_mode) else "c",
+            major=os.major(status.st_rdev),
+            minor=os.minor(status.st_rdev),
+            file_mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+        )
 
 
 def _sources(source: str, target: str) -> Iterator[tuple[str, os.stat_result, str]]:

@@ -14,9 +14,9 @@ import msgspec
 from contextkernel.errors import InvalidInput
 from contextkernel.model.ids import IdMap
 from contextkernel.runtime import operations as op
+from contextkernel.runtime.devices import device_nodes
 from contextkernel.runtime.document import generated_directory, make_document, oci_name
 from contextkernel.runtime.plan import plan_operations
-from contextkernel.runtime.planning import device_nodes
 
 if TYPE_CHECKING:
     from contextkernel.model.container import LaunchRequest

@@ -1,20 +1,18 @@
-"""What a launch will do as a value to be shown, with what the document must know of this host: devices and the user."""
+"""What a launch will do as a value to be shown; the user as far as the files of the image tell."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from contextkernel.errors import InvalidInput
 from contextkernel.model.planned import Planned, PlannedStep
-from contextkernel.runtime import devices
+from contextkernel.runtime.devices import device_nodes
 from contextkernel.runtime.document import make_plan
 from contextkernel.runtime.fallbacks import fallbacks, isolation
-from contextkernel.runtime.oci import DeviceNode
 from contextkernel.runtime.users import Identity, resolve
 from contextkernel.store.tree_record import tree_of
 
@@ -93,26 +91,3 @@ def _text(lower: str, name: str) -> str | None:
         return os.read(descriptor, _MAX_FILE).decode("utf-8", "replace")
     finally:
         os.close(descriptor)
-
-
-def device_nodes(request: LaunchRequest) -> Iterator[DeviceNode]:
-    """The devices that the container gets besides the standard ones, as they are on this host.
-
-    Raises:
-        LaunchFailed: one that was asked for is not there.
-    """
-    found: dict[str, os.stat_result] = {}
-    if request.security.privileged:
-        found.update(devices.hosts())
-    for device in request.security.devices:
-        found.update(devices.found(device.source, device.target))
-    for path, status in found.items():
-        yield DeviceNode(
-            path=path,
-            type="b" if stat.S_ISBLK(status.st_mode) else "c",
-            major=os.major(status.st_rdev),
-            minor=os.minor(status.st_rdev),
-            file_mode=stat.S_IMODE(status.st_mode),
-            uid=status.st_uid,
-            gid=status.st_gid,
-        )

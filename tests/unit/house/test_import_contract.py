@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,8 +136,6 @@ def test_a_module_imports_downwards_only(path: Path) -> None:
     "path", [path for path in modules() if room_of(path) in PURE], ids=lambda path: str(path.relative_to(PACKAGE))
 )
 def test_a_pure_module_uses_no_third_party_but_msgspec(path: Path) -> None:
-    import sys
-
     allowed = set(sys.stdlib_module_names) | {"contextkernel", "msgspec"}
     assert [(line, name) for line, name in imports_of(path) if name.partition(".")[0] not in allowed] == []
 
@@ -144,6 +145,15 @@ def test_the_launcher_stays_small(name: str) -> None:
     path = PACKAGE / name
     rooms = {module.split(".")[1] for _, module in imports_of(path) if module.startswith("contextkernel.")}
     assert rooms <= LAUNCHER_SEES
+
+
+def test_the_launcher_loads_no_more_than_that() -> None:
+    """What it imports imports more: all of it is loaded before the first container, and copied for each."""
+    code = "import sys; import contextkernel.runtime.launcher; print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    loaded = {name.split(".")[1] for name in result.stdout.split() if name.startswith("contextkernel.")}
+    assert loaded == LAUNCHER_SEES
 
 
 def test_offences_are_found(tmp_path: Path) -> None:
