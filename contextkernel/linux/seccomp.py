@@ -22,13 +22,11 @@ from contextkernel.linux.seccomp_policy import (
     ALLOW,
     DEFAULT_POLICY,
     ENOSYS,
-    FAKE_IDS_POLICY,
     KILL_PROCESS,
     LOG,
     NOTIFY,
     RECORDED_IDS_POLICY,
     TRACE,
-    UNIX_SOCKETS_POLICY,
     Condition,
     Operator,
     Policy,
@@ -237,51 +235,21 @@ def profile_filter(text: str, capabilities: frozenset[str]) -> tuple[bytes, bool
 
 
 @cache
-def fake_ids_filter(architecture: str | None = None) -> bytes:
-    """The filter for containers with a single mapped id; install it beside :func:`default_filter`.
-
-    Calls that change owners or identities succeed without effect from then on, for whoever installed it as well: a
-    container's own setuid and capset come first.
+def fixed_filter(policy: Policy, architecture: str | None = None) -> bytes:
+    """The filter of a policy that is the same for all containers, to be installed beside others; cached.
 
     Args:
+        policy: such as ``FAKE_IDS_POLICY``; none of its rules asks for a capability or a kernel version.
         architecture: as ``uname -m`` says it; this machine's by default.
 
     Raises:
         HostUnsupported: no tables for this architecture.
     """
-    return compile_policy(FAKE_IDS_POLICY, frozenset(), architecture or _machine())
-
-
-@cache
-def unix_sockets_filter(architecture: str | None = None) -> bytes:
-    """The filter that lets programs make unix sockets only; beside others.
-
-    Args:
-        architecture: as ``uname -m`` says it; this machine's by default.
-
-    Raises:
-        HostUnsupported: no tables for this architecture.
-    """
-    return compile_policy(UNIX_SOCKETS_POLICY, frozenset(), architecture or _machine())
-
-
-@cache
-def recorded_ids_filter(architecture: str | None = None) -> bytes:
-    """The same as :func:`fake_ids_filter`, but whoever listens answers changes of owner and device nodes.
-
-    For :func:`contextkernel.linux.seccomp_notify.install_listener`.
-
-    Args:
-        architecture: as ``uname -m`` says it; this machine's by default.
-
-    Raises:
-        HostUnsupported: no tables for this architecture.
-    """
-    return compile_policy(RECORDED_IDS_POLICY, frozenset(), architecture or _machine())
+    return compile_policy(policy, frozenset(), architecture or _machine())
 
 
 class OwnerCall(NamedTuple):
-    """A call that :func:`recorded_ids_filter` tells of.
+    """A call that ``RECORDED_IDS_POLICY`` tells of.
 
     Attributes:
         name: without the ``32`` of tables that have an older call with 16 bits beside it.
@@ -294,7 +262,7 @@ class OwnerCall(NamedTuple):
 
 @cache
 def recorded_calls(architecture: str | None = None) -> Mapping[tuple[int, int], OwnerCall]:
-    """The calls that :func:`recorded_ids_filter` tells of, by AUDIT_ARCH_* value and number.
+    """The calls that ``RECORDED_IDS_POLICY`` tells of, by AUDIT_ARCH_* value and number.
 
     Args:
         architecture: as ``uname -m`` says it; this machine's by default.
@@ -326,7 +294,7 @@ def install_filter(program: bytes, *, log: bool = False) -> None:
     refuses is refused for the caller from the next call on, so this comes last before exec.
 
     Args:
-        program: from :func:`default_filter`, :func:`fake_ids_filter` or :func:`compile_policy`.
+        program: from :func:`default_filter`, :func:`fixed_filter` or :func:`compile_policy`.
         log: note in the kernel's log what is refused.
 
     Raises:

@@ -267,10 +267,12 @@ def _one_id(owners: int) -> Policy:
 
 #: Where only one id is mapped, calls that change owners or identities cannot work. They are answered with success
 #: and do nothing, as Charliecloud does; device nodes, which no user namespace may make, likewise. FIFOs and sockets
-#: are made as asked. Everything else is allowed: this policy is installed beside the default one.
+#: are made as asked. Everything else is allowed: this policy is installed beside the default one. It holds for whoever
+#: installed it as well: a container's own setuid and capset come first.
 FAKE_IDS_POLICY = _one_id(fail_with(0))
 
-#: The same with a process outside that answers changes of owner and device nodes, and keeps what they say.
+#: The same with a process outside that answers changes of owner and device nodes, and keeps what they say
+#: (:func:`contextkernel.linux.seccomp_notify.install_listener`).
 RECORDED_IDS_POLICY = _one_id(NOTIFY)
 
 #: What is left of sockets for ``--network none`` without a network namespace. socketcall(2) of 32-bit programs hides

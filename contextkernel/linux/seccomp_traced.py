@@ -7,10 +7,6 @@ shows a call to the tracer first, and to the filter as the tracer has left it; s
 
 from __future__ import annotations
 
-import os
-from functools import cache
-
-from contextkernel.linux.seccomp import compile_policy
 from contextkernel.linux.seccomp_policy import ALLOW, ENOSYS, Policy, Rule, fail_with
 
 #: calls that take a path, or make a process, and that proot 5.1.0 (of 2014) passes on as they are; newer ones know some
@@ -24,13 +20,3 @@ UNKNOWN_CALLS = Rule(names=tuple(_UNKNOWN.split()), action=fail_with(ENOSYS))
 
 #: the rest is left to the other filters
 TRACED_POLICY = Policy(rules=(UNKNOWN_CALLS,), default=ALLOW)
-
-
-@cache
-def traced_filter() -> bytes:
-    """The policy compiled for this machine, for :func:`contextkernel.linux.seccomp.install_filter`; cached.
-
-    Raises:
-        HostUnsupported: no tables for this machine's architecture.
-    """
-    return compile_policy(TRACED_POLICY, frozenset(), os.uname().machine)

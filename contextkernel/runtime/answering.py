@@ -6,8 +6,9 @@ import os
 import socket
 
 from contextkernel.errors import HostUnsupported, SyscallFailed
-from contextkernel.linux.seccomp import fake_ids_filter, install_filter, recorded_ids_filter
+from contextkernel.linux.seccomp import fixed_filter, install_filter
 from contextkernel.linux.seccomp_notify import install_listener
+from contextkernel.linux.seccomp_policy import FAKE_IDS_POLICY, RECORDED_IDS_POLICY
 from contextkernel.runtime.messages import Answering, send
 
 
@@ -26,10 +27,10 @@ def install_fake_ids(report: int, lost: str = "", *, noted: bool) -> None:
     try:
         if lost:
             raise HostUnsupported(lost)
-        descriptors.append(install_listener(recorded_ids_filter()))
+        descriptors.append(install_listener(fixed_filter(RECORDED_IDS_POLICY)))
         message = Answering(noted=noted)
     except (SyscallFailed, HostUnsupported) as problem:
-        install_filter(fake_ids_filter())
+        install_filter(fixed_filter(FAKE_IDS_POLICY))
         message = Answering(problem.problem)
     else:
         descriptors.append(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))

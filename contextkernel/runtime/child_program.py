@@ -29,7 +29,8 @@ from contextkernel.linux.namespaces import (
 )
 from contextkernel.linux.net import loopback_up
 from contextkernel.linux.openat2 import RESOLVE_NO_MAGICLINKS, openat2
-from contextkernel.linux.seccomp import install_filter, unix_sockets_filter
+from contextkernel.linux.seccomp import fixed_filter, install_filter
+from contextkernel.linux.seccomp_policy import UNIX_SOCKETS_POLICY
 from contextkernel.runtime import answering, limits, privileges, sharing
 from contextkernel.runtime import operations as op
 from contextkernel.runtime.child_report import REPORT, announce, await_go
@@ -98,7 +99,7 @@ class ChildProgram:
             case op.InstallSeccomp(capabilities, profile):
                 privileges.install_policy(frozenset(capabilities), profile)
             case op.RefuseSockets():
-                install_filter(unix_sockets_filter())
+                install_filter(fixed_filter(UNIX_SOCKETS_POLICY))
             case op.InstallFakeIds(lost):
                 answering.install_fake_ids(REPORT, lost, noted=self._identity.uid == 0)
             case op.SetUser():

@@ -18,7 +18,8 @@ from contextkernel.linux.caps import read_capabilities, to_mask
 from contextkernel.linux.descriptors import close_all_but, null_standard_streams
 from contextkernel.linux.libc import libc
 from contextkernel.linux.namespaces import set_process_name
-from contextkernel.linux.seccomp import default_filter, fake_ids_filter, recorded_calls, recorded_ids_filter
+from contextkernel.linux.seccomp import default_filter, fixed_filter, recorded_calls
+from contextkernel.linux.seccomp_policy import FAKE_IDS_POLICY, RECORDED_IDS_POLICY
 from contextkernel.linux.signals import reset_signals
 from contextkernel.linux.userns_shared import Membership, enter_shared
 from contextkernel.model.container import LaunchRequest
@@ -98,8 +99,8 @@ def _serve(link: socket.socket) -> None:
 def _rehearse() -> None:
     """Do once, here, what every container would have to do again after its fork: compile, look up, load."""
     default_filter(frozenset(CAPABILITIES))
-    fake_ids_filter()
-    recorded_ids_filter()
+    for policy in (FAKE_IDS_POLICY, RECORDED_IDS_POLICY):
+        fixed_filter(policy)
     recorded_calls()
     for union in (messages.ToMonitor, messages.FromChild):
         decoder_of(union)

@@ -14,8 +14,8 @@ from typing import NoReturn, assert_never
 from contextkernel.errors import LaunchFailed, SyscallFailed
 from contextkernel.linux import landlock
 from contextkernel.linux.openat2 import make_dirs_in_root, open_in_root
-from contextkernel.linux.seccomp import install_filter
-from contextkernel.linux.seccomp_traced import traced_filter
+from contextkernel.linux.seccomp import fixed_filter, install_filter
+from contextkernel.linux.seccomp_traced import TRACED_POLICY
 from contextkernel.runtime.mountpoints import OWN, MountPoints
 from contextkernel.runtime.operations import traced
 from contextkernel.runtime.plan_traced import LOADER, LOADER_32, STARTER_TARGET
@@ -67,7 +67,7 @@ class TracedTree:
             case traced.Confine():
                 self.confine(step)
             case traced.InstallTracedFilter():
-                install_filter(traced_filter())
+                install_filter(fixed_filter(TRACED_POLICY))
             case _ as never:
                 assert_never(never)
 

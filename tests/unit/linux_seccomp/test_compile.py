@@ -76,21 +76,21 @@ def test_program_decides_as_the_default_policy_says(which: str, architecture: st
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_program_decides_as_the_fake_ids_policy_says(architecture: str) -> None:
-    program = seccomp.fake_ids_filter(architecture)
+    program = seccomp.fixed_filter(FAKE_IDS_POLICY, architecture)
     assert check_every_number(FAKE_IDS_POLICY, frozenset(), architecture, program) > 1000
     assert machine.run(program, 5, 0x12345) == ALLOW
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_program_decides_as_the_recorded_ids_policy_says(architecture: str) -> None:
-    program = seccomp.recorded_ids_filter(architecture)
+    program = seccomp.fixed_filter(RECORDED_IDS_POLICY, architecture)
     assert check_every_number(RECORDED_IDS_POLICY, frozenset(), architecture, program) > 1000
     assert machine.run(program, 5, 0x12345) == ALLOW
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_whoever_listens_knows_the_calls_that_it_hears_of_and_no_others(architecture: str) -> None:
-    program = seccomp.recorded_ids_filter(architecture)
+    program = seccomp.fixed_filter(RECORDED_IDS_POLICY, architecture)
     device = [0o020644] * 6  # whatever argument the mode is
     heard = set()
     for abi in machine.SUB[architecture]:
@@ -169,7 +169,8 @@ def test_newer_calls_than_the_policy_knows_look_unimplemented() -> None:
 def test_compiling_is_deterministic_and_cached() -> None:
     a = seccomp.compile_policy(DEFAULT_POLICY, DEFAULT_CAPABILITIES, "x86_64")
     assert a == seccomp.compile_policy(DEFAULT_POLICY, frozenset(sorted(DEFAULT_CAPABILITIES)), "x86_64")
-    assert seccomp.fake_ids_filter("aarch64") is seccomp.fake_ids_filter("aarch64")
+    assert seccomp.fixed_filter(FAKE_IDS_POLICY, "aarch64") is seccomp.fixed_filter(FAKE_IDS_POLICY, "aarch64")
+    assert seccomp.fixed_filter(FAKE_IDS_POLICY, "aarch64") != seccomp.fixed_filter(RECORDED_IDS_POLICY, "aarch64")
 
 
 def test_old_kernels_get_no_ptrace() -> None:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
 _START = """
 import ctypes, errno, json, os, socket, sys
 from contextkernel.linux import caps, seccomp
+from contextkernel.linux import seccomp_policy as policies
 from contextkernel.linux.syscall_table import syscall_numbers
 libc = ctypes.CDLL(None, use_errno=True); libc.syscall.restype = ctypes.c_long
 numbers = syscall_numbers(os.uname().machine)
@@ -68,7 +69,7 @@ print(json.dumps({
 def test_ordinary_programs_run_under_both_filters() -> None:
     found = in_fresh_process("""
 seccomp.install_filter(seccomp.default_filter(caps.DEFAULT_CAPABILITIES))
-seccomp.install_filter(seccomp.fake_ids_filter())
+seccomp.install_filter(seccomp.fixed_filter(policies.FAKE_IDS_POLICY))
 import subprocess, threading
 thread = threading.Thread(target=lambda: None); thread.start(); thread.join()
 shell = subprocess.run(["/bin/sh", "-c", "ls / | sort | head -3 >/dev/null; echo $((6*7))"],
@@ -87,7 +88,7 @@ folder = tempfile.mkdtemp()
 os.chdir(folder)
 open("f", "w").close()
 before, me = os.stat("f"), (os.getuid(), os.getgid())
-seccomp.install_filter(seccomp.fake_ids_filter())
+seccomp.install_filter(seccomp.fixed_filter(policies.FAKE_IDS_POLICY))
 os.chown("f", 33, 33); os.lchown("f", 33, 33); os.setgroups([1, 2]); os.setresuid(33, 33, 33); os.setgid(33)
 os.mknod("device", 0o020644, os.makedev(1, 3)); os.mknod("block", 0o060644, 5)
 os.mkfifo("fifo"); os.mknod("plain", 0o100644)
@@ -103,7 +104,7 @@ print(json.dumps([after.st_uid == before.st_uid, (os.getuid(), os.getgid()) == m
 def test_calls_are_handed_to_whoever_listens_and_its_answer_is_the_result() -> None:
     found = in_fresh_process("""
 from contextkernel.linux import seccomp_notify
-listener = seccomp_notify.install_listener(seccomp.recorded_ids_filter())
+listener = seccomp_notify.install_listener(seccomp.fixed_filter(policies.RECORDED_IDS_POLICY))
 heard = []
 if os.fork() == 0:
     out = [call("fchownat", -100, b"/nothing", *ids, 0) for ids in ((5, 6), (7, -1))] + [call("setuid", 7)]
@@ -146,7 +147,7 @@ print(json.dumps([[message.problem, len(descriptors)] for message, descriptors i
 
 def test_strictest_filter_wins() -> None:
     found = in_fresh_process("""
-seccomp.install_filter(seccomp.fake_ids_filter())
+seccomp.install_filter(seccomp.fixed_filter(policies.FAKE_IDS_POLICY))
 seccomp.install_filter(seccomp.default_filter(frozenset()))
 print(json.dumps([call("mount", b"x", b"/", b"tmpfs", 0, None),
                   call("chown", b"/", 1, 1) if "chown" in numbers else "ok"]))
