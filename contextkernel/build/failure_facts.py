@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 
 from contextkernel.build.advice import Program
 from contextkernel.plan.steps import RunStep
+from contextkernel.store.lower_files import LowerFiles
 
-_MAX_LINKS = 40  # as the kernel (path_resolution(7))
 _HEAD = 4096
 _MAX_NAMES = 20_000
 #: e_machine of an ELF header (elf.h) by number, as ``uname -m`` has it
@@ -45,7 +45,7 @@ class StageFiles:
     """
 
     def __init__(self, lowers: Sequence[str], upper: str, step: RunStep) -> None:
-        self._layers = (upper, *reversed(lowers))
+        self._files = LowerFiles((*lowers, upper))
         self._cwd = step.cwd
         path = next((item[5:] for item in step.env if item.startswith("PATH=")), "")
         self._path = [directory for directory in path.split(":") if directory.startswith("/")]
@@ -61,9 +61,9 @@ class StageFiles:
         if self._names is None:
             found: set[str] = set()
             for directory in self._path:
-                resolved = self._resolve(directory)
+                resolved = self._files.resolve(directory)
                 if resolved is not None:
-                    found |= self._listing(resolved)
+                    found |= self._files.names(resolved)
                 if len(found) > _MAX_NAMES:
                     break
             self._names = tuple(sorted(found))
@@ -76,74 +76,11 @@ class StageFiles:
         else:
             candidates = [posixpath.join(directory, name) for directory in self._path]
         for candidate in candidates:
-            resolved = self._resolve(candidate)
-            found = self._find(resolved) if resolved is not None else None
+            resolved = self._files.resolve(candidate)
+            found = self._files.find(resolved) if resolved is not None else None
             if found is not None:
                 return self._program(found)
         return None
-
-    def _find(self, path: str) -> str | None:
-        """The real file of a resolved path, in the uppermost layer that says anything about it."""
-        if path == "/":
-            return self._layers[-1]
-        parts = path.strip("/").split("/")
-        for layer in self._layers:
-            here = layer
-            for count, part in enumerate(parts, 1):
-                here = f"{here}/{part}"
-                try:
-                    facts = os.lstat(here)
-                except OSError:
-                    break
-                if stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0:
-                    return None  # removed in this layer
-                if count == len(parts):
-                    return here
-                if not stat.S_ISDIR(facts.st_mode):
-                    return None
-        return None
-
-    def _resolve(self, path: str) -> str | None:
-        """The path with all links followed, inside of the stage only."""
-        done = "/"
-        todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part == "..":
-                done = posixpath.dirname(done)
-                continue
-            here = posixpath.join(done, part)
-            found = self._find(here)
-            if found is None:
-                return None
-            if os.path.islink(found):
-                links += 1
-                if links > _MAX_LINKS:
-                    return None
-                target = os.readlink(found)
-                if target.startswith("/"):
-                    done = "/"
-                todo += [step for step in reversed(target.split("/")) if step not in ("", ".")]
-                continue
-            done = here
-        return done
-
-    def _listing(self, directory: str) -> set[str]:
-        found: set[str] = set()
-        gone: set[str] = set()
-        for layer in self._layers:
-            try:
-                with os.scandir(f"{layer}{directory}") as entries:
-                    for entry in entries:
-                        if entry.name in found or entry.name in gone:
-                            continue
-                        facts = entry.stat(follow_symlinks=False)
-                        removed = stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0
-                        (gone if removed else found).add(entry.name)
-            except OSError:
-                continue
-        return found
 
     def _program(self, path: str) -> Program:
         try:
@@ -165,7 +102,7 @@ class StageFiles:
         return Program(
             kind="script",
             interpreter=interpreter,
-            interpreter_found=bool(interpreter) and self._resolve(interpreter) is not None,
+            interpreter_found=bool(interpreter) and self._files.resolve(interpreter) is not None,
             carriage=line.endswith(b"\r"),
             executable=executable,
         )
@@ -197,6 +134,6 @@ class StageFiles:
             kind="elf",
             machine=machine,
             interpreter=interpreter,
-            interpreter_found=not interpreter or self._resolve(interpreter) is not None,
+            interpreter_found=not interpreter or self._files.resolve(interpreter) is not None,
             executable=executable,
         )

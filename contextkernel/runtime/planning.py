@@ -14,6 +14,7 @@ from contextkernel.runtime.devices import device_nodes
 from contextkernel.runtime.document import make_plan
 from contextkernel.runtime.fallbacks import fallbacks, isolation
 from contextkernel.runtime.users import Identity, resolve
+from contextkernel.store.lower_files import LowerFiles
 from contextkernel.store.tree_record import tree_of
 
 if TYPE_CHECKING:
@@ -66,28 +67,27 @@ def find_identity(request: LaunchRequest) -> Identity | None:
 
     At the start they are read through the container's root; here without mounting anything.
     """
-    passwd, group = (
-        next((text for lower in reversed(request.lowers) if (text := _text(lower, name)) is not None), "")
-        for name in ("passwd", "group")
-    )
+    files = LowerFiles(request.lowers)
+    passwd, group = (_text(files, f"/etc/{name}") for name in ("passwd", "group"))
     try:
         return resolve(request.user, passwd, group, request.security.groups)
     except InvalidInput:
         return None
 
 
-def _text(lower: str, name: str) -> str | None:
+def _text(files: LowerFiles, name: str) -> str:
+    """The content of a file of the image; empty if there is none."""
+    place = files.resolve(name)
+    found = files.find(place) if place is not None else None
+    if found is None:
+        return ""
     try:
-        if not stat.S_ISDIR(os.lstat(os.path.join(lower, "etc")).st_mode):
-            return None
-        descriptor = os.open(
-            os.path.join(lower, "etc", name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        )
+        descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return None
+        return ""
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
+            return ""
         return os.read(descriptor, _MAX_FILE).decode("utf-8", "replace")
     finally:
         os.close(descriptor)
