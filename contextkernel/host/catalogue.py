@@ -30,7 +30,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "files": {
         "overlay": "an overlay in the store's root, mounted, and changed as a build step does: layers without copies",
-        "fuse_overlayfs": "the same by the program fuse-overlayfs, which needs /dev/fuse",
+        "fuse_overlayfs": "the same by fuse-overlayfs, through /dev/fuse: told, not used; layers are copied instead",
         "whiteout_marks": "how a removed file can be marked in the store's root",
         "user_xattrs": "attributes of files in the store's root: owners that programs set are kept in them",
         "reflink": "files that share their blocks (FICLONE): copies that cost nothing",
@@ -90,7 +90,6 @@ PACKAGES = {
     "newuidmap": "uidmap",
     "newgidmap": "uidmap",
     "proot": "proot",
-    "fuse_overlayfs": "fuse-overlayfs",
     "mmdebstrap": "mmdebstrap",
 }
 """Debian's and Ubuntu's package of each program."""

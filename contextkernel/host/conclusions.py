@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from contextkernel.host.findings import Findings
-from contextkernel.model.backing import BACKINGS
 from contextkernel.model.results import Fact, HostReport
 from contextkernel.model.room import STORE_LIMIT_VARIABLE, StoreRoom, human_size
 
@@ -97,8 +96,6 @@ def _backing(tier: str, facts: Mapping[str, Fact], findings: Findings) -> Conclu
     spaces = tier not in ("ptrace", "analysis")
     if spaces and _works(facts, "overlay"):
         return Conclusion(verdict="works", reason="overlay: layers lie over each other, nothing is copied")
-    if spaces and "fuse" in BACKINGS and _works(facts, "fuse_overlayfs"):
-        return Conclusion(verdict="limited", reason="fuse: layers are laid over each other by fuse-overlayfs")
     saved = ", sharing blocks with them" if _works(facts, "reflink") else ""
     return Conclusion(
         verdict="limited",

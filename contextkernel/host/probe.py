@@ -19,6 +19,7 @@ from contextkernel.host import probe_files as files
 from contextkernel.host import resources, subids
 from contextkernel.host.cgroups import try_cgroup_v1, try_cgroup_v2
 from contextkernel.host.findings import NOTED_SETTINGS, SETTINGS, TOOLS, Entered, Outcome, Surroundings
+from contextkernel.host.probe_fuse import try_fuse_overlayfs
 from contextkernel.host.trying import Limited, Refused, attempt, in_child, say, start_child
 from contextkernel.linux import mount as mounts
 from contextkernel.linux import namespaces, userns
@@ -259,7 +260,7 @@ def try_namespaces(idmap: IdMap, place: str, unusable: OSError | None) -> bool:
     if not attempt("overlay", lambda: _in_root(unusable, lambda: files.try_overlay(place, userxattr=userxattr))):
         _overlay_elsewhere(userxattr=userxattr)
     fuse = shutil.which("fuse-overlayfs")
-    attempt("fuse_overlayfs", lambda: _in_root(unusable, lambda: files.try_fuse_overlayfs(place, fuse)))
+    attempt("fuse_overlayfs", lambda: _in_root(unusable, lambda: try_fuse_overlayfs(place, fuse)))
     if not _marks(place):
         attempt("whiteout_marks", lambda: _in_root(unusable, lambda: files.try_whiteout_xattr(place)))
     in_child(lambda: attempt("chroot", lambda: _chroot(place)))

@@ -86,13 +86,13 @@ def try_overlay(place: str, *, userxattr: bool) -> str:
     Some hosts mount it and fail later, so a file and a directory of the lower layer are removed, and the marks that
     the kernel leaves for them are looked at: they are what makes the upper directory a layer.
     """
-    lower, upper, work, merged = _lower_and_rest(place)
+    lower, upper, work, merged = lower_and_rest(place)
     attribute = "user.overlay.opaque" if userxattr else "trusted.overlay.opaque"
     try:
         # volatile: unmounting would otherwise wait until the whole file system is synced
         mounts.overlay(merged, lowers=(lower,), upper=upper, work=work, userxattr=userxattr, volatile=True)
         try:
-            _remove_and_replace(merged)
+            remove_and_replace(merged)
         finally:
             mounts.umount(merged)
         mark = os.lstat(os.path.join(upper, "file"))
@@ -107,33 +107,6 @@ def try_overlay(place: str, *, userxattr: bool) -> str:
     return f"native, marks in {attribute.partition('.')[0]}.overlay"
 
 
-def try_fuse_overlayfs(place: str, program: str | None) -> str:
-    """Have fuse-overlayfs mount an overlay in ``place``, and change it as a build step does.
-
-    /dev/fuse is opened first: inside the user namespace, where the program opens it too (a descriptor from outside is
-    refused by the mount).
-    """
-    os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
-    if program is None:
-        raise Refused("fuse-overlayfs is not installed")
-    lower, upper, work, merged = _lower_and_rest(place)
-    try:
-        command = [program, "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", merged]
-        actions = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_RDWR, 0) for descriptor in (0, 1, 2)]
-        pid = os.posix_spawn(program, command, os.environ, file_actions=actions)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if status:
-            raise Refused(f"fuse-overlayfs ended with exit status {status}")
-        try:
-            _remove_and_replace(merged)
-        finally:
-            mounts.umount(merged, mounts.MNT_DETACH)
-    finally:
-        for path in (lower, upper, work, merged):
-            shutil.rmtree(path, ignore_errors=True)
-    return program
-
-
 def overlay_works(place: str, *, userxattr: bool) -> bool:
     """Whether :func:`try_overlay` works in ``place``."""
     try:
@@ -143,7 +116,7 @@ def overlay_works(place: str, *, userxattr: bool) -> bool:
     return True
 
 
-def _lower_and_rest(place: str) -> tuple[str, ...]:
+def lower_and_rest(place: str) -> tuple[str, ...]:
     """Paths of a lower directory with a file and a directory in it, of an upper, a work and a mount point; all made."""
     paths = tuple(os.path.join(place, name) for name in ("lower", "upper", "work", "merged"))
     for path in (*paths, os.path.join(paths[0], "directory")):
@@ -154,10 +127,10 @@ def _lower_and_rest(place: str) -> tuple[str, ...]:
     return paths
 
 
-def _remove_and_replace(merged: str) -> None:
+def remove_and_replace(merged: str) -> None:
     """Remove the file, and the directory for an empty one; look whether that is what is there now."""
     os.unlink(os.path.join(merged, "file"))
     shutil.rmtree(os.path.join(merged, "directory"))
     os.mkdir(os.path.join(merged, "directory"))
-    if os.listdir(merged) != ["directory"] or os.listdir(os.path.join(merged, "directory")):
+    if "file" in os.listdir(merged) or os.listdir(os.path.join(merged, "directory")):
         raise Refused("what was removed is still there")

@@ -28,7 +28,6 @@ _GIVES = {
     "proot": "RUN and run, slower and without isolation (tier ptrace)",
     "id_range": "users and owners inside that are real (tier rootless)",
     "overlay": "containers and build steps that start without a copy of their files",
-    "fuse_overlayfs": "containers and build steps that start without a copy of their files",
     "pid_namespace": "processes of their own in containers",
     "network_namespace": "bridged networks, published ports, --network none with a loopback",
     "uts_namespace": "host names of their own in containers (--hostname)",
@@ -224,20 +223,6 @@ def _volume(around: Surroundings) -> _Advice:
     )
 
 
-def _fuse(outcome: Outcome, findings: Findings) -> _Advice:
-    around = findings.surroundings
-    if not findings.entered:
-        return  # without a user namespace the device is of no use
-    if outcome.number in (errno.ENOENT, errno.EPERM) and around.container:
-        yield from _outer(around, docker="docker run --device /dev/fuse ...", pod="", kubespawner="")
-    elif outcome.number == errno.ENOENT:
-        yield from _node(around, "modprobe fuse")
-    elif outcome.number == errno.EACCES:
-        yield from _node(around, "chmod 0666 /dev/fuse")
-    if "fuse-overlayfs" not in around.tools:
-        yield from _install(around, "fuse-overlayfs")
-
-
 def _tun(outcome: Outcome, findings: Findings) -> _Advice:
     around = findings.surroundings
     if outcome.number == errno.EACCES:
@@ -296,7 +281,6 @@ _ADVISERS: dict[str, Callable[[Outcome, Findings], _Advice]] = {
     "fresh_proc": _masked,
     "fresh_sys": _masked,
     "overlay": _overlay,
-    "fuse_overlayfs": _fuse,
     "tun_device": _tun,
     "cgroup_v1": _groups,
     "cgroup_v2": _groups,

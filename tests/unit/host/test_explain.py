@@ -314,8 +314,17 @@ def test_a_device_is_of_no_use_without_a_user_namespace() -> None:
     refused = {**NO_NAMESPACES, "fuse_overlayfs": errno.ENOENT, "tun_device": errno.ENOENT}
     found = report(refused, idmap=None, filtered=True, container=True)
     assert not any("--device" in text for text in texts(found))
-    able = report({"fuse_overlayfs": errno.ENOENT}, container=True)
-    assert fact(able, "fuse_overlayfs").remedy == "docker run --device /dev/fuse ..."
+    able = report({"tun_device": errno.ENOENT}, container=True)
+    assert fact(able, "tun_device").remedy == "docker run --device /dev/net/tun ..."
+
+
+def test_nothing_is_advised_that_changes_nothing() -> None:
+    """Layers are copied, also where fuse-overlayfs could be had."""
+    for number in (errno.ENOENT, errno.EACCES, errno.EPERM, 0):
+        found = report({"overlay": errno.EINVAL, "fuse_overlayfs": number}, container=True)
+        assert fact(found, "fuse_overlayfs").remedy == ""
+        assert not any("fuse" in text for text in texts(found))
+        assert fact(found, "backing").reason.startswith("copy: ")
 
 
 def test_a_store_that_is_mounted_noexec_is_why_proot_is_of_no_use() -> None:

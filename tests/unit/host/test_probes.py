@@ -14,7 +14,7 @@ import pytest
 
 from contextkernel.host import probe_confinement as confinement
 from contextkernel.host import probe_files as files
-from contextkernel.host import resources, trying
+from contextkernel.host import probe_fuse, resources, trying
 from contextkernel.host.findings import Outcome
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
@@ -68,9 +68,30 @@ def test_marks(tmp_path: Path) -> None:
 
 @linux
 def test_fuse_overlayfs_needs_device_and_program(tmp_path: Path) -> None:
-    found = tried(lambda: files.try_fuse_overlayfs(str(tmp_path), None))
+    found = tried(lambda: probe_fuse.try_fuse_overlayfs(str(tmp_path), None))
     assert found.verdict == "refused"
     assert found.number or "not installed" in found.problem
+
+
+@linux
+def test_what_an_overlay_leaves_of_a_change_is_held_against_what_it_should(tmp_path: Path) -> None:
+    good, poor = tmp_path / "good", tmp_path / "poor"
+    for upper in (good, poor):
+        upper.mkdir()
+        probe_fuse.fill(str(upper))
+    kept = good / "kept"
+    (kept / "two").unlink()  # an overlay copies each name up by itself
+    (kept / "two").touch()
+    os.utime(kept, (1_000_000_000, 1_000_000_000))
+    probe_fuse.change(str(good))
+    assert probe_fuse.differences(str(good)) == ()
+    probe_fuse.change(str(poor))  # both names are one file
+    (poor / "kept/pipe").unlink()
+    (poor / "kept/pipe").touch()
+    words = ("several names", "FIFO", "directory's time")
+    found = probe_fuse.differences(str(poor))
+    assert len(found) == len(words)
+    assert all(word in text for word, text in zip(words, found, strict=True))
 
 
 def proot(tmp_path: Path) -> str:
