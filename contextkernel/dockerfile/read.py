@@ -13,7 +13,7 @@ from contextkernel.dockerfile.flags import FlagProblem, Flags, Kind, read_flags
 from contextkernel.dockerfile.heredocs import Heredoc, heredocs_announced, read_heredoc_word
 from contextkernel.dockerfile.lines import Logical, Reader
 from contextkernel.dockerfile.mounts import read_mount_words
-from contextkernel.dockerfile.suggest import closest, did_you_mean
+from contextkernel.dockerfile.suggest import closest, did_you_mean, rearranged
 from contextkernel.dockerfile.text import BLANKS, SPACE, csv_fields, parse_duration
 from contextkernel.dockerfile.words import NotStrings, json_array, split_blanks, split_command, split_words
 from contextkernel.errors import DockerfileError, Span
@@ -141,7 +141,7 @@ def _dispatch(line: Line) -> to.Instruction:
         raise line.error("a continuation with nothing before it", hint="remove the line")
     if read is None:
         names = [name.upper() for name in _READERS]
-        near = closest(line.name.upper(), names)
+        near = rearranged(line.name.upper(), names) or closest(line.name.upper(), names)
         hint = f"did you mean {near}?" if near else did_you_mean(line.name, names)
         raise line.error(f"unknown instruction {line.name!r}", hint=hint or "an instruction such as RUN or COPY")
     return read(line, line.logical.whole(), line.text.strip(SPACE))

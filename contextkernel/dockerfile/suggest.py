@@ -48,6 +48,20 @@ def did_you_mean(word: str, options: Iterable[str], *, prefix: str = "") -> str 
     return None
 
 
+def rearranged(word: str, options: Iterable[str]) -> str | None:
+    """The option with the letters of ``word`` in another order (``RNU``): one slip of fingers, two for :func:`closest`.
+
+    Args:
+        word: what was written.
+        options: what would have been right.
+
+    Returns:
+        ``None`` if there is none.
+    """
+    letters = sorted(word)
+    return next((option for option in options if option != word and sorted(option) == letters), None)
+
+
 def closest(word: str, options: Iterable[str]) -> str | None:
     """The option that differs from ``word`` by at most two insertions, removals or replacements of a character.
 

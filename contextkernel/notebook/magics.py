@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
-from typing import TYPE_CHECKING, Any
+from collections import ChainMap
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core import magic as _magic
 from traitlets import Bool, observe
@@ -18,11 +20,13 @@ from contextkernel.notebook.face import Display, NotebookFace
 from contextkernel.notebook.outcomes import Interrupted, Printed, problem_of, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from contextkernel.engine import Engine
+
+    Names = Mapping[str, object]
 
 magic: Any = _magic  # its decorators and its shell have no types that hold for all versions of IPython
 
@@ -54,58 +58,68 @@ class ContainerMagics(magic.Magics):
 
     # -- the magics -------------------------------------------------------------------------------
 
+    # local_ns: the variables of the function that the magic stands in; at the top of a cell those of the notebook
+
     @magic.no_var_expand
+    @magic.needs_local_scope
     @magic.line_magic
-    def container(self, line: str) -> Any:
+    def container(self, line: str, local_ns: Names | None = None) -> Any:
         """Run a container command: ``%container run --rm greet``, ``df = %container images``.
 
         The commands and flags are docker's; ``%container --help`` lists them, ``%container run --help`` explains one.
-        ``$NAME`` is a variable of the notebook or of the environment; nothing else is expanded.
+        ``$NAME`` is a variable of the notebook (in a function, of the function first) or of the environment; nothing
+        else is expanded.
         """
-        return self._run("%container", self._words(line))
+        return self._run("%container", line, local_ns)
 
     @magic.no_var_expand
+    @magic.needs_local_scope
     @magic.cell_magic("container")
-    def container_cell(self, line: str, cell: str) -> Any:
+    def container_cell(self, line: str, cell: str, local_ns: Names | None = None) -> Any:
         """Run a container command with the cell as its standard input: ``%%container run ubuntu:20.04 sh``."""
-        return self._run("%%container", self._words(line), stdin=cell.encode())
+        return self._run("%%container", line, local_ns, stdin=cell.encode())
 
     @magic.no_var_expand
+    @magic.needs_local_scope
     @magic.cell_magic(_DOCKERFILE)
-    def dockerfile(self, line: str, cell: str) -> Any:
+    def dockerfile(self, line: str, cell: str, local_ns: Names | None = None) -> Any:
         """Build an image; the cell is the Dockerfile, taken literally: ``%%dockerfile -t NAME [options] [CONTEXT]``.
 
         The options are those of ``%container build``; the context is the current directory by default.
         """
-        return self._run("%%dockerfile", ["build", *self._words(line)], dockerfile=cell)
+        return self._run("%%dockerfile", line, local_ns, dockerfile=cell)
 
     @magic.no_var_expand
-    def _docker(self, line: str) -> Any:
+    @magic.needs_local_scope
+    def _docker(self, line: str, local_ns: Names | None = None) -> Any:
         """Another name for ``%container``; see ``%container --help``."""
-        return self._run("%docker", self._words(line))
+        return self._run("%docker", line, local_ns)
 
     @magic.no_var_expand
-    def _docker_cell(self, line: str, cell: str) -> Any:
+    @magic.needs_local_scope
+    def _docker_cell(self, line: str, cell: str, local_ns: Names | None = None) -> Any:
         """Another name for ``%%container``."""
-        return self._run("%%docker", self._words(line), stdin=cell.encode())
+        return self._run("%%docker", line, local_ns, stdin=cell.encode())
 
     # -- one command ------------------------------------------------------------------------------
 
-    def _words(self, line: str) -> list[str]:
-        return words_of.split(line, self._variable, os.getcwd(), os.path.expanduser("~"))
-
-    def _variable(self, name: str) -> str | None:
-        """A notebook variable that is text, a number or a path; else the environment's; else ``None``."""
-        known = self.shell.user_ns.get(name)
-        if isinstance(known, str | int | os.PathLike) and not isinstance(known, bool):
-            return str(known)
-        return os.environ.get(name)
-
-    def _run(self, program: str, words: list[str], *, stdin: bytes | None = None, dockerfile: str | None = None) -> Any:
-        in_notebook = hasattr(self.shell, "kernel")
-        face = NotebookFace(
-            program, words, stdin=stdin, shell=self.shell if in_notebook else None, namespace=self.shell.user_ns
+    def _run(
+        self,
+        program: str,
+        line: str,
+        local_ns: Names | None,
+        *,
+        stdin: bytes | None = None,
+        dockerfile: str | None = None,
+    ) -> Any:
+        names = (
+            self.shell.user_ns if local_ns is None else ChainMap(cast("dict[str, Any]", local_ns), self.shell.user_ns)
         )
+        words = words_of.split(line, partial(_value, names), os.getcwd(), os.path.expanduser("~"))
+        if dockerfile is not None:
+            words = ["build", *words]
+        in_notebook = hasattr(self.shell, "kernel")
+        face = NotebookFace(program, words, stdin=stdin, shell=self.shell if in_notebook else None, namespace=names)
         try:
             outcome = execute(self.engine, _interruptible(words), face, dockerfile=dockerfile)
         except KeyboardInterrupt:
@@ -209,6 +223,14 @@ def _interruptible(words: list[str]) -> list[str]:
         if words[:count] == start:
             return [*start, "--sig-proxy=false", *words[count:]]
     return words
+
+
+def _value(names: Names, name: str) -> str | None:
+    """A variable that is text, a number or a path, as text; else the environment's; else ``None``."""
+    known = names.get(name)
+    if isinstance(known, str | int | os.PathLike) and not isinstance(known, bool):
+        return str(known)
+    return os.environ.get(name)
 
 
 def _engine() -> Engine:

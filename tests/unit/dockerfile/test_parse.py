@@ -232,6 +232,13 @@ def test_a_near_instruction_is_named_however_short() -> None:
     assert caught.value.hint == "did you mean FROM?"
 
 
+@pytest.mark.parametrize(("written", "meant"), [("RNU", "RUN"), ("evn", "ENV"), ("FORM", "FROM")])
+def test_letters_in_another_order_name_their_instruction(written: str, meant: str) -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse(f"FROM x\n{written} a b\n")
+    assert caught.value.hint == f"did you mean {meant}?"
+
+
 def test_closest() -> None:
     assert closest("DIR_ASSET", ["DIR", "DIR_ASSETS", "DIR_ASSETZ"]) == "DIR_ASSETS"
     assert closest("a", ["abc"]) == "abc"

@@ -278,6 +278,26 @@ def test_a_variable_is_the_build_context(cells):
     assert "the variable 'number' is a int, not a dict" in str(wrong)
 
 
+def test_a_function_s_own_variables_are_known_in_it(cells):
+    cells("image, files = 'of-the-notebook', {'a': 'notebook'}")
+    cells("def tag(image, name):\n    %container tag $image $name\ntag('of-the-function', 'x')")
+    assert last_call(cells.engine) == ("tag", {"source": "of-the-function", "target": "x"})
+    cells("def tag(name):\n    %container tag $image $name\ntag('y')")
+    assert last_call(cells.engine) == ("tag", {"source": "of-the-notebook", "target": "y"})
+    cells("async def tag(name):\n    %container tag $image $name\nawait tag('z')")
+    assert last_call(cells.engine)[1]["target"] == "z"
+    cells(
+        "def build(files):\n    %container build -t greet --context-var files .\nbuild({'Dockerfile': 'FROM scratch'})"
+    )
+    assert last_call(cells.engine)[1]["context"] == {"Dockerfile": b"FROM scratch"}
+
+
+def test_a_function_s_variable_hides_the_notebook_s_even_where_it_cannot_be_in_a_line(cells):
+    cells("image = 'of-the-notebook'")
+    cells("def tag(image):\n    %container tag $image x\ntag(None)")
+    assert last_call(cells.engine)[1]["source"] == "$image"
+
+
 def test_a_dockerfile_on_standard_input(cells):
     cells("%%container build -t greet -\nFROM scratch\n")
     name, arguments = last_call(cells.engine)
