@@ -30,13 +30,7 @@ def open_terminal(step: OpenTerminal, root: int, dev: int, report: int) -> None:
         SyscallFailed: there is no usable ``/dev/pts/ptmx``.
     """
     ptmx = open_in_root(root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-    try:
-        terminal = open_peer(ptmx)
-        set_size(ptmx, step.rows, step.columns)
-        with socket.socket(fileno=os.dup(report)) as link:
-            messages.send(link, Opened(), [ptmx])
-    finally:
-        os.close(ptmx)
+    terminal = _program_end(ptmx, step, report)
     if step.console:
         os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=dev))
         point = os.open("console", os.O_PATH | os.O_NOFOLLOW, dir_fd=dev)
@@ -55,6 +49,14 @@ def open_hosts_terminal(step: OpenTerminal, report: int) -> str:
         ptmx = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as problem:
         raise SyscallFailed("open", problem.errno or 0, "/dev/ptmx", "this host has no terminals to give") from problem
+    terminal = _program_end(ptmx, step, report)
+    name = os.ttyname(terminal)
+    _take(terminal)
+    return name
+
+
+def _program_end(ptmx: int, step: OpenTerminal, report: int) -> int:
+    """The end that the program gets; the other one goes to the monitor, and is closed here."""
     try:
         terminal = open_peer(ptmx)
         set_size(ptmx, step.rows, step.columns)
@@ -62,9 +64,7 @@ def open_hosts_terminal(step: OpenTerminal, report: int) -> str:
             messages.send(link, Opened(), [ptmx])
     finally:
         os.close(ptmx)
-    name = os.ttyname(terminal)
-    _take(terminal)
-    return name
+    return terminal
 
 
 def _take(terminal: int) -> None:
