@@ -49,7 +49,7 @@ from contextkernel.network.plan import (
     undo,
 )
 from contextkernel.network.serving import Servers, Serving
-from contextkernel.network.subnets import actual_pools, choose_pool, overlapping, parse_subnet, read_host_networks
+from contextkernel.network.subnets import actual_pools, parse_subnet, placed, read_host_networks
 
 _GRACE = 1.5  # seconds in which monitors find out that their service was killed, and come to the new one
 
@@ -393,16 +393,8 @@ class Service:
         ours = {live.record.bridge for live in self._networks.values()} | {record.bridge}
         taken = read_host_networks(without=ours)
         mine = [parse_subnet(pool.subnet) for live in self._networks.values() for pool in live.record.pools]
-        clash = next((other for pool in record.pools if (other := overlapping(parse_subnet(pool.subnet), taken))), None)
-        if clash is None:
-            return record
-        if record.given:
-            raise Conflict(
-                f"network {record.name} cannot be used now: this host has a route to {clash}",
-                hint="remove the network and create it again, for instance with another --subnet",
-            )
-        others = tuple(pool for pool in record.pools if parse_subnet(pool.subnet).version == 6)
-        return msgspec.structs.replace(record, pools=(choose_pool((*taken, *mine)), *others))
+        # a network of this store may have others than its record says, which were free when it was made
+        return placed(record, (*taken, *mine))
 
     def _drop(self, client: Client, network_id: str) -> None:
         users = self._holdings.on(network_id)

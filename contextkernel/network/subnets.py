@@ -12,7 +12,9 @@ import struct
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeAlias
 
-from contextkernel.errors import InvalidInput
+import msgspec
+
+from contextkernel.errors import Conflict, InvalidInput
 from contextkernel.model.networks import Endpoint, NetworkRecord, Pool
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -94,6 +96,31 @@ def overlapping(subnet: Network, taken: Iterable[Network]) -> Network | None:
         if other.version == subnet.version and subnet.overlaps(other):
             return other
     return None
+
+
+def placed(record: NetworkRecord, taken: Sequence[Network]) -> NetworkRecord:
+    """A network with subnets that share no addresses with others of this host.
+
+    Args:
+        record: the network.
+        taken: what the host has routes to, and what the store's other networks have.
+
+    Returns:
+        The same, or with another IPv4 subnet where nobody asked for that one.
+
+    Raises:
+        Conflict: others would not be what was asked for. InvalidInput: none is left.
+    """
+    clash = next((other for pool in record.pools if (other := overlapping(parse_subnet(pool.subnet), taken))), None)
+    if clash is None:
+        return record
+    if record.given:
+        raise Conflict(
+            f"network {record.name} cannot be used now: this host has a route to {clash}",
+            hint="remove the network and create it again, for instance with another --subnet",
+        )
+    others = tuple(pool for pool in record.pools if parse_subnet(pool.subnet).version == 6)
+    return msgspec.structs.replace(record, pools=(choose_pool(taken), *others))
 
 
 def choose_pool(taken: Sequence[Network]) -> Pool:

@@ -179,10 +179,9 @@ class Networks:
         self._events.write("network", action, record.id, {"name": record.name, "type": record.driver, **attributes})
 
     def _taken(self) -> tuple[Network, ...]:
-        """Subnets of this host, and of the store's networks."""
-        records = self._store.networks.all()
-        own = [parse_subnet(pool.subnet) for record in records for pool in record.pools]
-        return (*read_host_networks(without={record.bridge for record in records}), *own)
+        """Subnets of this host, and of the store's networks: a bridge that is up may have another than its record."""
+        own = [parse_subnet(pool.subnet) for record in self._store.networks.all() for pool in record.pools]
+        return (*read_host_networks(), *own)
 
     # ---- containers
 

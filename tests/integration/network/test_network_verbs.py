@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 from contextkernel import Engine
 from contextkernel.errors import Conflict, InvalidInput, NetworkNotFound
+from contextkernel.model.networks import Pool
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 
@@ -265,6 +267,35 @@ def test_root_without_the_right_to_make_networks(tmp_path, archive, nothing_left
     assert done.returncode == 125
     assert "this process may not set up networks" in done.stderr
     assert poorer("rm", "hosted").returncode == 0
+    nothing_left(root)
+
+
+def test_a_new_network_does_not_get_the_subnet_that_another_one_had_to_take(engine, tmp_path, archive, nothing_left):
+    """The default network's is in use on this host when it is needed, so that it has another than its record says."""
+    networks = engine._containers.networks
+
+    def subnet(one: Engine, name: str) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network(one.inspect_network(name)["IPAM"]["Config"][0]["Subnet"])
+
+    def record(name: str, wanted: ipaddress.IPv4Network) -> None:
+        pool = Pool(subnet=str(wanted), gateway=str(wanted.network_address + 1))
+        engine._store.networks.replace(msgspec.structs.replace(networks.find(name), pools=(pool,)))
+
+    root = str(tmp_path / "other")
+    with Engine(root) as other:
+        other.import_image(str(archive), "box")
+        other.run("box", ["sleep", "60"], name="holder", detach=True)
+        record("bridge", subnet(other, "bridge"))
+        engine.run("box", ["sleep", "60"], name="first", detach=True)
+        moved = subnet(engine, "bridge")
+        assert not moved.overlaps(subnet(other, "bridge"))
+        engine.create_network("net")
+        assert not moved.overlaps(subnet(engine, "net"))
+        record("net", moved)  # as if that had been done when it was free
+        engine.run("box", ["httpd", "-f", "-p", "80", "-h", "/www"], name="web", network="net", detach=True)
+        assert not moved.overlaps(subnet(engine, "net"))
+        assert "hello from the web" in sh(engine, get("web"), network="net")
+        other.remove_container("holder", force=True)
     nothing_left(root)
 
 

@@ -5,9 +5,16 @@ import ipaddress
 import msgspec
 import pytest
 
-from contextkernel.errors import InvalidInput
+from contextkernel.errors import Conflict, InvalidInput
 from contextkernel.model.networks import Endpoint, NetworkRecord, Pool
-from contextkernel.network.subnets import actual_pools, asked_pools, choose_pool, choose_pool6, host_networks
+from contextkernel.network.subnets import (
+    actual_pools,
+    asked_pools,
+    choose_pool,
+    choose_pool6,
+    host_networks,
+    placed,
+)
 
 ROUTE = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
@@ -105,3 +112,16 @@ def test_the_subnets_of_a_network_are_those_its_containers_have():
     assert actual_pools(record, moved) == (Pool(subnet="172.20.0.0/16", gateway="172.20.0.1"),)
     given = msgspec.structs.replace(record, given=True)
     assert actual_pools(given, moved) == record.pools
+
+
+def test_a_network_is_placed_beside_all_others():
+    pools = (Pool(subnet="172.18.0.0/16", gateway="172.18.0.1"), Pool(subnet="fd00::/64", gateway="fd00::1"))
+    record = NetworkRecord(id="a" * 64, name="net", pools=pools, created=0)
+    assert placed(record, networks("172.17.0.0/16", "fd01::/64")) is record
+    assert placed(record, networks("172.17.0.0/16", "172.18.5.0/24")).pools == (
+        Pool(subnet="172.19.0.0/16", gateway="172.19.0.1"),
+        pools[1],
+    )
+    given = msgspec.structs.replace(record, given=True)
+    with pytest.raises(Conflict, match=r"network net cannot be used now: this host has a route to 172\.18\.5\.0/24"):
+        placed(given, networks("172.18.5.0/24"))
