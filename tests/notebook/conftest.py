@@ -33,9 +33,16 @@ def store(archive, tmp_path_factory):
         empty(engine)
 
 
+#: run by a kernel before anything else: a busy machine takes longer to serve a published port
+STARTUP = "from contextkernel.notebook import published\npublished.PATIENCE = 60.0\n"
+
+
 @pytest.fixture
 def execute(store, tmp_path):
     """Runs a notebook from its first to its last cell on the real engine; a cell that fails fails the test."""
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "patience.py").write_text(STARTUP)
 
     def run(name):
         notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
