@@ -243,7 +243,7 @@ def test_removing_the_last_tag_removes_image_and_layers(store, worker):
         f"Deleted: {first.diff_id}",
     )
     assert store.trash() == tuple(sorted([first.directory, second.directory]))
-    assert not store.has_blob(image)
+    assert not os.path.exists(store.blob_path(image))
     worker.remove(store.trash())
     store.forget_trash(store.trash())
     assert store.trash() == ()

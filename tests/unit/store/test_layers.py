@@ -108,7 +108,7 @@ def test_closing_gives_up_what_was_begun(root, worker):
     assert os.listdir(f"{root}/sessions") == []
     assert not os.path.exists(temporary)
     with Store.open(root) as again:
-        assert not again.has_blob(blob)
+        assert not os.path.exists(again.blob_path(blob))
         assert not again.has_layer(diff_id)
         assert directory in again.trash()
         assert len(again.trash()) == 2

@@ -45,7 +45,7 @@ def test_file_digests_hold_while_nothing_changed(store, tmp_path):
     path = str(tmp_path / "file")
     facts = settled(path)
     assert store.file_digest(path, facts) is None
-    store.remember_file_digest(path, facts, "abc")
+    store.remember_file_digests([(path, facts, "abc")])
     assert store.file_digest(path, facts) == "abc"
     assert store.file_digest(path + "2", facts) is None
     assert store.file_digest(path, settled(path, b"longer")) is None
@@ -56,7 +56,7 @@ def test_file_digests_hold_while_nothing_changed(store, tmp_path):
 def test_a_file_that_has_just_changed_is_not_trusted(store, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"x")
-    store.remember_file_digest(str(path), path.stat(), "abc")
+    store.remember_file_digests([(str(path), path.stat(), "abc")])
     assert store.file_digest(str(path), path.stat()) is None
 
 
@@ -75,7 +75,7 @@ def test_a_file_of_the_same_size_and_time_is_another_file(store, tmp_path, monke
     path = str(tmp_path / "file")
     settled(path, b"one")
     facts = os.stat(path)
-    store.remember_file_digest(path, facts, "abc")
+    store.remember_file_digests([(path, facts, "abc")])
     assert store.file_digest(path, os.stat(path)) == "abc"
     rewritten(path, b"two", facts.st_mtime_ns)
     now = os.stat(path)
@@ -89,7 +89,7 @@ def test_a_file_that_was_put_in_its_place_is_another_file(store, tmp_path, monke
     settled(path, b"one")
     settled(other, b"two")
     facts = os.stat(path)
-    store.remember_file_digest(path, facts, "abc")
+    store.remember_file_digests([(path, facts, "abc")])
     os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     os.replace(other, path)
     now = os.stat(path)
@@ -100,7 +100,7 @@ def test_a_file_that_was_put_in_its_place_is_another_file(store, tmp_path, monke
 @pytest.mark.parametrize("field", ["st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"])
 def test_each_fact_of_a_file_counts(field, store):
     known = {"st_dev": 1, "st_ino": 2, "st_size": 3, "st_mtime_ns": 4, "st_ctime_ns": 5}
-    store.remember_file_digest("/file", SimpleNamespace(**known), "abc")
+    store.remember_file_digests([("/file", SimpleNamespace(**known), "abc")])
     assert store.file_digest("/file", SimpleNamespace(**known)) == "abc"
     assert store.file_digest("/file", SimpleNamespace(**{**known, field: 9})) is None
 
@@ -109,7 +109,7 @@ def test_file_digests_do_not_grow_for_ever(store, tmp_path, monkeypatch):
     monkeypatch.setattr("contextkernel.store.steps._MAX_FILES", 10)
     facts = settled(str(tmp_path / "file"))
     for number in range(30):
-        store.remember_file_digest(f"/file{number}", facts, "abc")
+        store.remember_file_digests([(f"/file{number}", facts, "abc")])
     assert store._database.one("SELECT count(*) FROM files") == (10,)
     assert store.file_digest("/file29", facts) == "abc"
 
@@ -117,5 +117,5 @@ def test_file_digests_do_not_grow_for_ever(store, tmp_path, monkeypatch):
 def test_any_file_name_will_do(store, tmp_path):
     facts = settled(str(tmp_path / "file"))
     name = os.fsdecode(b"/caf\xe9")
-    store.remember_file_digest(name, facts, "abc")
+    store.remember_file_digests([(name, facts, "abc")])
     assert store.file_digest(name, facts) == "abc"
