@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextkernel.build.executor import Builder
+from contextkernel.build.builder import Builder
 from contextkernel.build.request import BuildRequest
 from contextkernel.build.sources import read_dockerfile
 

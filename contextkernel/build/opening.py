@@ -12,16 +12,12 @@ from contextlib import ExitStack
 import msgspec
 
 from contextkernel.build.board import StackLayer
-from contextkernel.build.context import DirectoryContext
 from contextkernel.build.epoch import means_context
 from contextkernel.build.fetching import Fetching, time_of
-from contextkernel.build.ports import BuildStore
 from contextkernel.build.reporting import BuildReport, StepReport
 from contextkernel.build.request import ArchiveContext, BuildRequest, FilesContext, RemoteContext
 from contextkernel.build.secrets import read_secret
-from contextkernel.build.sources import read_ignore
 from contextkernel.build.ssh_agents import agent_socket
-from contextkernel.dockerfile.ignore import IgnoreMatcher, parse_ignore
 from contextkernel.errors import InvalidInput, SourceNotFound
 from contextkernel.layer import merge as merging
 from contextkernel.layer.index import unpack_index
@@ -69,23 +65,6 @@ def _old_tar(head: bytes) -> bool:
     except ValueError:
         return False
     return stated == sum(block[:148]) + 8 * 32 + sum(block[156:])
-
-
-def named_directory(name: str, path: str, store: BuildStore) -> DirectoryContext:
-    """A named context that is a directory, seen through the ignore file at its root.
-
-    Raises:
-        SourceNotFound: there is no such directory. InvalidInput: its ignore file is not valid.
-    """
-    if not os.path.isdir(path):
-        what = "is not a directory" if os.path.exists(path) else "does not exist"
-        raise SourceNotFound(f"build context {name}={path}: it {what}")
-    found = read_ignore(path, "")
-    try:
-        matcher = IgnoreMatcher(parse_ignore(found[0]) if found else ())
-    except InvalidInput as problem:
-        raise InvalidInput(f"{path}/.dockerignore: {problem.problem}", hint=problem.hint) from None
-    return DirectoryContext(path, matcher, store, label=f"the build context {name!r}")
 
 
 def open_source(

@@ -33,7 +33,7 @@ from contextkernel.plan.remote import redacted
 from contextkernel.store.builds import StepEntry
 
 if TYPE_CHECKING:
-    from contextkernel.build.executor import Builder
+    from contextkernel.build.builder import Builder
 
 LOG_LIMIT = 256 * 1024
 """Characters of one step's output that are kept: this many from its start, and as many from its end."""
