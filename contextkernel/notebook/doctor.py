@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.host_text import AUDIENCES, PLACES, TIERS, VERDICTS, grouped, host_text, why
-from contextkernel.notebook.frames import ContainerFrame, fact_record, make_frame
+from contextkernel.notebook.frames import ContainerFrame, make_frame
+from contextkernel.notebook.records import fact_record
 from contextkernel.notebook.style import escape, wrap
 
 if TYPE_CHECKING:

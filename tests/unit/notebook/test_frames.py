@@ -12,8 +12,10 @@ from contextkernel.model.cache import UsageRow
 from contextkernel.model.digest import Digest
 from contextkernel.model.explanation import StepExplanation
 from contextkernel.model.results import BaseRow, CheckFinding, CompareRow, ContainerRow, Fact, HistoryRow, ImageRow
+from contextkernel.notebook.columns import DTYPES
 from contextkernel.notebook.display import frame_html, frame_text
-from contextkernel.notebook.frames import DTYPES, ContainerFrame, fact_record, make_frame, to_frame
+from contextkernel.notebook.frames import ContainerFrame, make_frame, to_frame
+from contextkernel.notebook.records import fact_record
 from contextkernel.testing.fake_life import engine_events
 from contextkernel.testing.fake_records import build_rows, build_step_rows
 from contextkernel.testing.fake_registries import search_rows

@@ -5,7 +5,7 @@ import pytest
 
 from contextkernel.commands.execute import execute
 from contextkernel.model.oci import Descriptor
-from contextkernel.notebook.frames import DTYPES
+from contextkernel.notebook.columns import DTYPES
 from contextkernel.notebook.indexview import index_html, index_text
 from contextkernel.notebook.outcomes import value_of
 from contextkernel.testing.fake_engine import FakeEngine
