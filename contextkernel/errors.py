@@ -32,6 +32,7 @@
     │   └── SizeMismatch
     ├── RegistryProblem
     │   ├── RegistryUnreachable no answer: names, network, a connection that broke; trying again may help
+    │   │   ├── RegistryNameUnknown its host has no address: misspelled, or there is no network
     │   │   └── RegistryUntrusted   TLS: the certificate is not one that is trusted here
     │   └── RegistryRefused     an answer, and not the one that was hoped for
     │       ├── RegistryUnauthorized   401: it wants a login, or does not believe the one it got
@@ -322,6 +323,10 @@ class RegistryProblem(ContextKernelError):
 
 class RegistryUnreachable(RegistryProblem):
     """No connection to the registry, or one that broke: trying again may help."""
+
+
+class RegistryNameUnknown(RegistryUnreachable):
+    """Nobody knows the host by its name: misspelled, or there is no network."""
 
 
 class RegistryUntrusted(RegistryUnreachable):

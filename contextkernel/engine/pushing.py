@@ -97,8 +97,15 @@ class Pushing(Images):
         ]
 
     def _of_platform(self, ref: ImageRef, platform: Platform) -> Digest:
+        hint = f"give the image for {platform} this name: tag IMAGE {ref.familiar}"
         try:
-            return self._store.for_platform(ref, platform)
+            image = self._store.for_platform(ref, platform)
         except ImageNotFound as problem:
-            problem.hint = f"give the image for {platform} this name: tag IMAGE {ref.familiar}"
+            problem.hint = hint
             raise
+        # a pull for this platform may have got another one's image, with a warning: it is not sent as what it is not
+        config = self._store.config(image)
+        has = Platform.of(config.os, config.architecture, config.variant)
+        if (has.os, has.architecture) != (platform.os, platform.architecture) and has not in platform.acceptable():
+            raise ImageNotFound(f"image {ref.familiar!r} in the store is for {has}, not for {platform}", hint=hint)
+        return image

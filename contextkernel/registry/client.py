@@ -438,7 +438,7 @@ def names(connection: Connection, url: str, what: str, field: str, scopes: tuple
         seen.add(here)
 
         def once(page: str = here) -> tuple[bytes, str]:
-            with connection.request("GET", page, what, scopes=scopes) as response:
+            with connection.request("GET", page, f"the list of {what}", scopes=scopes) as response:
                 return connection.read(response, what, _MAX_LIST), response.headers.get("Link", "")
 
         data, link = connection.tries.run(once)

@@ -14,15 +14,18 @@ from typing import TypeVar
 
 import msgspec
 
-from contextkernel.errors import RegistryProblem, RegistryUnreachable, RegistryUntrusted
+from contextkernel.errors import RegistryNameUnknown, RegistryProblem, RegistryUnreachable, RegistryUntrusted
 
 T = TypeVar("T")
 
 BROKEN = 0
 """The table's key for no answer at all."""
+NAMELESS = -1
+"""The table's key for a host that nobody knows."""
 
 TABLE: Mapping[int, int] = {
-    BROKEN: 5,  # names, network, a connection that broke or fell silent
+    BROKEN: 5,  # network, a connection that broke or fell silent
+    NAMELESS: 2,  # whoever has no network has not to wait long for every name that is misspelled
     408: 5,  # the server waited too long for us
     425: 3,
     429: 5,
@@ -73,7 +76,8 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
         """
         if isinstance(problem, RegistryUntrusted):
             return None
-        allowed = self.table.get(problem.status, 0) if problem.status or isinstance(problem, RegistryUnreachable) else 0
+        key = NAMELESS if isinstance(problem, RegistryNameUnknown) else problem.status
+        allowed = self.table.get(key, 0) if key or isinstance(problem, RegistryUnreachable) else 0
         if attempt >= allowed:
             return None
         if problem.retry_after is not None:

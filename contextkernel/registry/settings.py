@@ -35,6 +35,7 @@ Access = Literal["pull", "pull,push", "pull,push,delete"]
 
 HUB_HOST = "registry-1.docker.io"
 _HUB_NAMES = {"docker.io", "index.docker.io"}
+_LAST_PORT = 65535
 _KEYS = {"mirrors", "insecure", "ca", "client-cert", "client-key", "blocked", "location", "chunk"}
 
 
@@ -84,10 +85,13 @@ def endpoints(
         by_digest: what is asked for is named by its digest; some mirrors are for that alone.
 
     Raises:
-        InvalidInput: the settings file is not valid; names file and problem. RegistryDenied: the settings block it.
+        InvalidInput: the settings file is not valid; names file and problem. No registry has what is asked for: it is
+            ``scratch``, or the port is none. RegistryDenied: the settings block it.
     """
     from contextkernel.registry.containers_conf import table_for
 
+    if (registry, repository) == ("docker.io", "library/scratch"):
+        raise InvalidInput("'scratch' is a reserved name", hint="it is what FROM scratch begins with: nothing")
     path = settings_path()
     settings: dict[str, Any] | None = _load(path).get(registry)
     if settings is None:
@@ -159,6 +163,9 @@ def _endpoint(location: str, settings: dict[str, Any], path: str, registry: str,
         raise InvalidInput(
             f"{path}: {registry} has a location that is not a host", hint="credentials belong to `login`, not in a URL"
         )
+    if not _has_port(host):
+        where = f"{path}: " if path else ""
+        raise InvalidInput(f"{where}{host!r} has a port that is none", hint="ports go up to 65535")
     host = HUB_HOST if host in _HUB_NAMES else host
     loopback, insecure = is_loopback(_name(host)), _flag(settings, "insecure", path, registry)
     base, other = f"https://{host}", ""
@@ -187,6 +194,12 @@ def _name(host: str) -> str:
     """The host of ``host[:port]``."""
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdigit() else host
+
+
+def _has_port(host: str) -> bool:
+    """Whether what stands behind the host as its port is one, or nothing does."""
+    _, colon, port = host.rpartition(":")
+    return not (colon and port.isascii() and port.isdigit()) or int(port[:9]) <= _LAST_PORT
 
 
 def _certificates(host: str) -> dict[str, str]:

@@ -14,7 +14,13 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import urllib3
 
-from contextkernel.errors import InvalidInput, RegistryRefused, RegistryUnreachable, RegistryUntrusted
+from contextkernel.errors import (
+    InvalidInput,
+    RegistryNameUnknown,
+    RegistryRefused,
+    RegistryUnreachable,
+    RegistryUntrusted,
+)
 from contextkernel.model.urls import origin, proxy_for, shown
 from contextkernel.registry.retrying import Tries
 from contextkernel.registry.settings import Endpoint
@@ -209,7 +215,8 @@ class Web:
                 hint="a registry without TLS needs 'insecure = true' in registries.toml",
             )
         if isinstance(inner, socket.gaierror):
-            return RegistryUnreachable(
+            kind = RegistryNameUnknown if inner.errno in _NO_NAME else RegistryUnreachable
+            return kind(
                 f"cannot reach {where}: its name is not known: {text}",
                 hint="check the spelling and the network, or name a mirror in registries.toml",
             )
@@ -253,6 +260,8 @@ class Web:
         return urllib3.ProxyManager(bare, proxy_headers=extra, **settings)  # type: ignore[arg-type]
 
 
+#: final answers of getaddrinfo(3); EAI_AGAIN is none
+_NO_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 _POOLS = threading.Lock()
 _contexts: dict[tuple[bool, str, str, str], ssl.SSLContext] = {}
 

@@ -122,6 +122,15 @@ def test_a_lone_image_for_another_platform_is_told(server, engine, name):
     )
 
 
+def test_a_lone_image_that_was_pulled_for_another_platform_is_not_pushed_as_one_for_it(server, engine, name):
+    image = Image.of({"a": b"1"})
+    image.architecture = HOST.architecture
+    image.publish(server, REPOSITORY, "lone")
+    engine.pull(f"{name}:lone", platform=f"linux/{OTHER}")
+    with pytest.raises(ImageNotFound, match=f"is for {HOST}, not for linux/{OTHER}"):
+        engine.push(f"{name}:lone", platform=f"linux/{OTHER}")
+
+
 def test_all_tags(server, engine, name):
     from judge.faulty import Page
 
@@ -139,7 +148,7 @@ def test_all_tags(server, engine, name):
     assert ids == {engine._store.resolve(f"{name}:a"), engine._store.resolve(f"{name}:b")}
     with pytest.raises(InvalidInput, match="has a tag"):
         engine.pull(f"{name}:a", all_tags=True)
-    with pytest.raises(ImageNotFound):
+    with pytest.raises(ImageNotFound, match="/team/nothing: the list of tags does not exist in the registry"):
         engine.pull(f"{server.address}/team/nothing", all_tags=True)
 
 

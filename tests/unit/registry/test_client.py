@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 from itertools import count
 
 import pytest
@@ -278,11 +279,22 @@ def test_nobody_answers(tries: Tries, waits: list[float]) -> None:
     assert len(waits) == 4
 
 
-def test_a_name_that_nobody_knows(tries: Tries, waits: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("answer", "tried"), [(socket.EAI_NONAME, 2), (socket.EAI_AGAIN, 5)], ids=["nobody knows it", "nobody answers"]
+)
+def test_a_name_without_an_address(
+    answer: int, tried: int, tries: Tries, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_up(*_: object, **__: object) -> None:
+        raise socket.gaierror(answer, "No such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
     repository = Repository(Endpoint(url="https://registry.invalid"), "registry.invalid", "x", tries=tries)
-    with pytest.raises(RegistryUnreachable, match=r"cannot reach registry\.invalid: its name is not known"):
+    with pytest.raises(
+        RegistryUnreachable, match=r"cannot reach registry\.invalid: its name is not known: no such name"
+    ):
         repository.manifest("v1")
-    assert len(waits) == 4
+    assert len(waits) == tried - 1
 
 
 class TestLogin:

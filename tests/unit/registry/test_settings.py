@@ -28,6 +28,18 @@ def test_the_default_endpoint(registry: str, url: str) -> None:
     assert endpoints(registry) == (Endpoint(url=url),)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:65536", "[::1]:99999999999999999999", "registry.example.org:70000"])
+def test_a_port_that_is_none(host: str) -> None:
+    with pytest.raises(InvalidInput, match="has a port that is none"):
+        endpoints(host)
+
+
+def test_no_registry_has_scratch() -> None:
+    with pytest.raises(InvalidInput, match="'scratch' is a reserved name"):
+        endpoints("docker.io", "library/scratch")
+    assert endpoints("docker.io", "team/scratch")
+
+
 def test_mirrors_come_first(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.write_text('[registry."docker.io"]\nmirrors = ["https://one.example.org/"]\n')
     monkeypatch.setenv("CONTEXTKERNEL_MIRROR", "https://zero.example.org")
