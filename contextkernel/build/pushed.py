@@ -78,7 +78,7 @@ def push_images(
         RegistryProblem: a registry refused, or cannot be reached; other names may be there.
     """
     from contextkernel.registry import repositories
-    from contextkernel.registry.push_layout import RegistryLayout
+    from contextkernel.registry.push_layout import RegistryLayout, canceler
 
     names = names_to_push(output, tags)
     groups: dict[tuple[str, str], list[ImageRef]] = {}
@@ -88,7 +88,7 @@ def push_images(
     for (registry, path), group in groups.items():
         try:
             repository = repositories(registry, path, access="pull,push")[-1]
-            crew = Crew(_AT_ONCE, report, getattr(worker, "cancel", lambda _thread: None))
+            crew = Crew(_AT_ONCE, report, canceler(worker, repository))
             layout = RegistryLayout(repository, store.distribution, crew.tell, step=step)
             note(f"pushing layers to {registry}/{path}")
             written = write_images(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO
 from urllib.parse import quote, urlsplit
 
@@ -59,13 +59,6 @@ class BlobStream:
     def read(self, size: int = -1, /) -> bytes:
         """Up to ``size`` bytes; empty at the end. What the connection's errors become, see :meth:`Repository.blob`."""
         return self._response.read(None if size < 0 else size, decode_content=False)
-
-    def abort(self) -> None:
-        """From another thread: let a read that waits for a silent registry end, with an error."""
-        shutdown = getattr(self._response, "shutdown", None)
-        if shutdown is not None:
-            with suppress(OSError, RuntimeError, ValueError):  # it is over anyway
-                shutdown()
 
 
 class Repository:
@@ -118,6 +111,10 @@ class Repository:
     def tries(self) -> Tries:
         """How patient this client is."""
         return self.connection.tries
+
+    def abort(self) -> None:
+        """See :meth:`Connection.abort`."""
+        self.connection.abort()
 
     def manifest(self, reference: str) -> tuple[str, bytes]:
         """The document under a tag or digest.

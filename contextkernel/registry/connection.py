@@ -134,6 +134,7 @@ class Connection:
             if method != "GET":  # what is read to its end gives the connection back
                 response.read(8 * _MAX_ERROR, decode_content=False)
         except urllib3.exceptions.HTTPError as problem:  # an OSError is the caller's: urllib3 has none of its own
+            self._web.lines.check()
             broken = self._web.unreachable(problem)
             raise RegistryUnreachable(
                 f"{self.where}: {what}: the connection broke: {broken.problem.partition(': ')[2] or broken.problem}",
@@ -141,6 +142,10 @@ class Connection:
             ) from None
         finally:
             response.close()
+
+    def abort(self) -> None:
+        """From any thread: whoever waits for the registry is to end at once, with :class:`GivenUp`; for good."""
+        self._web.lines.end()
 
     def document(self, method: str, url: str, what: str, limit: int, headers: Headers | None = None) -> bytes:
         """The body of an answer, tried again where that may help.
@@ -330,7 +335,8 @@ class Connection:
             site = _site(url)
             # an authority of the registry's own stands for its token server too, as with docker
             unchecked = not self._endpoint.verify and origin(site)[1] == origin(self.base)[1]
-            web = Web(Endpoint(url=site, ca=self._endpoint.ca, verify=not unchecked), self._registry, self.tries)
+            endpoint = Endpoint(url=site, ca=self._endpoint.ca, verify=not unchecked)
+            web = Web(endpoint, self._registry, self.tries, web.lines)
         return web.send(method, url, headers, secret, body)
 
     def _unauthorized(self, text: str, said: str, status: int = 401) -> RegistryUnauthorized:

@@ -48,7 +48,7 @@ class Copier:
         self._find = find
         self._target = target
         self._tell = tell
-        self._crew = Crew(_AT_ONCE, report)
+        self._crew = Crew(_AT_ONCE, report, lambda _thread: self._abort())
         self._here = threading.local()
         self._repository = find(target, "pull,push")[-1]  # never a mirror
         self._repository.told = self._retrying
@@ -144,6 +144,11 @@ class Copier:
         blob = getattr(self._here, "blob", None)
         if blob is not None:
             self._say(blob, "retrying", max(1, round(seconds)))
+
+    def _abort(self) -> None:
+        self._repository.abort()
+        for reader in list(self._readers.values()):
+            reader.abort()
 
     def _mounted(self, digest: Digest, source: ImageRef) -> bool:
         with suppress(RegistryProblem, ImageNotFound):  # then it is sent

@@ -110,8 +110,8 @@ class _Fetch:
         @contextmanager
         def ask(offset: int) -> Iterator[BlobStream]:
             with (
+                news.ending(self._repository.abort),
                 self._repository.blob(self.packed.digest, offset=offset) as stream,
-                news.ending(stream.abort),
             ):
                 yield stream
                 self.received += self.packed.size - offset

@@ -18,7 +18,7 @@ from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker
 from contextkernel.model.reference import ImageRef
 from contextkernel.model.results import PushedImage
-from contextkernel.registry.push_layout import RegistryLayout, Target
+from contextkernel.registry.push_layout import RegistryLayout, Target, canceler
 from contextkernel.store import Store
 from contextkernel.store.crew import Crew
 from contextkernel.store.distribution import KnownManifest
@@ -63,7 +63,7 @@ def push_image(
         ImageNotFound: no such image in the store. RegistryDenied, RegistryUnauthorized: who is logged in may not.
         RegistryProblem: the registry refused, or cannot be reached. DigestMismatch: a layer was changed on disk.
     """
-    crew = Crew(_AT_ONCE, report, getattr(worker, "cancel", lambda _thread: None))
+    crew = Crew(_AT_ONCE, report, canceler(worker, repository))
     layout = RegistryLayout(repository, store.distribution, crew.tell, step=step)
     layers = store.layers_of(image)
     extras = store.extras(image)

@@ -19,6 +19,7 @@ from contextkernel.model.oci import Descriptor
 
 if TYPE_CHECKING:
     from contextkernel.model.events import LayerPhase
+    from contextkernel.model.ports import LayerWorker
     from contextkernel.store.distribution import Distribution
 
 _MOST_MOUNTS = 4  # repositories that are tried for one blob, as docker does
@@ -32,6 +33,10 @@ class Target(Protocol):
     registry: str
     path: str
     told: Callable[[RegistryProblem, float], None] | None
+
+    def abort(self) -> None:
+        """Let whoever waits for the registry end; nothing more is asked."""
+        ...
 
     def blob_size(self, digest: str) -> int | None:
         """Bytes of a blob, if it is there."""
@@ -48,6 +53,17 @@ class Target(Protocol):
     def put_manifest(self, reference: str, media_type: str, data: bytes) -> Digest:
         """Write a manifest."""
         ...
+
+
+def canceler(worker: LayerWorker, repository: Target) -> Callable[[int], None]:
+    """For a crew: stops what a thread has the worker do, or what it waits for at the registry."""
+    stop: Callable[[int], None] = getattr(worker, "cancel", lambda _thread: None)
+
+    def cancel(thread: int) -> None:
+        repository.abort()
+        stop(thread)
+
+    return cancel
 
 
 class RegistryLayout:

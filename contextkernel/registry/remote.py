@@ -112,6 +112,11 @@ class RemoteReader:
         verify(data, descriptor.digest)
         return data
 
+    def abort(self) -> None:
+        """From any thread: nothing more is asked; see :meth:`Repository.abort`."""
+        for repository in self.repositories:
+            repository.abort()
+
     def _first(self, ask: Callable[[Repository], T]) -> T:
         return first_answer(self.repositories, ask)
 
@@ -169,7 +174,12 @@ def look(
         return one if one.manifest.config.media_type in CONFIGS else None
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        images = [one for one in pool.map(read, wanted) if one is not None]
+        try:
+            images = [one for one in pool.map(read, wanted) if one is not None]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            reader.abort()  # the others are not waited for
+            raise
     looked_at = {one.descriptor.digest for one in images}
     return RemoteImage(
         reference=reference,

@@ -22,6 +22,7 @@ from contextkernel.errors import (
     RegistryUntrusted,
 )
 from contextkernel.model.urls import origin, proxy_for, shown
+from contextkernel.registry.lines import Lines
 from contextkernel.registry.retrying import Tries
 from contextkernel.registry.settings import Endpoint
 
@@ -63,9 +64,11 @@ class Web:
         endpoint: its TLS settings are for its own host alone.
         registry: name for messages.
         tries: how long to wait for a connection and for an answer.
+        lines: to be ended together with those of another one.
     """
 
-    def __init__(self, endpoint: Endpoint, registry: str, tries: Tries) -> None:
+    def __init__(self, endpoint: Endpoint, registry: str, tries: Tries, lines: Lines | None = None) -> None:
+        self.lines = lines or Lines()
         self._endpoint = endpoint
         self._registry = registry
         self._tries = tries
@@ -100,7 +103,8 @@ class Web:
 
         Raises:
             RegistryUnreachable, RegistryUntrusted: no answer. RegistryRefused: redirects that lead nowhere, or to a
-                host that wants a login: what it asks for is not answered with the registry's.
+                host that wants a login: what it asks for is not answered with the registry's. GivenUp: ``lines`` was
+                ended.
         """
         if not self._settled:
             self._settle()
@@ -151,6 +155,7 @@ class Web:
         return target
 
     def _once(self, method: str, url: str, headers: Headers, body: bytes | Source | None) -> urllib3.BaseHTTPResponse:
+        self.lines.check()
         try:
             return self._pool(url).request(
                 method,
@@ -167,6 +172,7 @@ class Web:
                 ),
             )
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as problem:
+            self.lines.check()
             raise self.unreachable(problem, url) from None
 
     def _settle(self) -> None:
@@ -248,7 +254,7 @@ class Web:
             # the settings say so, and the documentation what it means: not once more for each request
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if not proxy:
-            return urllib3.PoolManager(**settings)  # type: ignore[arg-type]
+            return self._watched(urllib3.PoolManager(**settings))  # type: ignore[arg-type]
         parts = urlsplit(proxy)
         if parts.scheme not in ("http", "https"):
             raise InvalidInput(f"the proxy {shown(proxy)} is neither http nor https")
@@ -257,7 +263,11 @@ class Web:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             extra = urllib3.make_headers(proxy_basic_auth=pair)
         bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
-        return urllib3.ProxyManager(bare, proxy_headers=extra, **settings)  # type: ignore[arg-type]
+        return self._watched(urllib3.ProxyManager(bare, proxy_headers=extra, **settings))  # type: ignore[arg-type]
+
+    def _watched(self, pool: urllib3.PoolManager) -> urllib3.PoolManager:
+        pool.pool_classes_by_scheme = self.lines.pools
+        return pool
 
 
 #: final answers of getaddrinfo(3); EAI_AGAIN is none

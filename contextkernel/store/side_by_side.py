@@ -21,7 +21,7 @@ class News(Generic[T]):
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
-        self._ends: set[Callable[[], None]] = set()
+        self._ends: dict[object, Callable[[], None]] = {}
         self._lock = threading.Lock()
         self.begin()
 
@@ -56,7 +56,7 @@ class News(Generic[T]):
         """Let every job end."""
         self._stopped.set()
         with self._lock:
-            for end in self._ends:
+            for end in self._ends.values():
                 end()
 
     @contextmanager
@@ -66,14 +66,15 @@ class News(Generic[T]):
         Args:
             end: lets it come to an end; called from another thread when the job is not needed any more.
         """
+        mine = object()  # several may have the same way to end
         with self._lock:
-            self._ends.add(end)
+            self._ends[mine] = end
         try:
             self.check()
             yield
         finally:
             with self._lock:
-                self._ends.discard(end)
+                del self._ends[mine]
 
 
 def side_by_side(

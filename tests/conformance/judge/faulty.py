@@ -53,6 +53,7 @@ class Fault:
         endless: the body comes again and again, without a length.
         flip: the byte there is another one.
         refuse: the connection is closed without an answer.
+        mute: there is no answer at all until the server ends; ``Faulty.muted`` tells that somebody waits for it.
     """
 
     path: str
@@ -69,6 +70,7 @@ class Fault:
     endless: bool = False
     flip: int | None = None
     refuse: bool = False
+    mute: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Faulty:
         self._struck: dict[int, int] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self.muted = threading.Event()
         faulty = self
 
         class Handler(_Handler):
@@ -223,7 +226,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         seen = Seen(self.command, self.path, headers, self._asked_body(headers))
         owner.seen.append(seen)
-        if fault is not None and fault.refuse:
+        if fault is not None and fault.mute:
+            owner.muted.set()
+            owner._ended.wait()
+        if fault is not None and (fault.refuse or fault.mute):
             self._break()
             return
         self._send(owner._page(seen) if fault is None or fault.status is None else Page(fault.status, {}, b""), fault)

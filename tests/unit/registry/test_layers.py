@@ -33,6 +33,7 @@ class Blobs:
         self.tries = Tries(sleep=self.waits.append, chance=lambda: 0.0)
         self.told = None
         self.asked = []
+        self.ended = threading.Event()
         self._breaks = breaks
         self._lost = lost
         self._barrier = threading.Barrier(together, timeout=60)
@@ -45,6 +46,9 @@ class Blobs:
         if not offset:
             self._barrier.wait()
         yield Part(self.blobs[digest], offset, self)
+
+    def abort(self):
+        self.ended.set()
 
     def broken(self):
         self._breaks -= 1
@@ -64,9 +68,6 @@ class Part:
         part = self._data[self._at : min(self._at + size, self._end if self._at < self._end else len(self._data))]
         self._at += len(part)
         return part
-
-    def abort(self):
-        pass
 
 
 @pytest.fixture
@@ -129,9 +130,6 @@ class Silent:
     def __exit__(self, *problem):
         return None
 
-    def abort(self):
-        pass
-
     def read(self, _size, /):
         raise RegistryUnreachable("the connection broke")
 
@@ -169,3 +167,15 @@ def test_whoever_waits_for_a_registry_stops_when_it_is_not_needed(store):
     with pytest.raises(KeyError):
         fetch(store, blobs, [*pairs(LAYERS[:1]), (other, Digest.of(archives.LAYER))], tell, news)
     assert slept
+
+
+def test_one_that_has_come_to_its_end_leaves_the_others_theirs():
+    """Several wait in the same way, and one of them need not wait any more."""
+    news, ended = News(), []
+    with news.ending(lambda: None):
+        end = functools.partial(ended.append, "ended")
+        with news.ending(end):
+            with news.ending(end):
+                pass
+            news.stop()
+    assert ended == ["ended"]

@@ -84,6 +84,9 @@ class _Liar:
             return MEDIA_MANIFEST, self._manifest
         return MEDIA_INDEX, self._index
 
+    def abort(self):
+        """Nobody waits."""
+
     @contextmanager
     def blob(self, _digest):
         yield io.BytesIO(self._config)
