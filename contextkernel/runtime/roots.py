@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from contextkernel.errors import SyscallFailed
 from contextkernel.linux import mount as mounts
@@ -56,6 +55,8 @@ def make_scratch(path: str, mode: int) -> None:
     Raises:
         OSError: it cannot be made.
     """
+    import shutil  # the host's files are there still, and most hosts have file systems in memory
+
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path)
     os.chmod(path, mode)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import struct
-import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -105,6 +103,8 @@ class TracedRoom(Surrounding):
         if self._reader >= 0:
             os.close(self._reader)
             self._reader = -1
+        import shutil  # for the first time on entering
+
         for path in (self._room, self._memory):
             if path:
                 shutil.rmtree(path, ignore_errors=True)
@@ -112,6 +112,8 @@ class TracedRoom(Surrounding):
 
 
 def _memory_room() -> str:
+    import tempfile  # most containers have no secrets
+
     try:
         return tempfile.mkdtemp(prefix="contextkernel-", dir=_MEMORY)
     except OSError:

@@ -6,9 +6,7 @@ Facts about proot are from its sources (proot-me/proot, versions 5.1.0 and 5.4.0
 from __future__ import annotations
 
 import os
-import shutil
 import struct
-import subprocess
 from collections.abc import Sequence
 
 from contextkernel.linux.proot_loaders import ELF
@@ -27,6 +25,9 @@ _HIDDEN = ("LD_", "GLIBC_TUNABLES=", "PROOT_", "PWD=")
 
 def find_tracer() -> Tracer | None:
     """Find proot as it is installed here; ``None`` without it."""
+    import shutil  # the launcher needs neither
+    import subprocess
+
     path = shutil.which(_NAME)
     if path is None:
         return None
