@@ -5,6 +5,7 @@ Works on anything with a DataFrame's attributes, so that it does not import pand
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ _BAR_WIDTH = 260
 _WIDE = {"created_by": 45, "instruction": 45, "command": 20, "comment": 40, "sees": 70}
 """Columns that docker cuts off, and where; HTML has the rest in the tooltip."""
 _WIDE_HTML = {**_WIDE, "created_by": 90, "sees": 200}
-_IDS = {"image_id", "container_id"}
+_IDS = {"image_id", "container_id", "network_id"}
 _OF_LAYERS = {"platform", "diff_id"}
 """Tables with one of these have digests for looking at, not for typing."""
 _SIZES = {"size", "shared", "unique", "reclaimable"}
@@ -49,7 +50,21 @@ _RIGHT = (
 )
 _MONO = {"created_by", "command"}
 _NARROW = {"created", "status", "started", "finished", "last_accessed", "pushed"}
-_WRAP = {"sees", "created_by", "detail", "reason", "remedy", "what", "where", "message", "description", "why", "error"}
+_WRAP = {
+    "sees",
+    "created_by",
+    "detail",
+    "ports",
+    "attributes",
+    "reason",
+    "remedy",
+    "what",
+    "where",
+    "message",
+    "description",
+    "why",
+    "error",
+}
 # What other columns say already: shown only where not all of these are (df[["names", "state"]] shows both).
 _SAID_BY = {
     "state": {"status"},
@@ -157,12 +172,16 @@ def _shown(frame: DataFrame) -> tuple[DataFrame, int]:
 def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
     """How to show a value of the column ``name``; ``None`` where pandas' own way is right."""
     kind = frame.dtypes[name].kind
+    if {"action", "attributes"} <= set(frame.columns):
+        return _EVENT.get(name)
+    if name == "image_id" and "build_id" in frame.columns:
+        return _short_if_any  # a build that failed has none
     if name in _IDS or (name == "image" and "created_by" in frame.columns):
         return short_id
     if name in _SIZES | _TRAFFIC and kind in "iu":
         return lambda value: human_size(int(value)) if _plain(value) else ""
     if name in {"digest", "diff_id"} and not _OF_LAYERS.isdisjoint(frame.columns):
-        return lambda value: humanize.short_id(value) if isinstance(value, str) else ""
+        return _short_if_any
     if name in _MEMORY and kind in "iu":
         return lambda value: memory_size(int(value))
     if name in _PERCENT and kind == "f":
@@ -189,6 +208,34 @@ def short_id(value: object) -> str:
     if not isinstance(value, str):
         return "<missing>"
     return humanize.short_id(value)
+
+
+def _short_if_any(value: object) -> str:
+    """12 hex digits of an id, nothing where there is none."""
+    return humanize.short_id(value) if isinstance(value, str) else ""
+
+
+def _short_if_id(value: object) -> str:
+    """Names stay as they are; an image that has none is called by its id."""
+    text = _plain(value)
+    return humanize.short_id(text) if _WHOLE_ID.fullmatch(text) else text
+
+
+def _moment(value: Any) -> str:
+    """Date, time and milliseconds, in UTC as ``events`` has them."""
+    return "" if value != value else f"{value:%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03}"  # noqa: PLR0124 - NaT
+
+
+def _pairs(value: object) -> str:
+    """``key=value`` as the command line prints attributes."""
+    if not isinstance(value, dict):
+        return _plain(value)
+    return ", ".join(f"{key}={_short_if_id(item)}" for key, item in sorted(value.items()))
+
+
+_WHOLE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+_EVENT = {"time": _moment, "name": _short_if_id, "id": _short_if_id, "attributes": _pairs}
+"""How events are shown: a table of whole ids and nanoseconds is wider than any window."""
 
 
 def _ago(value: Any) -> str:

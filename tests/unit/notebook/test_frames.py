@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pandas as pd
 import pytest
 
@@ -189,6 +191,34 @@ def test_ps_hides_what_status_says_already():
     assert "state" in repr(containers[["names", "state"]])
     shown = repr(containers.assign(size=0))
     assert "size" not in shown
+
+
+def test_events_fit_a_window():
+    events = frame("events")
+    nameless = engine_events()[0]
+    shown = repr(to_frame(Table("events", (*engine_events(), msgspec.structs.replace(nameless, attributes={})))))
+    head, *rows = shown.splitlines()
+    assert head.split() == ["time", "type", "action", "name", "id", "attributes"]
+    assert str(GREET).removeprefix("sha256:")[:12] in rows[-1]
+    assert str(GREET) not in shown
+    assert engine_events()[1].id not in shown
+    assert "exitCode=0, image=greet, name=web, tier=front" in rows[3]
+    assert re.search(r"\d\d:\d\d:\d\d\.\d\d\d   ", rows[0])
+    assert events.id[0] == str(GREET)
+    assert str(GREET) in events._repr_html_()  # in the tooltip
+
+
+def test_ids_of_networks_are_as_short_as_docker_s():
+    network = "48f8f6013ad0" + 52 * "0"
+    record = (network, "host", "host", "local", "", "", 0, False, False, None, {}, {})
+    networks = make_frame("networks", [record])
+    assert repr(networks).splitlines()[1].split()[0] == network[:12]
+    assert networks.network_id[0] == network
+
+
+def test_a_build_that_failed_has_no_image():
+    failed = frame("builds").assign(image_id=pd.Series([None] * len(ROWS["builds"]), dtype="string"))
+    assert "missing" not in repr(failed) + failed._repr_html_()
 
 
 def test_long_commands_are_cut_and_whole_in_the_tooltip():
