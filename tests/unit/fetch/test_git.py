@@ -210,6 +210,7 @@ def test_with_its_git_directory(daemon: str, forge: Forge, tmp_path: Path) -> No
     assert f".git/objects/{tag[:2]}/{tag[2:]}" in found
     (tmp_path / "tree").mkdir()
     with tarfile.open(tmp_path / "out.tar") as tar:
+        tar.extraction_filter = lambda member, _path: member  # Pythons before 3.11.4 know no other way to say so
         tar.extractall(tmp_path / "tree")  # noqa: S202 - our own
     with Repo(str(tmp_path / "tree")) as repo:
         assert repo.head() == forge.main

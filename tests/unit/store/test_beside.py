@@ -60,6 +60,7 @@ def test_a_killed_holder_keeps_nothing(root, worker):
         store.release([layer])
         assert store.has_layer(layer)
         killed(store)
+    store._database.close()
     with Store.open(root) as after:
         assert not after.has_layer(layer)
         assert after.check() == ()
@@ -72,6 +73,7 @@ def test_check_finds_the_leases_of_a_killed_holder(root, worker):
             session = killed(store)
             assert [found.what for found in watcher.check()] == [f"leases of session {session}, whose process is gone"]
             watcher.check(repair=True)
+        store._database.close()
         assert watcher.check() == ()
 
 
