@@ -29,7 +29,8 @@ class Registries(Composition):
             registry: host, or URL; by default Docker Hub.
 
         Raises:
-            RegistryUnauthorized: it does not believe it. InvalidInput: nothing is given, and nothing is kept.
+            RegistryUnauthorized: it does not believe it. InvalidInput: nothing is given, and nothing is kept; or
+                ``config.json`` cannot be read or understood, and stays as it is.
             RegistryProblem: no answer, or the credential helper fails.
         """
         import msgspec
@@ -37,10 +38,11 @@ class Registries(Composition):
         from contextkernel.errors import InvalidInput
         from contextkernel.model.logins import LoginResult
         from contextkernel.registry.client import Registry
-        from contextkernel.registry.credentials import Credentials, find_credentials, keep_credentials
+        from contextkernel.registry.credentials import Credentials, check_config, find_credentials, keep_credentials
         from contextkernel.registry.settings import endpoints
 
         name = registry_name(registry)
+        check_config()
         known: Credentials | None = Credentials(username=username, password=password)
         if not username and not password:
             known = find_credentials(name)

@@ -28,6 +28,8 @@ _NOT_FOUND = "credentials not found in native keychain"
 _HELPER_TIME = 60.0  # seconds; a helper may ask the user for the key of its key ring
 _MAX = 1 << 20
 _MAX_SAID = 200
+_MEND = "mend the file; until then nothing in it is read or changed"
+_ELSEWHERE = "DOCKER_CONFIG names another directory"
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +113,16 @@ def find_credentials(registry: str, repository: str = "") -> Credentials | None:
     return found or _containers(registry, repository)
 
 
+def check_config() -> None:
+    """Look whether credentials can be kept with what the file has now, before anybody is asked for a password.
+
+    Raises:
+        InvalidInput: the file cannot be read or understood: replacing it would lose what is in it.
+    """
+    path = config_path()
+    _auths(_own(path), path)
+
+
 def keep_credentials(registry: str, credentials: Credentials) -> Kept:
     """Keep credentials as ``docker login`` does: with the helper that the file names, else in the file itself.
 
@@ -118,7 +130,7 @@ def keep_credentials(registry: str, credentials: Credentials) -> Kept:
         InvalidInput: the file cannot be understood or written. RegistryProblem: the helper fails.
     """
     path, key = config_path(), key_of(registry)
-    config = _load(path)
+    config = _own(path)
     helper = _helper_of(config, key)
     auths = config["auths"] = _auths(config, path)
     if helper:
@@ -153,7 +165,7 @@ def erase_credentials(server: str) -> bool:
         InvalidInput: the file cannot be understood or written. RegistryProblem: the helper fails.
     """
     path, key = config_path(), key_of(server)
-    config = _load(path)
+    config = _own(path)
     auths = _auths(config, path)
     # older files may have them under these names
     names = [key] if key == HUB else [key, f"https://{key}", f"http://{key}", server]
@@ -250,21 +262,45 @@ def _containers_paths() -> list[str]:
 
 
 def _load(path: str) -> dict[str, Any]:
+    """What a file says; one that must not be read says nothing."""
+    try:
+        return _parsed(path)
+    except PermissionError:
+        return {}
+
+
+def _own(path: str) -> dict[str, Any]:
+    """What a file says that is to be written again: what must not be read must not be lost either."""
+    try:
+        return _parsed(path)
+    except PermissionError as problem:
+        raise InvalidInput(f"cannot read {path}: {_text(problem)}", hint=_ELSEWHERE) from None
+
+
+def _parsed(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
-            return _document(file.read(_MAX), path)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+            text = file.read(_MAX + 1)
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InvalidInput(f"cannot read {path}: {_text(problem)}") from None
+    except UnicodeDecodeError as problem:
+        raise InvalidInput(f"{path} is not text: byte {problem.start} is not UTF-8", hint=_MEND) from None
+    except PermissionError:
+        raise
+    except OSError as problem:
+        raise InvalidInput(f"cannot read {path}: {_text(problem)}", hint=_ELSEWHERE) from None
+    if len(text) > _MAX:
+        raise InvalidInput(f"{path} is larger than {_MAX} characters", hint=_MEND)
+    return _document(text, path)
 
 
 def _document(text: str, name: str) -> dict[str, Any]:
     try:
         document = json.loads(text or "{}")
-    except ValueError:  # its text would repeat what is in the file
-        document = None
-    except RecursionError:
+    except json.JSONDecodeError as problem:  # its message does not repeat what is in the file, unlike its `doc`
+        where = f"line {problem.lineno}, column {problem.colno}"
+        raise InvalidInput(f"{name}, {where}: {problem.msg[:1].lower()}{problem.msg[1:]}", hint=_MEND) from None
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise InvalidInput(f"{name} is not a JSON object", hint="docker login and `login` write it")
@@ -291,9 +327,7 @@ def _save(path: str, config: dict[str, Any]) -> None:
                 os.unlink(temporary)
             raise
     except OSError as problem:
-        raise InvalidInput(
-            f"cannot write {path}: {_text(problem)}", hint="DOCKER_CONFIG names another directory"
-        ) from None
+        raise InvalidInput(f"cannot write {path}: {_text(problem)}", hint=_ELSEWHERE) from None
 
 
 def _ask(helper: str, key: str, registry: str) -> Credentials | None:

@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import stat
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from contextkernel.engine import Engine
 from contextkernel.errors import InvalidInput, RegistryProblem
 from contextkernel.registry.credentials import (
     HUB,
     Credentials,
+    check_config,
     erase_credentials,
     find_credentials,
     keep_credentials,
     key_of,
 )
+from contextkernel.testing.registry import serve_registry
 
 SECRET = "pass:word-1"
 IDENTITY = Credentials(username="ada", identity_token="t")
@@ -160,12 +165,61 @@ def test_an_identity_token_is_kept_instead_of_the_password(config: Path) -> None
     assert find_credentials("lab") == Credentials(username="ada", identity_token="identity-1")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '"' + SECRET + '"', "[" * 100_000])
-def test_a_broken_file_is_named_and_not_repeated(config: Path, text: str) -> None:
-    config.write_text(text)
-    with pytest.raises(InvalidInput, match=r"config\.json is not a JSON object") as caught:
-        find_credentials("lab")
-    assert SECRET not in str(caught.value)
+_COMMA = '{\n "auths": {\n  "a": {"auth": "' + SECRET + '"},\n }\n}'
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"{", r"config\.json, line 1, column 2: expecting property name"),
+        (_COMMA.encode(), r"config\.json, line 4, column 2: expecting property name"),
+        (b"[]", r"config\.json is not a JSON object"),
+        (f'"{SECRET}"'.encode(), r"config\.json is not a JSON object"),
+        (b"[" * 100_000, r"config\.json is not a JSON object"),
+        (b'{"a": "\xff"}', r"config\.json is not text: byte 7 is not UTF-8"),
+        (b'{"a": "' + b"x" * (1 << 20) + b'"}', r"config\.json is larger than 1048576 characters"),
+    ],
+)
+def test_a_broken_file_is_named_not_repeated_and_left_as_it_is(config: Path, data: bytes, problem: str) -> None:
+    config.write_bytes(data)
+    for change in (
+        lambda: find_credentials("lab"),
+        check_config,
+        lambda: erase_credentials("lab"),
+        lambda: keep_credentials("lab", ADA),
+    ):
+        with pytest.raises(InvalidInput, match=problem) as caught:
+            change()
+        assert SECRET not in str(caught.value)
+    assert config.read_bytes() == data
+
+
+def test_a_file_that_must_not_be_read_says_nothing_and_is_not_replaced(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(config, {"auths": {}})
+    before = config.read_bytes()
+
+    def refuse(path: str, **_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    with monkeypatch.context() as patched:  # root may read everything
+        patched.setattr("builtins.open", refuse)
+        assert find_credentials("lab") is None
+        with pytest.raises(InvalidInput, match=r"cannot read .*config\.json: permission denied"):
+            check_config()
+        with pytest.raises(InvalidInput, match="permission denied"):
+            keep_credentials("lab", ADA)
+    assert config.read_bytes() == before
+
+
+def test_a_login_asks_no_registry_before_the_file_is_sound(config: Path, tmp_path: Path) -> None:
+    config.write_text("{")
+    with serve_registry(user="ada", password=SECRET) as registry, Engine(tmp_path / "store") as engine:
+        with pytest.raises(InvalidInput, match="line 1, column 2"):
+            engine.login("ada", SECRET, registry=registry.address)
+        assert registry.requests == []
+    assert config.read_text() == "{"
 
 
 class TestHelpers:
