@@ -83,7 +83,9 @@ class Blobs:
         try:
             final = self._paths.blob(digest)
             os.makedirs(os.path.dirname(final), 0o700, exist_ok=True)
+            _sync(path)  # whoever wrote it was in a hurry: what is named by its digest is whole after a crash, too
             os.rename(path, final)
+            sync_directory(os.path.dirname(final))
         except OSError as problem:
             raise refused(problem, self._paths.root) from problem
 
@@ -191,7 +193,11 @@ def _transfer(
 
 def sync_directory(path: str) -> None:
     """Make a rename in ``path`` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(path, os.O_DIRECTORY)
+
+
+def _sync(path: str, kind: int = 0) -> None:
+    descriptor = os.open(path, os.O_RDONLY | kind | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

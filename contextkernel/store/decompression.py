@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from contextkernel.errors import ContextKernelError, InvalidArchive
+from contextkernel.store.zstd_frames import Frames
 
 HEAD = 6  # bytes that tell
 _MAX_WINDOW = 1 << 27  # zstd: what `zstd --long` writes at most
@@ -42,10 +43,18 @@ def decompressor(compression: str, stream: BinaryIO | Any) -> Callable[[int], by
         case "zstd":
             import zstandard
 
+            frames = Frames(stream)
             reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(
-                stream, read_across_frames=True, closefd=False
+                cast("IO[bytes]", frames), read_across_frames=True, closefd=False
             )
-            return reader.read
+
+            def read(count: int) -> bytes:
+                data = reader.read(count)
+                if not data and not frames.complete:
+                    raise InvalidArchive("damaged compressed archive: zstd: it ends in the middle of a frame")
+                return data
+
+            return read
         case "bzip2":
             import bz2
 
