@@ -59,7 +59,8 @@ def descriptor(media_type, data, **fields):
 
 def oci_parts(document, layers, pack=gzip.compress):
     """Manifest bytes, and the blobs of an image as tar members."""
-    packed = [pack(layer) for layer in layers]
+    # without a time: two archives of the same layers are the same, whenever they are made
+    packed = [gzip.compress(layer, mtime=0) if pack is gzip.compress else pack(layer) for layer in layers]
     kind = "application/vnd.oci.image.layer.v1.tar" + ("+gzip" if pack is gzip.compress else "")
     manifest = json.dumps(
         {
