@@ -19,9 +19,9 @@ from contextkernel.build.ports import BuildStore
 from contextkernel.build.trees import Node, NodeKind
 from contextkernel.dockerfile.ignore import IgnoreMatcher
 from contextkernel.errors import InvalidInput, SourceNotFound
+from contextkernel.layer.following import follow
 from contextkernel.layer.index import encode_name
 
-_MAX_LINKS = 40  # as the kernel (path_resolution(7))
 _KINDS: dict[int, NodeKind] = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",
@@ -105,30 +105,20 @@ class DirectoryContext:
 
     def resolve(self, path: str) -> str | None:
         """See ``SourceTree``."""
-        todo = path.split("/")[::-1]
-        here, links = ".", 0
-        while todo:
-            part = todo.pop()
-            if part in {"", "."}:
-                continue
-            if part == "..":
-                here = os.path.dirname(here) or "."
-                continue
-            step = _join(here, part)
+
+        def link_at(step: str) -> str | None:
             facts = self._facts(step)
             if facts is None:
-                return None
-            if stat.S_ISLNK(facts.st_mode):
-                links += 1
-                if links > _MAX_LINKS:
-                    raise InvalidInput(f"{path!r} of the build context leads through too many symbolic links")
-                target = os.readlink(self._absolute(step))
-                if target.startswith("/"):
-                    here = "."
-                todo.extend(target.split("/")[::-1])
-                continue
-            here = step
-        return here
+                raise KeyError(step)
+            return os.readlink(self._absolute(step)) if stat.S_ISLNK(facts.st_mode) else None
+
+        def endless() -> InvalidInput:
+            return InvalidInput(f"{path!r} of the build context leads through too many symbolic links")
+
+        try:
+            return follow(path, link_at, endless)
+        except KeyError:
+            return None
 
     def children(self, path: str) -> list[str]:
         """See ``SourceTree``."""

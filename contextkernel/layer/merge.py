@@ -8,10 +8,10 @@ import msgspec
 
 from contextkernel.errors import InvalidInput
 from contextkernel.layer import names
+from contextkernel.layer.following import follow
 from contextkernel.layer.index import encode_name, links_resolved
 from contextkernel.model.layers import Entry
 
-_MAX_LINKS = 40  # as the kernel (path_resolution(7))
 _IMPLIED = Entry(path="", kind="dir", mode=0o755)
 
 
@@ -138,33 +138,19 @@ def resolve(merged: Mapping[str, Entry], path: str, passed: set[str] | None = No
     Raises:
         InvalidInput: the links go round in circles.
     """
-    todo = path.split("/")[::-1]
-    here, links = ".", 0
-    while todo:
-        part = todo.pop()
-        if part in {"", "."}:
-            continue
-        if part == "..":
-            here = names.split(here)[0] if here != "." else "."
-            continue
-        step = names.join(here, part)
-        entry = merged.get(step)
-        if entry is None:
-            return None
+
+    def link_at(step: str) -> str | None:
+        entry = merged[step]
         if passed is not None:
             passed.add(step)
         if entry.kind == "hardlink":
             entry = merged[entry.link]
-        if entry.kind == "symlink":
-            links += 1
-            if links > _MAX_LINKS:
-                raise InvalidInput(f"{path!r} leads through too many symbolic links")
-            if entry.link.startswith("/"):
-                here = "."
-            todo.extend(entry.link.split("/")[::-1])
-            continue
-        here = step
-    return here
+        return entry.link if entry.kind == "symlink" else None
+
+    try:
+        return follow(path, link_at, lambda: InvalidInput(f"{path!r} leads through too many symbolic links"))
+    except KeyError:
+        return None
 
 
 def below(merged: Mapping[str, Entry], path: str) -> Iterator[Entry]:

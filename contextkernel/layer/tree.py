@@ -12,10 +12,9 @@ import msgspec
 
 from contextkernel.errors import InvalidArchive
 from contextkernel.layer import names
+from contextkernel.layer.following import follow
 from contextkernel.layer.index import sort_key
 from contextkernel.model.layers import Entry
-
-_MAX_LINKS = 40  # as the kernel (path_resolution(7))
 
 
 class _Inode:
@@ -71,33 +70,19 @@ class LayerTree:
         if directory in self._children:
             return path, ()
         made: list[str] = []
-        links = 0
-        todo = directory.split("/")[::-1]
-        here = "."
-        while todo:
-            part = todo.pop()
-            if part in {"", "."}:
-                continue
-            if part == "..":
-                here = names.split(here)[0] if here != "." else "."
-                continue
-            step = names.join(here, part)
+
+        def link_at(step: str) -> str | None:
             inode = self._inodes.get(step)
             if inode is None:
                 self.put(Entry(path=step, kind="dir", mode=0o755, mtime=mtime))
                 made.append(step)
             elif inode.entry.kind == "symlink":
-                links += 1
-                if links > _MAX_LINKS:
-                    raise InvalidArchive(f"entry {path!r} lies behind too many symbolic links")
-                target = inode.entry.link
-                if target.startswith("/"):
-                    here = "."
-                todo.extend(target.split("/")[::-1])
-                continue
+                return inode.entry.link
             elif inode.entry.kind != "dir":
                 raise InvalidArchive(f"entry {path!r} lies below {step!r}, which is a {inode.entry.kind}")
-            here = step
+            return None
+
+        here = follow(directory, link_at, lambda: InvalidArchive(f"entry {path!r} lies behind too many symbolic links"))
         return names.join(here, name), tuple(made)
 
     def put(self, entry: Entry) -> None:

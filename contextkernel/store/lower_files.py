@@ -12,11 +12,10 @@ import posixpath
 import stat
 from collections.abc import Iterator, Sequence
 
+from contextkernel.layer.following import follow
 from contextkernel.layer.names import OPAQUE, WHITEOUT
 from contextkernel.linux import xattr
 from contextkernel.store.worker_files import is_whiteout
-
-_MAX_LINKS = 40  # as the kernel (path_resolution(7))
 
 
 class LowerFiles:
@@ -35,30 +34,17 @@ class LowerFiles:
         Args:
             path: counted from the root; ``..`` stops there.
         """
-        done, links = "/", 0
-        todo = path.split("/")[::-1]
-        while todo:
-            part = todo.pop()
-            if part in {"", "."}:
-                continue
-            if part == "..":
-                done = posixpath.dirname(done)
-                continue
-            here = posixpath.join(done, part)
-            found = self.find(here)
+
+        def link_at(step: str) -> str | None:
+            found = self.find(f"/{step}")
             if found is None:
-                return None
-            if os.path.islink(found):
-                links += 1
-                if links > _MAX_LINKS:
-                    return None
-                target = os.readlink(found)
-                if target.startswith("/"):
-                    done = "/"
-                todo += target.split("/")[::-1]
-                continue
-            done = here
-        return done
+                raise KeyError(step)
+            return os.readlink(found) if os.path.islink(found) else None
+
+        try:
+            return posixpath.normpath(f"/{follow(path, link_at, KeyError)}")
+        except KeyError:
+            return None
 
     def find(self, path: str) -> str | None:
         """The file on this host that lies at ``path``, the one of the uppermost layer; ``None``: there is none.

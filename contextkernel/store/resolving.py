@@ -7,9 +7,7 @@ import os
 from collections.abc import Callable
 
 from contextkernel.errors import InvalidInput, SyscallFailed
-from contextkernel.layer import names
-
-_MAX_LINKS = 40  # as the kernel (path_resolution(7))
+from contextkernel.layer.following import follow
 
 
 def destination_in_root(root: int, path: str) -> str:
@@ -39,29 +37,15 @@ def destination(readlink: Callable[[str], str], path: str) -> str:
     """
     if "\0" in path:
         raise InvalidInput(f"path {path!r} contains a NUL byte")
-    todo = [part for part in path.split("/") if part not in {"", "."}][::-1]
-    here, links = ".", 0
-    while todo:
-        part = todo.pop()
-        if part in {"", "."}:
-            continue
-        if part == "..":
-            here = names.split(here)[0] if here != "." else "."
-            continue
-        step = names.join(here, part)
+
+    def link_at(step: str) -> str | None:
         try:
-            target = readlink(step)
+            return readlink(step)
         except OSError as problem:
             if problem.errno in {errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.EACCES}:
-                here = step
-                continue
+                return None
             if problem.errno == errno.ENAMETOOLONG:
                 raise InvalidInput(f"path {path[:100]!r}... is too long") from problem
             raise SyscallFailed("readlink", problem.errno or 0, step) from problem
-        links += 1
-        if links > _MAX_LINKS:
-            raise InvalidInput(f"{path!r} leads through too many symbolic links")
-        if target.startswith("/"):
-            here = "."
-        todo.extend(target.split("/")[::-1])
-    return here
+
+    return follow(path, link_at, lambda: InvalidInput(f"{path!r} leads through too many symbolic links"))
