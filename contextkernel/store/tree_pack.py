@@ -15,17 +15,10 @@ from msgspec.structs import replace
 from contextkernel.layer import tar
 from contextkernel.model.layers import Entry, EntryKind
 from contextkernel.model.recorded import Device
+from contextkernel.store.file_rows import KINDS, file_row
 
 _CHUNK = 1 << 20
 _CAPABILITY = "security.capability"
-_KINDS: dict[int, EntryKind] = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "dir",
-    stat.S_IFLNK: "symlink",
-    stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block",
-    stat.S_IFIFO: "fifo",
-}
 Owner = tuple[int, int]
 
 
@@ -83,7 +76,7 @@ class Packer:
         """
         self._check()
         info = os.stat(base, dir_fd=directory, follow_symlinks=False)
-        kind = _KINDS.get(stat.S_IFMT(info.st_mode))
+        kind = KINDS.get(stat.S_IFMT(info.st_mode))
         if kind is None:
             return
         if kind == "dir":
@@ -163,21 +156,7 @@ class Packer:
         *,
         link: str = "",
     ) -> Entry:
-        uid, gid = self._owner(path, info)
-        device = kind in {"char", "block"}
-        return Entry(
-            path=name,
-            kind=kind,
-            mode=stat.S_IMODE(info.st_mode),
-            uid=uid,
-            gid=gid,
-            size=info.st_size if kind == "file" else 0,
-            mtime=max(0, info.st_mtime_ns),
-            link=link,
-            xattrs=xattrs or {},
-            major=os.major(info.st_rdev) if device else 0,
-            minor=os.minor(info.st_rdev) if device else 0,
-        )
+        return file_row(name, kind, info, self._owner(path, info), link=link, xattrs=xattrs)
 
 
 def writer(descriptor: int) -> Callable[[bytes | memoryview], object]:

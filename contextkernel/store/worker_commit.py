@@ -17,6 +17,7 @@ from contextkernel.model.box import BoxView
 from contextkernel.model.digest import Digest
 from contextkernel.model.layers import Entry, EntryKind, LayerFacts
 from contextkernel.model.recorded import Device
+from contextkernel.store.file_rows import KINDS, file_row
 from contextkernel.store.worker_changes import without_points
 from contextkernel.store.worker_new_owners import noted_user, with_new_owners
 from contextkernel.store.worker_noting import note_owners
@@ -26,14 +27,6 @@ from contextkernel.store.worker_tree import Ids, Tree, write_file
 from contextkernel.store.worker_unchanged import without_unchanged
 
 _CHUNK = 1 << 20
-_KINDS: dict[int, EntryKind] = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "dir",
-    stat.S_IFLNK: "symlink",
-    stat.S_IFCHR: "char",
-    stat.S_IFBLK: "block",
-    stat.S_IFIFO: "fifo",
-}
 #: the one attribute that BuildKit writes into a layer (containerd's archive/tar.go); others end with the build
 _CARRIED = "security.capability"
 
@@ -196,7 +189,7 @@ def scan(tree: Tree, check: Check, owners: Known | None, records: Records | None
     found.sort(key=lambda one: one[0])
     first: dict[int, str] = {}
     for _, path, info, marked, device in found:
-        kind = _KINDS[stat.S_IFMT(info.st_mode)]
+        kind = KINDS[stat.S_IFMT(info.st_mode)]
         if kind == "char" and info.st_rdev == 0:
             rows.append(Entry(path=path, kind="whiteout", mode=0))
         elif marked:
@@ -234,23 +227,10 @@ def _row(
     owners: Known | None,
     *,
     link: str = "",
-    xattrs: Mapping[str, bytes] | None = None,
+    xattrs: dict[str, bytes] | None = None,
 ) -> Entry:
-    uid, gid = (info.st_uid, info.st_gid) if owners is None else owner_for(path, owners)
-    device = kind in {"char", "block"}
-    return Entry(
-        path=path,
-        kind=kind,
-        mode=stat.S_IMODE(info.st_mode),
-        uid=uid,
-        gid=gid,
-        size=info.st_size if kind == "file" else 0,
-        mtime=max(0, info.st_mtime_ns),
-        link=link,
-        xattrs=dict(xattrs) if xattrs else {},
-        major=os.major(info.st_rdev) if device else 0,
-        minor=os.minor(info.st_rdev) if device else 0,
-    )
+    owner = (info.st_uid, info.st_gid) if owners is None else owner_for(path, owners)
+    return file_row(path, kind, info, owner, link=link, xattrs=xattrs)
 
 
 def _xattrs(descriptor: int, path: str) -> dict[str, bytes]:
