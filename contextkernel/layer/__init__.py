@@ -1,1 +1,1 @@
-"""Layers as values: index, tar form, merged view, content digests, efficiency and comparison. Pure."""
+"""Layers as values: index, tar form, merged view and comparison. Pure."""

@@ -111,7 +111,7 @@ class ContainerCreation(ContainerReach):
             NameInUse: the name is taken. InvalidInput: a bad name, signal or path, or nothing to run.
         """
         spec, volumes = self._specified(image, image_id, options)
-        spec, made = self._store.add_container_with(spec, volumes)
+        spec, made = self._store.add_container(spec, volumes)
         for name in made:
             self._events.write("volume", "create", name, {"driver": "local"})
         try:

@@ -23,28 +23,21 @@ class ContainerRecords:
 
     # ---- containers
 
-    def add_container(self, spec: ContainerSpec) -> ContainerSpec:
+    def add_container(
+        self, spec: ContainerSpec, volumes: Sequence[Volume] = ()
+    ) -> tuple[ContainerSpec, tuple[str, ...]]:
         """Make a container known, with its directory and ``upper/`` and ``work/`` in it.
 
-        Returns:
-            The spec as stored: an empty name is replaced by a generated one.
-
-        Raises:
-            NameInUse: the name is taken. InvalidInput: not a container name. ImageNotFound: no such image.
-                VolumeNotFound: one that it refers to.
-        """
-        return self._containers.add(spec)[0]
-
-    def add_container_with(
-        self, spec: ContainerSpec, volumes: Sequence[Volume]
-    ) -> tuple[ContainerSpec, tuple[str, ...]]:
-        """Make a container known as :meth:`add_container` does, and those of ``volumes`` that are not there.
+        Args:
+            spec: of the container.
+            volumes: made with it, those that are not there.
 
         Returns:
             The spec as stored: an empty name is replaced by a generated one; and the volumes that were made.
 
         Raises:
-            InvalidInput: not a volume's name or options. Else as :meth:`add_container`.
+            NameInUse: the name is taken. InvalidInput: not a container name, or a volume's name or options.
+                ImageNotFound: no such image. VolumeNotFound: one that it refers to.
         """
         return self._containers.add(spec, volumes)
 

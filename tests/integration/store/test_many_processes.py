@@ -37,7 +37,7 @@ while turn != rounds:
             continue
         store.add_step(Digest.of(f"{number}-{turn % 13}".encode()), StepRecord(diff_id=base, created=turn))
         try:
-            spec = store.add_container(
+            spec, _ = store.add_container(
                 ContainerSpec(
                     id=f"{number:02x}{turn:062x}", name="", image="common", image_id=image, argv=("x",), created=turn
                 )

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from contextkernel.errors import InvalidInput, SourceNotFound
-from contextkernel.layer.content import content_digest
-from contextkernel.layer.efficiency import measure
+from contextkernel.errors import InvalidInput
 from contextkernel.layer.merge import below, merge, resolve
 from contextkernel.model.layers import Entry
 
@@ -87,74 +85,3 @@ def test_links_in_a_circle_are_an_error() -> None:
 def test_below_gives_a_subtree() -> None:
     merged = merge([[d("a"), f("a/x"), f("ab")]])
     assert [entry.path for entry in below(merged, "a")] == ["a", "a/x"]
-
-
-BASE = [d("src"), f("src/main.c", 3, mtime=5), link("now", "src")]
-
-
-def digest(*layers: list[Entry], path: str = "src") -> str:
-    return content_digest(merge(layers), [path])
-
-
-def test_equal_content_in_different_layers_is_equal() -> None:
-    assert digest(BASE) == digest([d("src"), f("src/old"), link("now", "src")], [gone("src/old")], BASE)
-
-
-def test_times_do_not_count() -> None:
-    assert digest(BASE) == digest([d("src"), f("src/main.c", 3, mtime=99)])
-
-
-def test_a_link_counts_as_what_it_leads_to() -> None:
-    assert digest(BASE) == digest(BASE, path="now")
-
-
-def test_a_hard_link_counts_as_the_file() -> None:
-    hard = [d("src"), f("a", 3), Entry(path="src/main.c", kind="hardlink", link="a")]
-    plain = [d("src"), Entry(path="src/main.c", kind="file", size=3, digest="a-3")]
-    assert digest(hard) == digest(plain)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        [d("src"), f("src/main.c", 4)],
-        [d("src"), f("src/main.c", 3, mode=0o755)],
-        [d("src"), f("src/main.c", 3, uid=1)],
-        [d("src"), f("src/main.c", 3, gid=1)],
-        [d("src"), f("src/main.c", 3, xattrs={"security.capability": b"c"})],
-        [d("src"), Entry(path="src/main.h", kind="file", size=3, digest="src/main.c-3")],
-        [d("src", 0o700), f("src/main.c", 3)],
-        [d("src"), f("src/main.c", 3), d("src/empty")],
-        [d("src"), link("src/main.c", "x")],
-    ],
-)
-def test_whatever_a_copy_would_carry_over_counts(changed: list[Entry]) -> None:
-    assert digest(changed) != digest(BASE)
-
-
-def test_a_missing_source_is_named() -> None:
-    with pytest.raises(SourceNotFound, match="'nothing'"):
-        digest(BASE, path="nothing")
-
-
-def test_an_image_without_waste_is_fully_efficient() -> None:
-    result = measure([[d("a"), f("a/x", 10)], [f("y", 5)]])
-    assert (result.score, result.wasted_bytes, result.paths) == (1.0, 0, ())
-
-
-def test_an_empty_image_is_fully_efficient() -> None:
-    assert measure([]).score == 1.0
-
-
-def test_a_file_written_twice_is_waste() -> None:
-    result = measure([[f("x", 10)], [f("x", 30)], [f("y", 10)]])
-    assert result.score == pytest.approx(20 / 50)
-    assert [(one.path, one.times, one.size, one.smallest) for one in result.paths] == [("x", 2, 40, 10)]
-
-
-def test_a_whiteout_counts_what_it_hides() -> None:
-    result = measure([[d("a"), f("a/x", 10), f("a/y", 20)], [gone("a")]])
-    # dive: the removed path itself is seen once, with the size of its tree; the files stay seen once
-    assert result.score == 1.0
-    removed = measure([[f("x", 10)], [gone("x")]])
-    assert (removed.wasted_bytes, removed.paths[0].times) == (20, 2)

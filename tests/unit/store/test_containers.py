@@ -20,7 +20,7 @@ def make(store, worker):
         spec = ContainerSpec(
             id=f"{number:064x}"[::-1], name=name, image="greet", image_id=image, argv=("echo", "hi"), created=number
         )
-        return store.add_container(msgspec.structs.replace(spec, **fields))
+        return store.add_container(msgspec.structs.replace(spec, **fields))[0]
 
     return add
 

@@ -20,7 +20,7 @@ def container(store, image, number=1, **fields):
     spec = ContainerSpec(
         id=f"{number:064x}", name=f"name{number}", image="greet", image_id=image, argv=("echo",), created=number
     )
-    return store.add_container(msgspec.structs.replace(spec, **fields))
+    return store.add_container(msgspec.structs.replace(spec, **fields))[0]
 
 
 def running(store, spec, *, status="running"):

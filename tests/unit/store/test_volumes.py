@@ -32,7 +32,7 @@ def make(store, worker):
             created=number,
             mounts=Mounts(points=points),
         )
-        return store.add_container_with(msgspec.structs.replace(spec, **fields), new)
+        return store.add_container(msgspec.structs.replace(spec, **fields), new)
 
     return add
 
