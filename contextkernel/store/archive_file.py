@@ -14,6 +14,7 @@ import msgspec
 
 from contextkernel.errors import InvalidArchive, InvalidInput
 from contextkernel.store.blobs import CHUNK
+from contextkernel.store.decompression import compression_of
 from contextkernel.store.paths import refused
 from contextkernel.store.store import Store
 
@@ -23,17 +24,6 @@ _MAX_HEADER = 1 << 20
 #: The longest document (manifest, index, config).
 MAX_DOCUMENT = 16 << 20
 _MAX_LINKS = 8
-_MAGIC = {
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-}
-
-
-def compression(head: bytes) -> str:
-    """``gzip``, ``zstd``, ``bzip2`` or ``xz`` by the first bytes of a file; empty for none of these."""
-    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
 
 
 @contextmanager
@@ -87,7 +77,7 @@ def plain(stream: IO[bytes], store: Store, limit: int | None = None) -> Iterator
     """
     head = stream.read(8)
     stream.seek(0)
-    if not compression(head):
+    if not compression_of(head):
         yield stream
         return
     from contextkernel.store.worker_extract import open_source

@@ -14,7 +14,8 @@ from contextkernel.model.oci import History, ImageConfig, RootFS
 from contextkernel.model.platform import Platform
 from contextkernel.model.ports import LayerWorker
 from contextkernel.model.reference import ImageRef
-from contextkernel.store.archive_file import compression, opened, plain
+from contextkernel.store.archive_file import opened, plain
+from contextkernel.store.decompression import compression_of
 from contextkernel.store.loading import add_unpacked
 from contextkernel.store.store import Store
 from contextkernel.store.times import format_time
@@ -59,7 +60,7 @@ def import_tar(
             stream = stack.enter_context(opened(source, store))
             head = stream.read(8)
             stream.seek(0)
-            if compression(head) in {"bzip2", "xz"}:  # no layer media types exist for these
+            if compression_of(head) in {"bzip2", "xz"}:  # no layer media types exist for these
                 stream = stack.enter_context(plain(stream, store, limit))
             blob = store.write_blob(stream)
         leased.append(blob)
