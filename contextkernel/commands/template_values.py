@@ -22,27 +22,38 @@ _SLICES = frozenset(
         "Binds",
         "Mounts",
         "Layers",
+        "Manifests",
         "Test",
     }
 )
 #: fields that docker's documents leave out when they are empty, and what a template finds there then
 _OMITTED: dict[str, Any] = {
     "Annotations": {},
+    "ArgsEscaped": False,
+    "Descriptor": None,
     "ExposedPorts": {},
     "Health": None,
     "Healthcheck": None,
+    "ImageManifestDescriptor": None,
     "Init": None,
     "MacAddress": "",
+    "Manifests": None,
+    "Mounts": None,
     "NetworkDisabled": False,
+    "OsVersion": "",
     "Shell": [],
+    "SizeRootFs": None,
+    "SizeRw": None,
     "StopSignal": "",
     "StopTimeout": None,
     "StorageOpt": {},
     "Sysctls": {},
     "Tmpfs": {},
+    "Variant": "",
 }
-#: one field each by which documents that leave such fields out are known
-_LEAVING_OUT = ("OOMKilled", "AttachStdin", "LogConfig")
+#: one field each by which documents that leave such fields out are known: the state, the configuration and the host's
+#: part of a container, a whole container, and an image
+_LEAVING_OUT = ("OOMKilled", "AttachStdin", "LogConfig", "ExecIDs", "RootFS")
 _WIDEST = 10_000
 
 

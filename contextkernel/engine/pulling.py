@@ -141,7 +141,7 @@ class Pulling(Caches):
         self._tell_image.pulled(ref.familiar)
 
     def _tell_platform(self, ref: ImageRef, wanted: Platform, has: Platform, report: Reporter) -> None:
-        if has not in wanted.acceptable() and (has.os, has.architecture) != (wanted.os, wanted.architecture):
+        if not wanted.takes(has):
             report(
                 StepNote(
                     0,
@@ -161,7 +161,7 @@ class Pulling(Caches):
         host = Platform.host()
 
         def ours(has: Platform) -> bool:
-            return has in host.acceptable() or (has.os, has.architecture) == (host.os, host.architecture)
+            return host.takes(has)
 
         def takes(has: Platform) -> bool:
             known = self._known(ref)

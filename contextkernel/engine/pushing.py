@@ -106,6 +106,6 @@ class Pushing(Images):
         # a pull for this platform may have got another one's image, with a warning: it is not sent as what it is not
         config = self._store.config(image)
         has = Platform.of(config.os, config.architecture, config.variant)
-        if (has.os, has.architecture) != (platform.os, platform.architecture) and has not in platform.acceptable():
+        if not platform.takes(has):
             raise ImageNotFound(f"image {ref.familiar!r} in the store is for {has}, not for {platform}", hint=hint)
         return image

@@ -100,8 +100,8 @@ def choose(index: Index, platform: Platform) -> Descriptor:
         for has, entry in entries:
             if has == wanted:
                 return entry
-    for has, entry in entries:  # a variant that nobody has ordered is better than none
-        if (has.os, has.architecture) == (platform.os, platform.architecture):
+    for has, entry in entries:
+        if platform.takes(has):
             return entry
     offered = ", ".join(dict.fromkeys(str(has) for has, _ in entries))
     raise ImageNotFound(f"no image for {platform}", hint=f"the registry offers {offered or 'none'}")

@@ -76,7 +76,7 @@ class Platform(msgspec.Struct, frozen=True, order=True):
         Source: containerd, platforms/compare.go (``platformVector``).
         """
         found = [self]
-        number = int(self.variant[1:]) if self.variant and self.variant[1:].isdigit() else 0
+        number = self._number()
         match self.architecture:
             case "amd64":
                 lower = [Platform(self.os, "amd64", f"v{one}" if one > 1 else None) for one in range(number - 1, 0, -1)]
@@ -86,6 +86,21 @@ class Platform(msgspec.Struct, frozen=True, order=True):
             case "arm64":
                 found += [Platform(self.os, "arm", f"v{one}") for one in (8, 7, 6, 5)]
         return tuple(found)
+
+    def takes(self, other: Platform) -> bool:
+        """Whether an image for ``other`` will do where one for this is wanted.
+
+        It does if it is :meth:`acceptable`; and if it is for the same processors, in a variant of which nobody has said
+        whether it is more or less: better that than none.
+        """
+        if other in self.acceptable():
+            return True
+        same = (other.os, other.architecture) == (self.os, self.architecture)
+        return same and not (self._number() and other._number())
+
+    def _number(self) -> int:
+        """Of the variant; 0 without one, or for one that is no number."""
+        return int(self.variant[1:]) if self.variant and self.variant[1:].isdigit() else 0
 
     def __str__(self) -> str:
         return f"{self.os}/{self.architecture}" + (f"/{self.variant}" if self.variant else "")

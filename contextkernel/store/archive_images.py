@@ -292,8 +292,7 @@ def _rank(made_for: Platform, wanted: Platform) -> int | None:
     acceptable = wanted.acceptable()
     if made_for in acceptable:
         return acceptable.index(made_for)
-    same = (made_for.os, made_for.architecture) == (wanted.os, wanted.architecture)
-    return len(acceptable) if same else None
+    return len(acceptable) if wanted.takes(made_for) else None
 
 
 def _annotated(descriptor: Descriptor) -> ImageRef | None:

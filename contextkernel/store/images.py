@@ -120,7 +120,7 @@ class Images:
         image = self.resolve(str(ref))
         config = self.config(image)
         has = Platform.of(config.os, config.architecture, config.variant)
-        if has in platform.acceptable() or (has.os, has.architecture) == (platform.os, platform.architecture):
+        if platform.takes(has):
             return image
         raise ImageNotFound(
             f"image {ref.familiar!r} in the store is for {has}, not for {platform}",

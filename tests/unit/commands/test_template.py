@@ -222,10 +222,12 @@ def test_text_without_actions_is_itself(text):
         ("{{.Config.StopTimeout}} [{{.Config.StopSignal}}] {{.Config.Shell}}", "<nil> [] []"),
         ("{{json .Config.Healthcheck}} {{len .Config.ExposedPorts}}", "null 0"),
         ("{{.HostConfig.Sysctls}} {{json .HostConfig.Init}}", "map[] null"),
+        ("{{.Architecture}}/{{.Variant}} {{.Manifests}} {{json .Manifests}}", "arm64/ [] null"),
     ],
 )
 def test_fields_that_docker_leaves_out_when_they_are_empty_are_there_all_the_same(template, expected):
     document = {"State": {"OOMKilled": False}, "Config": {"AttachStdin": False}, "HostConfig": {"LogConfig": {}}}
+    document |= {"Architecture": "arm64", "RootFS": {}}
     assert Template(template).render(document) == expected
 
 

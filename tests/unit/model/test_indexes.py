@@ -138,6 +138,8 @@ def test_choose():
     assert choose(entries, Platform.parse("linux/arm64/v8")).digest == descriptor("b").digest
     v9 = Index(schema_version=2, manifests=(descriptor("z", PlatformField("arm", "linux", variant="v7")),))
     assert choose(v9, Platform.parse("arm64")).digest == descriptor("z").digest
+    with pytest.raises(ImageNotFound, match="no image for linux/arm/v5"):
+        choose(v9, Platform.parse("linux/arm/v5"))
     with pytest.raises(ImageNotFound, match="no image for linux/s390x") as caught:
         choose(entries, Platform.parse("s390x"))
     assert caught.value.hint == "the registry offers linux/amd64, linux/arm64"

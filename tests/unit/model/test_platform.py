@@ -48,6 +48,25 @@ def test_what_will_do(wanted, order):
     assert [str(one) for one in Platform.parse(wanted).acceptable()] == order
 
 
+@pytest.mark.parametrize(
+    ("wanted", "has", "does"),
+    [
+        ("linux/arm/v7", "linux/arm/v6", True),
+        ("linux/arm/v5", "linux/arm/v7", False),
+        ("linux/arm", "linux/arm/v8", False),
+        ("linux/arm64", "linux/arm/v7", True),
+        ("linux/arm/v7", "linux/arm64", False),
+        ("linux/amd64/v2", "linux/amd64/v3", False),
+        ("linux/amd64", "linux/amd64/v3", True),  # what this machine's processor is, nobody has asked
+        ("linux/arm/v7", "linux/arm/hf", True),
+        ("linux/s390x", "linux/s390x/z15", True),
+        ("windows/amd64", "linux/amd64", False),
+    ],
+)
+def test_what_is_taken(wanted, has, does):
+    assert Platform.parse(wanted).takes(Platform.parse(has)) is does
+
+
 def test_of_an_image_that_says_little():
     assert Platform.of("", "", "") == Platform("linux", "amd64")
     assert Platform.of("linux", "arm64", "v8") == Platform("linux", "arm64")
