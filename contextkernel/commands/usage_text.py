@@ -36,6 +36,7 @@ _CONTAINERS = {
     "NAMES": "Names",
 }
 _VOLUMES = {"VOLUME NAME": "Name", "LINKS": "Links", "SIZE": "Size"}
+_REGISTRIES = {"REGISTRY": "Name", "STATUS": "Status", "TAGS": "Tags", "SIZE": "Size"}
 _CACHE = {
     "CACHE ID": "ID",
     "CACHE TYPE": "CacheType",
@@ -48,7 +49,7 @@ _CACHE = {
 
 
 def usage_text(usage: DiskUsage, *, now: datetime | None = None) -> str:
-    """The four tables.
+    """Docker's four tables, and one of registries of one's own if there are any.
 
     Args:
         usage: what to show.
@@ -56,24 +57,29 @@ def usage_text(usage: DiskUsage, *, now: datetime | None = None) -> str:
     """
     document = usage_document(usage, now=now, no_trunc=False)
     cache = sum(row.size for row in usage.cache if not row.shared)
-    parts = (
+    parts = [
         ("Images space usage:", _IMAGES, document["Images"]),
         ("Containers space usage:", _CONTAINERS, document["Containers"]),
         ("Local Volumes space usage:", _VOLUMES, document["Volumes"]),
         (f"Build cache usage: {human_size(cache)}", _CACHE, document["BuildCache"]),
-    )
+    ]
+    if usage.registries:
+        parts.append(("Registries space usage:", _REGISTRIES, document["Registries"]))
     return "\n".join(f"{title}\n\n{_table(columns, rows)}" for title, columns, rows in parts)
 
 
 def usage_document(usage: DiskUsage, *, now: datetime | None = None, no_trunc: bool = True) -> dict[str, Any]:
     """The same as docker's JSON has it; ids in full unless ``no_trunc`` is false."""
     moment, options = now or utc_now(), TableOptions(no_trunc=no_trunc)
-    return {
+    document = {
         "Images": [_image(row, options, moment) for row in usage.images],
         "Containers": [_plain(fields("containers", row, options, now=moment)) for row in usage.containers],
         "Volumes": [_volume(row, options, moment) for row in usage.volumes],
         "BuildCache": [_cache(row, options, moment) for row in usage.cache],
     }
+    if usage.registries:  # docker has none
+        document["Registries"] = [_plain(fields("registries", row, options, now=moment)) for row in usage.registries]
+    return document
 
 
 def _table(columns: dict[str, str], rows: Sequence[dict[str, Any]]) -> str:

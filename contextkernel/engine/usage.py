@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from contextkernel.engine.caches import Caches
 from contextkernel.engine.containers import ContainerVerbs
 from contextkernel.engine.images import Images
+from contextkernel.engine.serving import Serving
 from contextkernel.engine.volumes import Volumes
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _ACTIVE = ("running", "paused", "restarting")
 
 
-class Usage(ContainerVerbs, Caches, Images, Volumes):
+class Usage(ContainerVerbs, Caches, Images, Serving, Volumes):
     """What takes how much room."""
 
     def store_room(self) -> StoreRoom:
@@ -32,7 +33,10 @@ class Usage(ContainerVerbs, Caches, Images, Volumes):
         return room
 
     def disk_usage(self) -> tuple[UsageRow, ...]:
-        """What images, containers, volumes and the build cache take; docker's lines of ``system df``."""
+        """What images, containers, volumes and the build cache take; docker's lines of ``system df``.
+
+        Registries of the store's own have a line below them, if there are any; those that run are active.
+        """
         import msgspec
 
         from contextkernel.model.cache import UsageRow
@@ -58,7 +62,23 @@ class Usage(ContainerVerbs, Caches, Images, Volumes):
         images = self._store.sizes.usage()
         if left:  # of interrupted pulls: `system prune` removes it
             images = msgspec.structs.replace(images, size=images.size + left, reclaimable=images.reclaimable + left)
-        return (images, self._container_usage(), volumes, cache)
+        return (images, self._container_usage(), volumes, cache, *self._registry_usage())
+
+    def _registry_usage(self) -> tuple[UsageRow, ...]:
+        """One line, or none; what a registry keeps goes with ``registry rm``, of one that is stopped at once."""
+        from contextkernel.model.cache import UsageRow
+
+        rows = self.registries()
+        if not rows:
+            return ()
+        row = UsageRow(
+            type="Registries",
+            total=len(rows),
+            active=sum(one.running for one in rows),
+            size=sum(one.size for one in rows),
+            reclaimable=sum(one.size for one in rows if not one.running),
+        )
+        return (row,)
 
     def _container_usage(self) -> UsageRow:
         """What containers have written; all of it of those that do not run can be reclaimed."""
@@ -89,6 +109,7 @@ class Usage(ContainerVerbs, Caches, Images, Volumes):
             containers=self.containers(all=True, size=True),
             volumes=self._sized_volumes(),
             cache=self.build_cache(),
+            registries=self.registries(),
         )
 
     def _sized_volumes(self) -> tuple[VolumeRow, ...]:

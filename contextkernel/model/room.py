@@ -33,6 +33,7 @@ class StoreRoom(msgspec.Struct, frozen=True, kw_only=True):
         containers: what containers have written.
         volumes: what is in volumes.
         caches: of ``RUN --mount=type=cache``.
+        registries: what was pushed to registries of the store's own.
         working: in the making, left by failed steps, or about to be removed.
         bound: what all of it may take; 0: whatever the disk has.
         free: what the file system has left for this user.
@@ -44,6 +45,7 @@ class StoreRoom(msgspec.Struct, frozen=True, kw_only=True):
     containers: int = 0
     volumes: int = 0
     caches: int = 0
+    registries: int = 0
     working: int = 0
     bound: int = 0
     free: int = 0
@@ -52,7 +54,8 @@ class StoreRoom(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def used(self) -> int:
         """All that it takes."""
-        return self.layers + self.blobs + self.containers + self.volumes + self.caches + self.working
+        kept = self.layers + self.blobs + self.containers + self.volumes + self.caches + self.registries
+        return kept + self.working
 
     @property
     def left(self) -> int:

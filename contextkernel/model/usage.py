@@ -6,6 +6,7 @@ import msgspec
 
 from contextkernel.model.cache import CacheRow
 from contextkernel.model.results import ContainerRow, ImageRow
+from contextkernel.model.serving import RegistryRow
 from contextkernel.model.volumes import VolumeRow
 
 
@@ -25,12 +26,13 @@ class ImageUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiskUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it; containers with what they have written, volumes with the size of their files."""
+    """All of it; containers with what they have written, volumes and registries with the size of their files."""
 
     images: tuple[ImageUsage, ...]
     containers: tuple[ContainerRow, ...]
     volumes: tuple[VolumeRow, ...]
     cache: tuple[CacheRow, ...]
+    registries: tuple[RegistryRow, ...] = ()
 
 
 class Cleaned(msgspec.Struct, frozen=True, kw_only=True):

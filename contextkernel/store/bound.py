@@ -83,6 +83,7 @@ class Bound:
             containers=parts["containers"],
             volumes=parts["volumes"],
             caches=parts["caches"],
+            registries=tree_size(self._paths.registries),
             working=sum(self.measure([*working, self._paths.tmp])) + tree_size(self._paths.downloads),
             bound=self.limit(),
             free=free,
@@ -217,6 +218,7 @@ def exceeded(room: StoreRoom, extra: int = 0) -> StoreFull:
             ("containers", room.containers),
             ("volumes", room.volumes),
             ("cache mounts", room.caches),
+            ("registries", room.registries),
             ("work in progress", room.working),
         )
         if size

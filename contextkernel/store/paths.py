@@ -97,6 +97,7 @@ class Paths:
         self.containers = f"{root}/containers"
         self.caches = f"{root}/caches"
         self.volumes = f"{root}/volumes"
+        self.registries = f"{root}/registry"
         self.sessions = f"{root}/sessions"
         self.downloads = f"{root}/downloads"
         self.tmp = f"{root}/tmp"  # noqa: S108 # not the shared /tmp

@@ -9,9 +9,10 @@ import pytest
 
 from contextkernel.commands.execute import execute
 from contextkernel.commands.tables import text_of
-from contextkernel.commands.usage_text import usage_text
+from contextkernel.commands.usage_text import usage_document, usage_text
 from contextkernel.errors import UsageProblem
 from contextkernel.model.usage import DiskUsage
+from contextkernel.testing.fake_serving import registry_rows
 
 
 def run(engine, face, *words):
@@ -38,6 +39,18 @@ def test_nothing_is_headings_alone():
         "",
         "CACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED",
     ]
+
+
+def test_registries_have_a_table_below_docker_s():
+    usage = DiskUsage(images=(), containers=(), volumes=(), cache=(), registries=registry_rows())
+    lines = usage_text(usage).splitlines()
+    assert lines[-4 - len(registry_rows()) + 1 : -len(registry_rows())] == [
+        "Registries space usage:",
+        "",
+        "REGISTRY   STATUS    TAGS      SIZE",
+    ]
+    assert lines[-len(registry_rows())].split() == ["registry", "running", "2", "7.3MB"]
+    assert [one["Name"] for one in usage_document(usage)["Registries"]] == [row.name for row in registry_rows()]
 
 
 def test_ages_count_from_the_moment_given(engine):

@@ -225,3 +225,21 @@ def test_without_the_kernel_s_table_a_password_is_needed(tmp_path, monkeypatch):
 def test_names_that_are_none(engine, name):
     with pytest.raises(InvalidInput, match="cannot name a registry"):
         engine.start_registry(name)
+
+
+def test_what_it_keeps_is_counted(engine, client):
+    """In a line below docker's four, and within the store's bound."""
+    assert [row.type for row in engine.disk_usage()] == ["Images", "Containers", "Local Volumes", "Build Cache"]
+    row = engine.start_registry(port=0)
+    before = engine.store_room()
+    client(row.address).push_image("team/demo", "v1")
+    running = engine.disk_usage()[-1]
+    assert (running.type, running.total, running.active, running.reclaimable) == ("Registries", 1, 1, 0)
+    assert running.size == engine.registries()[0].size > 0
+    engine.stop_registry()
+    stopped = engine.disk_usage()[-1]
+    assert (stopped.active, stopped.size, stopped.reclaimable) == (0, running.size, running.size)
+    room = engine.store_room()
+    assert room.registries - before.registries >= running.size
+    assert room.used >= before.used + running.size
+    assert [row.name for row in engine.disk_usage_details().registries] == ["registry"]

@@ -62,15 +62,20 @@ def leftovers(store: Store) -> list[str]:
 def test_everything_counts(store: Store) -> None:
     layer(store, 1000)
     store.write_blob(b"b" * 300)
-    for place, size in (("containers/one/upper", 20), ("volumes/v/_data", 7), ("caches/c/tree/data", 5)):
+    for place, size in (
+        ("containers/one/upper", 20),
+        ("volumes/v/_data", 7),
+        ("caches/c/tree/data", 5),
+        ("registry/r/layout", 13),
+    ):
         os.makedirs(f"{store.root}/{place}")
         Path(store.root, place, "file").write_bytes(b"x" * size)
     working = store.new_layer_dir()
     Path(working, "diff", "half").write_bytes(b"x" * 11)
     room = store.bound.room()
     assert (room.layers, room.blobs, room.containers, room.volumes, room.caches) == (1000, 300, 20, 7, 5)
-    assert room.working == 11
-    assert room.used == 1343
+    assert (room.registries, room.working) == (13, 11)
+    assert room.used == 1356
     assert room.bound == 0
     assert 0 < room.left == room.free <= room.disk
     assert store.bound.room(without=working).working == 0
@@ -324,10 +329,10 @@ def test_what_this_process_has_written_is_known() -> None:
 
 
 def test_the_message_has_all_parts() -> None:
-    room = StoreRoom(layers=10**9, containers=2 * 10**9, volumes=3, caches=4, working=5, bound=10**9)
+    room = StoreRoom(layers=10**9, containers=2 * 10**9, volumes=3, caches=4, registries=6, working=5, bound=10**9)
     assert exceeded(room).problem == (
         "the store may take 1GB (CONTEXTKERNEL_MAX_SIZE), it has 3GB: images and build cache 1GB, containers 2GB,"
-        " volumes 3B, cache mounts 4B, work in progress 5B"
+        " volumes 3B, cache mounts 4B, registries 6B, work in progress 5B"
     )
 
 
