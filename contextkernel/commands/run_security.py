@@ -61,7 +61,7 @@ def keywords(parsed: Parsed) -> SecurityKeywords:
         UsageProblem: a value that cannot be.
     """
     return {
-        "annotations": _pairs("annotation", parsed.texts("annotation")),
+        "annotations": {word.partition("=")[0]: word.partition("=")[2] for word in parsed.texts("annotation")},
         "cap_add": parsed.texts("cap-add"),
         "cap_drop": parsed.texts("cap-drop"),
         "cgroup_parent": parsed.text("cgroup-parent"),
@@ -90,13 +90,3 @@ def _sysctls(words: Iterable[str]) -> dict[str, str]:
             raise usage_problem(f"sysctl '{word}' is not allowed", more="use --sysctl NAME=VALUE")
         settings[name] = value
     return settings
-
-
-def _pairs(option: str, words: Iterable[str]) -> dict[str, str]:
-    pairs = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise usage_problem(f'invalid argument "{word}" for "--{option}" flag', more=f"use --{option} KEY=VALUE")
-        pairs[name] = value
-    return pairs

@@ -12,6 +12,7 @@ from contextkernel.commands.grammar import usage_problem
 from contextkernel.commands.outcome import Detached, Nothing, Outcome, Ran, Table, TableOptions, Text
 from contextkernel.commands.pruned import deleted, reclaimed
 from contextkernel.commands.streams import attached_streams, check_terminal, streams_of
+from contextkernel.commands.tables import identifiers
 from contextkernel.commands.values import parse_filters
 from contextkernel.commands.verbs_image import shown
 from contextkernel.errors import ContainerNotFound, ContextKernelError, HostUnsupported, InvalidInput
@@ -128,7 +129,11 @@ def ps(call: Call) -> Outcome:
         size=parsed.flag("size") or ".Size" in parsed.text("format"),
     )
     options = TableOptions(no_trunc=parsed.flag("no-trunc"), size=parsed.flag("size"))
-    return shown(call, Table("containers", rows, options))
+    table = Table("containers", rows, options)
+    if parsed.flag("quiet") and parsed.text("format"):
+        call.face.write_err("WARNING: Ignoring custom format, because both --format and --quiet are set.\n")
+        return Outcome(value=Text(identifiers(table)))
+    return shown(call, table)
 
 
 def logs(call: Call) -> Outcome:

@@ -24,9 +24,9 @@ _TRUE = frozenset({"1", "t", "true"})
 
 def shown(call: Call, table: Table) -> Outcome:
     """A table the way the options ask for it: ids, a format, or as it is."""
-    if call.parsed.flag("quiet") and not call.parsed.given("format"):
-        return Outcome(value=Text(identifiers(table)))
     layout = call.parsed.text("format")
+    if call.parsed.flag("quiet") and layout in ("", "table"):
+        return Outcome(value=Text(identifiers(table)))
     if layout in ("", "table"):
         return Outcome(value=table)
     return Outcome(value=Text(formatted(table, layout)))
