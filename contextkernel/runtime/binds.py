@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from contextkernel.errors import LaunchFailed, SyscallFailed
 from contextkernel.linux import mount as mounts
@@ -22,6 +23,7 @@ FLAGS = {
     "strictatime": mounts.MS_STRICTATIME,
     "sync": mounts.MS_SYNCHRONOUS,
 }
+_HARMLESS = frozenset((3, 5, 7, 8, 9))  # null, zero, full, random, urandom (Documentation/admin-guide/devices.txt)
 _WITHOUT_EFFECT = frozenset(("rw", "suid", "dev", "exec", "async", "atime", "diratime", "defaults"))
 
 
@@ -77,11 +79,13 @@ def bind_mount(step: op.BindMount, points: MountPoints, held: int) -> None:
     Raises:
         LaunchFailed: the source is gone, or a directory meets a file. SyscallFailed: the kernel refused.
     """
-    attributes = mounts.MOUNT_ATTR_RDONLY * step.read_only | mounts.MOUNT_ATTR_NODEV * step.nodev
     try:
         tree = held if held >= 0 else mounts.clone_tree(step.source, recursive=step.recursive)
         try:
-            directory = os.path.isdir(f"/proc/self/fd/{tree}")
+            here = f"/proc/self/fd/{tree}"
+            directory = os.path.isdir(here)
+            nodev = step.nodev and not _for_everybody(here)
+            attributes = mounts.MOUNT_ATTR_RDONLY * step.read_only | mounts.MOUNT_ATTR_NODEV * nodev
             point = points.at(step.target, directory=directory)
             try:
                 _check_kinds(step, point, directory=directory)
@@ -96,6 +100,12 @@ def bind_mount(step: op.BindMount, points: MountPoints, held: int) -> None:
         if failure.number in (errno.ENOTDIR, errno.EISDIR):
             raise _mixed(step) from failure
         raise SyscallFailed(failure.call, failure.number, f"{step.source} at {step.target}") from failure
+
+
+def _for_everybody(path: str) -> bool:
+    """Whether it is a device that every container may open, as in ``-v /dev/null:/etc/motd``."""
+    found = os.stat(path)
+    return stat.S_ISCHR(found.st_mode) and os.major(found.st_rdev) == 1 and os.minor(found.st_rdev) in _HARMLESS
 
 
 def _check_kinds(step: op.BindMount, point: int, *, directory: bool) -> None:

@@ -64,7 +64,7 @@ def mounts_from(keywords: MountKeywords) -> Mounts:
     driver = keywords.get("volume_driver", "")
     tmpfs = {mount.target: mount for mount in map(_tmpfs, _tmpfs_words(keywords.get("tmpfs", ())))}
     binds, anonymous = [], []
-    for word in _volume_words(keywords.get("volumes", ())):
+    for word in dict.fromkeys(_volume_words(keywords.get("volumes", ()))):  # docker's client drops what it has
         if ":" in word:
             binds.append(parse_bind(word, driver))
         else:
