@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Sequence
 
 from contextkernel.linux.libc import check, libc, libc_holding_lock, number, prctl, syscall
 
@@ -113,6 +114,16 @@ def set_hostname(name: str) -> None:
     check(libc.sethostname(data, ctypes.c_size_t(len(data))), "sethostname", name)
 
 
+def set_domainname(name: str) -> None:
+    """Set the NIS domain name of this UTS namespace, which is what ``--domainname`` means.
+
+    Raises:
+        SyscallFailed: it is longer than 64 bytes, or not allowed.
+    """
+    data = os.fsencode(name)
+    check(libc.setdomainname(data, ctypes.c_size_t(len(data))), "setdomainname", name)
+
+
 def set_parent_death_signal(number_: int) -> None:
     """Ask for a signal when the parent dies; forgotten when the ids of this process change (prctl(2))."""
     prctl(_PR_SET_PDEATHSIG, number_)
@@ -127,6 +138,23 @@ def set_process_name(name: str) -> None:
     """The name that ps shows, up to 15 bytes."""
     data = ctypes.create_string_buffer(name.encode()[:15])
     prctl(_PR_SET_NAME, ctypes.addressof(data))
+
+
+def set_command_line(words: Sequence[str]) -> None:
+    """Overwrite what ps shows as this process's command line, as far as the room of the old one goes.
+
+    Where /proc does not tell the place of the old one (fields 48 and 49 of proc_pid_stat(5)) nothing happens.
+    """
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return
+    start, end = int(fields[45]), int(fields[46])  # counted from field 3
+    if start and end - start > 1:
+        data = b"".join(os.fsencode(word) + b"\0" for word in words)[: end - start - 1]
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, data, len(data))
 
 
 def set_child_subreaper() -> None:

@@ -41,8 +41,10 @@ def own_lines(endpoints: Iterable[Endpoint], names: str) -> str:
 
 
 def own_names(hostname: str, domainname: str) -> str:
-    """What a container is called in its own /etc/hosts."""
-    return f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    """What a container is called in its own /etc/hosts: in full, and up to the first dot (libnetwork, sandbox_dns)."""
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    short, dot, _ = full.partition(".")
+    return f"{full} {short}" if dot else full
 
 
 def changed_hosts(text: str, before: Iterable[Endpoint], after: Iterable[Endpoint], names: str) -> str:

@@ -21,6 +21,7 @@ from contextkernel.linux.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWNET,
     join_new_session_keyring,
+    set_domainname,
     set_dumpable,
     set_hostname,
     set_parent_death_signal,
@@ -74,8 +75,10 @@ class ChildProgram:
                 sharing.join(pid, "ipc")
             case op.OpenTerminal():
                 self._open_terminal(step)
-            case op.SetHostname(name):
+            case op.SetHostname(name, domain):
                 set_hostname(name)
+                if domain:
+                    set_domainname(domain)
             case op.LoopbackUp():
                 _loopback()
             case op.SetSysctl(name, value, required):
@@ -177,7 +180,7 @@ class ChildProgram:
         if not environment.get("HOME"):
             environment["HOME"] = self._identity.home
         if self._init:
-            run_as_init(REPORT)
+            run_as_init(argv, REPORT)
         execute(argv, environment)
 
 

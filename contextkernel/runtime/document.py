@@ -120,6 +120,7 @@ def make_document(
         ),
         root=Root(path=request.upper, readonly=request.read_only),
         hostname=next((step.name for step in operations if isinstance(step, op.SetHostname)), ""),
+        domainname=next((step.domain for step in operations if isinstance(step, op.SetHostname)), ""),
         mounts=tuple(_mounts(operations, generated_directory(request))),
         linux=Linux(
             namespaces=tuple(_namespaces(request, facts, idmap)),

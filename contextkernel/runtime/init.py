@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 
-from contextkernel.linux.namespaces import set_dumpable
+from contextkernel.linux.namespaces import set_command_line, set_dumpable, set_process_name
 
 _JOB_CONTROL = {signal.SIGTTIN, signal.SIGTTOU}
 
 
-def run_as_init(report: int) -> None:
+def run_as_init(argv: Sequence[str], report: int) -> None:
     """Fork; returns in the child, which is to execute the program. The parent stays as init and never returns.
 
     Args:
+        argv: of the program, which init shows as its own: the engine's tells of the host.
         report: descriptor of the pipe that tells the monitor of a failed start; init itself must not hold it.
     """
     # this process runs the engine's interpreter, a file of the host: nobody inside may look at it. Said before there is
     # anybody who could; for the program, exec takes it back.
     set_dumpable(False)
+    set_process_name("ck-init")
+    set_command_line(["ck-init", "--", *argv])
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     program = os.fork()
     if program == 0:

@@ -342,6 +342,11 @@ class Networks:
             other = self._store.container(name)
             state = self._state(other)
             address = next((one.ip or one.ip6 for one in state.network.endpoints if one.network == DEFAULT), "")
+            if not address and state.alive:
+                raise LaunchFailed(
+                    f"container {other.name} is not attached to the default bridge network",
+                    hint="on a network of their own containers find each other by name, without --link: give --network",
+                )
             if not address:
                 raise LaunchFailed(
                     f"Cannot link to a non running container: /{other.name} AS {alias}",

@@ -169,6 +169,7 @@ class RuntimeDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     process: Process
     root: Root
     hostname: str = ""
+    domainname: str = ""
     mounts: tuple[Mount, ...]
     linux: Linux
     annotations: dict[str, str] = {}

@@ -87,7 +87,7 @@ def _operations(request: LaunchRequest, facts: HostFacts) -> tuple[Operation, ..
         *devices(request),
         # BuildKit gives it to the step's user (executor/runcexecutor)
         op.MakeDirectory(request.working_dir, request.user if request.sandbox and not request.fake_ids else ""),
-        *([op.SetHostname(request.hostname)] if facts.uts and request.security.uts != "host" else ()),
+        *_names(request, facts),
         *_network(request, facts),
         *sysctls(request, facts),
         *([op.AwaitGroup(facts.private_group and facts.cgroup_namespace)] if facts.join_group else ()),
@@ -226,6 +226,11 @@ def hosts_text(request: LaunchRequest, facts: HostFacts) -> str:
         "ff02::2\tip6-allrouters\n"
         f"{own}{more}"
     )
+
+
+def _names(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:
+    if facts.uts and request.security.uts != "host":
+        yield op.SetHostname(request.hostname, request.networking.domainname)
 
 
 def _network(request: LaunchRequest, facts: HostFacts) -> Iterator[Operation]:

@@ -42,9 +42,15 @@ class JoinNetwork(_Operation, frozen=True):
 
 
 class SetHostname(_Operation, frozen=True):
-    """Name of this UTS namespace."""
+    """Names of this UTS namespace.
+
+    Attributes:
+        name: of the host.
+        domain: of its domain; empty: it stays.
+    """
 
     name: str
+    domain: str = ""
 
 
 class LoopbackUp(_Operation, frozen=True):

@@ -417,6 +417,13 @@ def test_init_cannot_be_looked_into(box):
     assert box.run("sh", "-c", "readlink /proc/1/exe", init=True).code != 0
 
 
+def test_init_shows_the_programs_command_line_not_the_engines(box):
+    done = box.run("sh", "-c", "tr '\\0' ' ' < /proc/1/cmdline; cat /proc/1/comm", init=True)
+    assert done.out.startswith("ck-init -- sh -c tr ")
+    assert done.out.endswith("ck-init\n")
+    assert "python" not in done.out
+
+
 def test_no_mount_is_left_on_the_host(box):
     assert box.run("true", state=True).code == 0
     assert str(box.home) not in Path("/proc/self/mounts").read_text()

@@ -22,6 +22,12 @@ def test_hosts_has_dockers_lines_then_those_asked_for_then_the_containers_own():
     )
 
 
+def test_a_host_name_with_dots_is_found_by_its_first_part_too():
+    assert own_names("box.example.org", "") == "box.example.org box"
+    assert own_names("box.lab", "example.org") == "box.lab.example.org box"
+    assert own_names("box", "") == "box"
+
+
 def test_a_change_of_connections_keeps_what_the_program_has_written():
     before = hosts_file([], [ONE], "box") + "10.9.9.9\tmine\n"
     after = changed_hosts(before, [ONE], [ONE, TWO], "box")
