@@ -33,6 +33,8 @@ _BEGINNINGS: dict[str, tuple[str, ...]] = {
 }
 """What values of options of ``build`` begin with; some have keys behind a comma."""
 _SIGNALS = ("HUP", "INT", "KILL", "QUIT", "STOP", "TERM", "USR1", "USR2")
+_RESTARTS = ("always", "no", "on-failure", "unless-stopped")
+_LOG_DRIVERS = ("json-file", "local", "none")
 _NETWORKS = ("default", "host", "none")
 
 
@@ -139,6 +141,16 @@ def _values(command: Command, option: Option, current: str, engine: Engine | Cal
             return _SIGNALS
         case "tag":
             return _images(engine)
+        case "restart":
+            return _RESTARTS
+        case "log-driver":
+            return _LOG_DRIVERS
+        case "volume":
+            return [*(f"{name}:" for name in _volumes(engine)), *_paths(current, directories=True)]
+        case "volumes-from":
+            return _containers(engine, running=False)
+        case "platform":
+            return _BEGINNINGS["platform"]
         case "format":
             return ("json", "table")
         case name if command.path == ("image", "build") and name in _BEGINNINGS:

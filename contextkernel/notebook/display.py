@@ -138,7 +138,7 @@ def _visible(frame: DataFrame) -> list[str]:
     return [
         name
         for name in frame.columns
-        if not _is_said(name, names) and not _empty_size(frame, name) and not _all_whole(frame, name)
+        if not _is_said(name, names) and not _says_nothing(frame, name) and not _all_whole(frame, name)
     ]
 
 
@@ -149,10 +149,10 @@ def _is_said(name: str, names: set[str]) -> bool:
     return name in _SAID_BY and _SAID_BY[name] <= names
 
 
-def _empty_size(frame: DataFrame, name: str) -> bool:
-    """``ps`` knows sizes only with ``-s``, and nobody those of layers elsewhere; an empty column says nothing."""
-    if name == "size" and "diff_id" in frame.columns:
-        return bool(frame["size"].isna().all())
+def _says_nothing(frame: DataFrame, name: str) -> bool:
+    """``ps`` knows sizes only with ``-s``; of layers, either what they take here or what a registry has is known."""
+    if name in {"size", "download_size", "digest"} and "diff_id" in frame.columns:
+        return bool(frame[name].isna().all())
     return name == "size" and "container_id" in frame.columns and not frame["size"].any()
 
 

@@ -216,6 +216,17 @@ def test_ids_of_networks_are_as_short_as_docker_s():
     assert networks.network_id[0] == network
 
 
+@pytest.mark.parametrize(("known", "unknown"), [("size", "download_size"), ("download_size", "size")])
+def test_layers_show_what_is_known_of_them(known, unknown):
+    values = {"layer": 1, "diff_id": f"sha256:{'ab' * 32}", known: 10, "created_by": "RUN a", "media_type": ""}
+    layers = make_frame("layers", [tuple(values.get(name) for name in DTYPES["layers"])])
+    heads = repr(layers).splitlines()[0].split()
+    assert known in heads
+    assert not {unknown, "digest"} & set(heads)
+    assert f"<th>{unknown}" not in layers._repr_html_()
+    assert unknown in layers.columns
+
+
 def test_a_build_that_failed_has_no_image():
     failed = frame("builds").assign(image_id=pd.Series([None] * len(ROWS["builds"]), dtype="string"))
     assert "missing" not in repr(failed) + failed._repr_html_()
