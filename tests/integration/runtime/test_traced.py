@@ -179,6 +179,14 @@ def test_without_network_there_is_not_even_a_socket(traced):
     assert "not supported" in done.err
 
 
+def test_dockers_policy_of_system_calls_holds(traced):
+    """The kernel keeps it, not the tracer: a user namespace, which this host gives to anybody, is refused."""
+    done = traced.run("sh", "-c", "grep ^Seccomp: /proc/self/status; busybox unshare -U busybox true")
+    assert done.out.split() == ["Seccomp:", "2"]
+    assert done.code != 0
+    assert "Operation not permitted" in done.err
+
+
 # What holds of a program that goes around the tracer (docs/security.md, "Without namespaces"): a process prepares
 # itself as a container's first one does, and then uses paths of the host instead of executing proot.
 
