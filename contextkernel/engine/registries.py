@@ -37,9 +37,9 @@ class Registries(Composition):
 
         from contextkernel.errors import InvalidInput
         from contextkernel.model.logins import LoginResult
-        from contextkernel.registry.client import Registry
         from contextkernel.registry.credentials import Credentials, check_config, find_credentials, keep_credentials
         from contextkernel.registry.settings import endpoints
+        from contextkernel.registry.whole import Registry
 
         name = registry_name(registry)
         check_config()

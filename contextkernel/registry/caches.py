@@ -17,7 +17,8 @@ from contextkernel.errors import (
 from contextkernel.model.cache_transport import CacheConfig, RegistryCacheTarget
 from contextkernel.model.digest import Digest
 from contextkernel.model.oci import Descriptor
-from contextkernel.registry.client import BlobStream, Repository, repositories
+from contextkernel.registry.blob_stream import BlobStream
+from contextkernel.registry.client import Repository, repositories
 from contextkernel.registry.mirrors import first_answer
 from contextkernel.store.cache_documents import MAX_DOCUMENT, cache_document, config_of, decoded_config, top_document
 

@@ -5,14 +5,11 @@ Source: OCI distribution-spec v1.1 ("Pull", "Push", "Content Discovery", "Conten
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import msgspec
 import urllib3
 
 from contextkernel.errors import (
@@ -21,14 +18,14 @@ from contextkernel.errors import (
     InvalidDigest,
     RegistryProblem,
     RegistryRefused,
-    RegistryUnreachable,
 )
-from contextkernel.model import codec, oci
+from contextkernel.model import oci
 from contextkernel.model.digest import Digest
-from contextkernel.model.urls import origin
 from contextkernel.registry import uploading
+from contextkernel.registry.blob_stream import BlobStream, OpenedBlob, number
 from contextkernel.registry.connection import Connection
 from contextkernel.registry.credentials import Credentials
+from contextkernel.registry.listing import names
 from contextkernel.registry.retrying import Tries
 from contextkernel.registry.settings import Access, Endpoint, endpoints
 
@@ -36,29 +33,6 @@ _KINDS = (oci.MEDIA_INDEX, oci.MEDIA_DOCKER_LIST, oci.MEDIA_MANIFEST, oci.MEDIA_
 # whatever else there is comes too, so that the reader can say what it is instead of that it is not there
 ACCEPT = ", ".join((*_KINDS, "application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.5", "*/*;q=0.1"))
 MAX_DOCUMENT = 4 << 20  # bytes; the specification asks registries to accept manifests of at least 4 MiB
-_MAX_LIST = 16 << 20  # bytes of one page of names
-_MAX_PAGES = 10_000
-_PAGE = 1000
-_NEXT = re.compile(r'<([^<>]*)>\s*;[^,]*\brel\s*=\s*"?next"?', re.IGNORECASE)
-_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)\Z")
-
-
-class BlobStream:
-    """A blob that arrives; verifying it is the reader's part.
-
-    Attributes:
-        offset: where it begins: what was asked for, or 0 if the server does not give parts.
-        size: bytes of the whole blob, if the server said so.
-    """
-
-    def __init__(self, response: urllib3.BaseHTTPResponse, offset: int, size: int | None) -> None:
-        self._response = response
-        self.offset = offset
-        self.size = size
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to ``size`` bytes; empty at the end. What the connection's errors become, see :meth:`Repository.blob`."""
-        return self._response.read(None if size < 0 else size, decode_content=False)
 
 
 class Repository:
@@ -143,7 +117,7 @@ class Repository:
         def once() -> oci.Descriptor | None:
             with self._manifest("HEAD", reference) as response:
                 digest = _digest(response.headers.get("Docker-Content-Digest", ""))
-                size = _number(response.headers.get("Content-Length", ""))
+                size = number(response.headers.get("Content-Length", ""))
                 return oci.Descriptor(_media(response), digest, size) if digest and size is not None else None
 
         try:
@@ -172,8 +146,8 @@ class Repository:
         with opened as stream:
             yield stream
 
-    def _open_blob(self, digest: str, offset: int, what: str) -> _Opened:
-        opened = _Opened(self, f"{self._url}/blobs/{digest}", offset, what)
+    def _open_blob(self, digest: str, offset: int, what: str) -> OpenedBlob:
+        opened = OpenedBlob(self, f"{self._url}/blobs/{digest}", offset, what)
         opened.open()
         return opened
 
@@ -182,7 +156,7 @@ class Repository:
 
         def once() -> int | None:
             with self.connection.request("HEAD", f"{self._url}/blobs/{digest}", f"blob {digest}") as response:
-                return _number(response.headers.get("Content-Length", ""))
+                return number(response.headers.get("Content-Length", ""))
 
         try:
             return self.tries.run(once, self.told)
@@ -319,84 +293,6 @@ class Repository:
             yield response
 
 
-class _Opened:
-    """The answer to a request for a blob: opened once, read once, closed."""
-
-    def __init__(self, repository: Repository, url: str, offset: int, what: str) -> None:
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
-        self._request = repository.connection.request("GET", url, what, headers=headers, ok=(200, 206))
-        self._where = repository.where
-        self._offset = offset
-        self._what = what
-        self._response: urllib3.BaseHTTPResponse | None = None
-
-    def open(self) -> None:
-        self._response = self._request.__enter__()
-
-    def __enter__(self) -> BlobStream:
-        response = self._response
-        assert response is not None  # noqa: S101 - `open` was called
-        if response.status == 206:
-            found = _RANGE.match(response.headers.get("Content-Range", "").strip())
-            if not found or int(found[1]) != self._offset:
-                problem = RegistryRefused(f"{self._where}: {self._what}: the registry sent another part than asked for")
-                self._request.__exit__(type(problem), problem, None)
-                raise problem
-            return BlobStream(response, self._offset, None if found[2] == "*" else int(found[2]))
-        return BlobStream(response, 0, _number(response.headers.get("Content-Length", "")))
-
-    def __exit__(self, *problem: object) -> None:
-        self._request.__exit__(*problem)  # type: ignore[arg-type]
-
-
-class Registry:
-    """A registry as a whole.
-
-    Args:
-        endpoint: where it answers.
-        name: as in references.
-        tries, credentials: as for :class:`Repository`.
-    """
-
-    def __init__(
-        self, endpoint: Endpoint, name: str, *, tries: Tries | None = None, credentials: Credentials | None = None
-    ) -> None:
-        self.name = name
-        self.connection = Connection(endpoint, name, tries=tries, credentials=credentials)
-
-    def ping(self) -> bool:
-        """Whether somebody answers who speaks this protocol, with or without wanting a login."""
-        try:
-            self.connection.login()
-        except RegistryUnreachable:
-            return False
-        except RegistryRefused as problem:
-            return problem.status in (401, 403)
-        return True
-
-    def catalog(self) -> Iterator[str]:
-        """The names of the registry's repositories, page by page.
-
-        Raises:
-            RegistryProblem: many registries do not tell, or not everybody.
-        """
-        url = f"{self.connection.base}/v2/_catalog"
-        return names(self.connection, url, "catalog", "repositories", ("registry:catalog:*",))
-
-    def login(self) -> str:
-        """Show the credentials.
-
-        Returns:
-            An identity token to be kept instead of the password; empty if the registry gives none.
-
-        Raises:
-            RegistryUnauthorized: they are not right. RegistryProblem: see the tree of errors.
-        """
-        self.connection.offline = True
-        self.connection.login()
-        return self.connection.identity_token
-
-
 def repositories(
     registry: str,
     path: str,
@@ -423,59 +319,6 @@ def repositories(
     )
 
 
-def names(connection: Connection, url: str, what: str, field: str, scopes: tuple[str, ...] = ()) -> Iterator[str]:
-    """The names of a list that comes in pages (``Link`` headers).
-
-    Raises:
-        RegistryRefused: the pages never end, lead elsewhere, or cannot be understood.
-    """
-    seen: set[str] = set()
-    here = f"{url}?n={_PAGE}"
-    while here not in seen and len(seen) < _MAX_PAGES:
-        seen.add(here)
-
-        def once(page: str = here) -> tuple[bytes, str]:
-            with connection.request("GET", page, f"the list of {what}", scopes=scopes) as response:
-                return connection.read(response, what, _MAX_LIST), response.headers.get("Link", "")
-
-        data, link = connection.tries.run(once)
-        try:
-            found = json.loads(data)[field] or []
-            page = [str(name) for name in found]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise RegistryRefused(f"{connection.where}: the registry's list of {what} cannot be understood") from None
-        yield from page
-        here = next_page(connection, url, link, what)
-        if not here:
-            return
-    raise RegistryRefused(f"{connection.where}: the registry's list of {what} does not end")
-
-
-def next_page(connection: Connection, url: str, link: str, what: str) -> str:
-    """Where a list goes on; empty at its end.
-
-    Args:
-        connection: to the registry.
-        url: of the list.
-        link: ``Link`` of the page before.
-        what: it is a list of, for messages.
-
-    Raises:
-        RegistryRefused: it is not the same list.
-    """
-    following = _NEXT.search(link)
-    if following is None:
-        return ""
-    path, link = urlsplit(url).path, following[1]
-    if "//" not in link and not link.startswith("/"):
-        link = path + (link if link.startswith("?") else "")
-    here = connection.absolute(link)
-    # not the origin of `url`: only the first request found out which scheme the registry speaks
-    if origin(here) != origin(connection.base) or urlsplit(here).path != path:
-        raise RegistryRefused(f"{connection.where}: the registry's list of {what} goes on elsewhere")
-    return here
-
-
 def _not_taken(problem: ImageNotFound) -> RegistryRefused:
     """The error for 404 where something was to be written: the repository, or what a manifest names, is missing."""
     return RegistryRefused(
@@ -494,20 +337,3 @@ def _digest(text: str) -> Digest | None:
         return Digest(text.strip())
     except InvalidDigest:
         return None
-
-
-def _number(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def decoded_index(data: bytes, where: str) -> oci.Index:
-    """An index that a registry sent.
-
-    Raises:
-        RegistryRefused: it is none.
-    """
-    try:
-        return codec.from_json(data, oci.Index)
-    except (msgspec.MsgspecError, InvalidDigest, UnicodeDecodeError, RecursionError) as problem:
-        raise RegistryRefused(f"{where}: the registry sent an invalid index: {problem}") from None

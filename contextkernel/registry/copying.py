@@ -18,7 +18,8 @@ from contextkernel.registry.remote import Find, RemoteReader
 from contextkernel.store.crew import Crew
 
 if TYPE_CHECKING:
-    from contextkernel.registry.client import BlobStream, Repository
+    from contextkernel.registry.blob_stream import BlobStream
+    from contextkernel.registry.client import Repository
 
 _AT_ONCE = 3  # blobs, as a pull: both registries are asked
 _MAX_DEPTH = 4  # of indexes within indexes

@@ -12,7 +12,8 @@ from contextkernel.model import oci
 from contextkernel.model.digest import Digest
 from contextkernel.model.events import LayerPhase
 from contextkernel.model.ports import LayerWorker
-from contextkernel.registry.client import BlobStream, Repository
+from contextkernel.registry.blob_stream import BlobStream
+from contextkernel.registry.client import Repository
 from contextkernel.store import Store
 from contextkernel.store.arriving import Arrival
 from contextkernel.store.side_by_side import News, side_by_side

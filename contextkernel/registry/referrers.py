@@ -9,7 +9,8 @@ import msgspec
 from contextkernel.errors import ImageNotFound, InvalidDigest, RegistryRefused
 from contextkernel.model import codec, oci
 from contextkernel.model.digest import Digest
-from contextkernel.registry.client import MAX_DOCUMENT, decoded_index, next_page
+from contextkernel.registry.client import MAX_DOCUMENT
+from contextkernel.registry.listing import next_page
 
 if TYPE_CHECKING:
     from contextkernel.registry.client import Repository
@@ -54,7 +55,7 @@ def _listed(repository: Repository, digest: str) -> oci.Index:
                 return connection.read(response, what, MAX_DOCUMENT), response.headers.get("Link", "")
 
         data, link = connection.tries.run(once, repository.told)
-        found = decoded_index(data, repository.where)
+        found = _decoded(data, repository.where)
         entries += found.manifests
         here = next_page(connection, url, link, what)
         if not here:
@@ -96,8 +97,20 @@ def _tagged(repository: Repository, digest: Digest) -> oci.Index:
         return _EMPTY
     if media != oci.MEDIA_INDEX:
         raise RegistryRefused(f"{repository.where}: the list of referrers {_tag(digest)} is a {media!r}")
-    return decoded_index(data, repository.where)
+    return _decoded(data, repository.where)
 
 
 def _tag(digest: Digest) -> str:
     return f"{digest.algorithm}-{digest.hex}"[:128]
+
+
+def _decoded(data: bytes, where: str) -> oci.Index:
+    """An index that a registry sent.
+
+    Raises:
+        RegistryRefused: it is none.
+    """
+    try:
+        return codec.from_json(data, oci.Index)
+    except (msgspec.MsgspecError, InvalidDigest, UnicodeDecodeError, RecursionError) as problem:
+        raise RegistryRefused(f"{where}: the registry sent an invalid index: {problem}") from None

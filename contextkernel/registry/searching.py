@@ -12,10 +12,10 @@ import msgspec
 
 from contextkernel.errors import ImageNotFound, InvalidInput, RegistryRefused
 from contextkernel.model.logins import SearchRow
-from contextkernel.registry.client import Registry
 from contextkernel.registry.connection import Connection
 from contextkernel.registry.retrying import Tries
 from contextkernel.registry.settings import endpoints
+from contextkernel.registry.whole import Registry
 
 _INDEX = "https://index.docker.io"
 _MOST = 100
