@@ -29,6 +29,8 @@ div.ck :not(pre) > code, div.ck pre {{ font-family: {_MONO}; font-size: .95em; c
 .ck-head {{ padding: 5px 10px; background: {_GROUND}; }}
 .ck-head b {{ margin-right: .3em; }}
 .ck-foot {{ padding: 4px 10px; border-top: 1px solid {_LINE}; }}
+.ck-head, .ck-foot, .ck-bad {{ overflow-wrap: anywhere; }}
+.ck div.ck-head code, .ck div.ck-foot code {{ white-space: pre-wrap; }}
 .ck-badge {{ border: 1px solid currentColor; border-radius: 8px; padding: 0 7px; margin-left: .5em; font-size: .9em;
   white-space: nowrap; }}
 .ck-ok {{ color: {_OK}; }} .ck-bad {{ color: {_BAD}; }} .ck-warn {{ color: {_WARN}; }} .ck-busy {{ color: {_BUSY}; }}
