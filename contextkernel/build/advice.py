@@ -147,6 +147,18 @@ def _package(failure: Failure, name: str) -> str | None:
     return None
 
 
+def _other_manager(failure: Failure, name: str) -> str:
+    """What to write where another distribution's package manager was meant to install something: no typing error."""
+    have = set(failure.programs())
+    for manager, text in _INSTALLERS.items():
+        if manager in have:
+            return f"this image has {manager} and not {name}: {text.format(package='NAME')}"
+    return (
+        "this image has no package manager (nor has a stand-in that `base ensure` assembled): begin FROM an image with "
+        f"{name}, or COPY the program from one"
+    )
+
+
 def _not_found(failure: Failure) -> str:
     name = next((found[1] for sign in _NOT_FOUND if (found := re.search(sign, failure.output)) and found.groups()), "")
     name = name.strip()
@@ -161,6 +173,8 @@ def _not_found(failure: Failure) -> str:
         near = nearest(name.rpartition("/")[2], list(failure.programs()))
         more = f", or did you mean {near}?" if near else ""
         return f"there is no {name} in this stage: COPY it there first{more}"
+    if name in _INSTALLERS or name == "apt":
+        return _other_manager(failure, name)
     near = nearest(name, list(failure.programs()))
     install = _package(failure, name)
     if near:

@@ -51,6 +51,11 @@ class ImageRef(msgspec.Struct, frozen=True, order=True):
         """
         if _IDENTIFIER.match(text):
             raise InvalidReference(f"invalid reference {text!r}: a repository name cannot be 64 hex digits")
+        if "$" in text:
+            raise InvalidReference(
+                f"invalid reference {text!r}: there is a $ in it",
+                hint="nothing has taken the place of the variable: is there one of that name, and is it text?",
+            )
         name, digest = text, None
         if "@" in text:
             name, _, raw = text.partition("@")

@@ -118,7 +118,9 @@ class Place:
             with open(f"{self.path}/settings.json", "rb") as file:
                 return from_json(file.read(), Settings)
         except FileNotFoundError:
-            raise NotFound(f"no such registry: {self.name}", hint="registry ls lists those there are") from None
+            raise NotFound(
+                f"no such registry: {self.name}", hint="registry ls lists those there are, registry start makes one"
+            ) from None
         except msgspec.MsgspecError as problem:
             raise InvalidInput(f"{self.path}/settings.json cannot be read: {problem}") from None
 

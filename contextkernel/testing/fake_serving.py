@@ -92,4 +92,4 @@ class FakeServing(FakeCalls):
         for row in self.registries_known:
             if row.name == name:
                 return row
-        raise NotFound(f"no such registry: {name}", hint="registry ls lists those there are")
+        raise NotFound(f"no such registry: {name}", hint="registry ls lists those there are, registry start makes one")

@@ -40,6 +40,13 @@ def failure(status: int, output: str, **more: object) -> Failure:
         (failure(1, "No match for argument: foo"), "no repository of the image has foo"),
         (failure(127, "/bin/sh: 1: grpe: not found", programs=lambda: DEBIAN), "did you mean grep?"),
         (failure(127, "/bin/sh: curl: not found", programs=lambda: ALPINE), "RUN apk add --no-cache curl"),
+        (failure(127, "/bin/sh: apk: not found", programs=lambda: ("awk", "sh")), "has no package manager"),
+        (
+            failure(127, "/bin/sh: 1: apk: not found", programs=lambda: DEBIAN),
+            "has apt-get and not apk: RUN apt-get update && apt-get install -y NAME",
+        ),
+        (failure(127, "/bin/sh: apt-get: not found", programs=lambda: ALPINE), "has apk and not apt-get"),
+        (failure(127, "/bin/sh: apt: not found", programs=lambda: ALPINE), "RUN apk add --no-cache NAME"),
         (failure(127, "bash: line 1: ps: command not found", programs=lambda: DEBIAN), "apt-get install -y procps"),
         (failure(127, 'exec: "frob": executable file not found in $PATH'), "frob is not in this stage's image"),
         (failure(127, "/bin/sh: 1: /app/run: not found"), "there is no /app/run in this stage"),

@@ -56,7 +56,7 @@ def test_it_lives_on_and_comes_back(tmp_path, client):
             engine.remove_registry("registry")
         engine.remove_registry("registry", force=True)
         assert engine.registries() == ()
-        with pytest.raises(NotFound, match="no such registry: registry"):
+        with pytest.raises(NotFound, match=r"no such registry: registry\n.*registry start makes one"):
             engine.stop_registry()
 
 
