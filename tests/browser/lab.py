@@ -126,7 +126,7 @@ def running_lab(
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    last = time.monotonic() + 90
+    last = time.monotonic() + 180
     while time.monotonic() < last:
         if server.poll() is not None:
             break
@@ -144,9 +144,11 @@ def browser_page(width: int = 1150, height: int = 1400) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS, headless=True)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS, headless=True, timeout=180_000)
         try:
-            yield browser.new_page(viewport={"width": width, "height": height})
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_default_timeout(180_000)  # milliseconds; nothing is measured
+            yield page
         finally:
             browser.close()
 
@@ -154,8 +156,8 @@ def browser_page(width: int = 1150, height: int = 1400) -> Iterator[Any]:
 def open_notebook(page: Any, lab: Lab, notebook: str) -> None:
     """Open a notebook without side bars and wait until its kernel is idle."""
     page.goto(lab.address(notebook), wait_until="domcontentloaded")
-    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
-    page.wait_for_function(_KERNEL_IS_IDLE, timeout=60_000)
+    page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+    page.wait_for_function(_KERNEL_IS_IDLE)
     if page.locator(".jp-SideBar .lm-mod-current[data-id=filebrowser]").count():
         page.keyboard.press("Control+b")
 

@@ -68,16 +68,15 @@ def test_the_first_notebook(lab, folder, tmp_path, store, pictures, theme):
         page.keyboard.press("Tab")
         page.wait_for_function(
             "() => document.querySelector('.jp-Notebook .jp-mod-active').innerText.includes('ubuntu:20.04')"
-            " || [...document.querySelectorAll('.jp-Completer-item')].some(e => e.innerText.includes('ubuntu:20.04'))",
-            timeout=60_000,
+            " || [...document.querySelectorAll('.jp-Completer-item')].some(e => e.innerText.includes('ubuntu:20.04'))"
         )
 
         # the saved notebook shows the same without a kernel
         page.evaluate("() => { window.jupyterapp.commands.execute('docmanager:save'); }")
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-        page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty", timeout=60_000)
+        page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
     saved = nbformat.read(folder / NOTEBOOK, as_version=4)
     (built,) = next(c for c in saved.cells if c.source == "%docker build -t greet .").outputs
     assert "Built" in built.data["text/html"]
     assert "built greet:latest" in built.data["text/plain"]
-    shutil.rmtree(tmp_path / "jupyter")
+    shutil.rmtree(tmp_path / "jupyter", ignore_errors=True)  # a kernel may be ending yet

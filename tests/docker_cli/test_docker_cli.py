@@ -24,7 +24,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[
     tool = Ours(folder)
     try:
         tool.prepare()
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(4) as pool:
             results = pool.map(lambda case: play(case, tool), ALL)
             found = {case.full_name: result for case, result in zip(ALL, results, strict=True)}
         yield found
