@@ -14,6 +14,8 @@ from contextkernel.errors import (
     RegistryUntrusted,
 )
 
+from .test_interrupts import interrupted
+
 
 @pytest.fixture
 def certificate(tmp_path):
@@ -106,4 +108,13 @@ def test_the_password_is_not_sent_in_the_open(secure, other, host, tmp_path, pul
         pull(f"{host}:{secure.port}/{REPOSITORY}:v1")
     silent(told.value)
     assert all(BASIC not in str(seen) for seen in other.seen)
+    nothing_left()
+
+
+# the configuration passes: a layer is waited for by another thread than the one that is interrupted
+@pytest.mark.parametrize(("page", "skip"), [("/manifests/", 0), ("/blobs/", 1)])
+def test_an_interrupt_ends_what_waits_for_a_silent_registry(secure, pull, nothing_left, page, skip):
+    secure.fail(page, mute=True, skip=skip)
+    with interrupted(secure):
+        pull(f"127.0.0.1:{secure.port}/{REPOSITORY}:v1", silence=3600.0)
     nothing_left()
