@@ -25,6 +25,7 @@ from contextkernel.build.export import Exporter
 from contextkernel.build.fetching import OriginLayers
 from contextkernel.build.finished import Finished
 from contextkernel.build.loading import find_copies, load_context, load_dockerfile, load_named
+from contextkernel.build.means import Means
 from contextkernel.build.needed_images import NeededImages
 from contextkernel.build.opening import open_source
 from contextkernel.build.origin_files import OriginFiles
@@ -56,7 +57,6 @@ from contextkernel.plan.stages import StageGraph
 from contextkernel.plan.steps import ContextOrigin, CopyStep, Origin, ScratchOrigin
 
 if TYPE_CHECKING:
-    from contextkernel.build.builder import Builder
     from contextkernel.store.steps import StepRecord
 
 
@@ -64,30 +64,30 @@ class Build:
     """One build, for one platform or several.
 
     Args:
-        builder: has what it is done with.
+        means: has what it is done with.
         request: what is asked for.
         report: receives the events.
         stack: what was taken for the build is given back when it is closed.
     """
 
-    def __init__(self, builder: Builder, request: BuildRequest, report: BuildReport, stack: ExitStack) -> None:
-        self._builder, self._store = builder, builder.store
+    def __init__(self, means: Means, request: BuildRequest, report: BuildReport, stack: ExitStack) -> None:
+        self._means, self._store = means, means.store
         self._request = request
         self._report = report
         self._stack = stack
         self._args = request.given_args
         self._scope = f"{request.context or ''}:{request.dockerfile_name}"
-        self._platform = request.platform or builder.platform
+        self._platform = request.platform or means.platform
         self._contexts: dict[Origin, DirectoryContext] = {}
-        self._fetching = builder.fetching(request, self._keep, stack, lambda: self._board.canceled)
+        self._fetching = means.fetching(request, self._keep, stack, lambda: self._board.canceled)
         self._stack.callback(lambda: self._store.release(self._fetching.added) if self._fetching.added else None)
         self._layers = OriginLayers(self._fetching, self._contexts)
         self._layers[ScratchOrigin()] = ()
         self._named = parse_contexts(request.contexts, request.platform)
         self._jobs = default_jobs() if request.jobs is None else request.jobs
         self._board = Board(self._jobs)
-        self._images = NeededImages(builder, request, self._layers, board=self._board, report=report, stack=stack)
-        self._files = OriginFiles(self._contexts, self._layers, self._board, builder.read_index)
+        self._images = NeededImages(means, request, self._layers, board=self._board, report=report, stack=stack)
+        self._files = OriginFiles(self._contexts, self._layers, self._board, means.read_index)
         self._epoch: int | None = None
         self._asked, self._began, self._prefix = request, time.time(), ""
         self._ignore: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Build:
     def _for(self, platform: Platform) -> Build:
         """The same for one of several platforms."""
         request = msgspec.structs.replace(self._request, platform=platform, platforms=())
-        build = Build(self._builder, request, self._report, self._stack)
+        build = Build(self._means, request, self._report, self._stack)
         build._prefix, build._asked, build._parts = f"{platform} ", self._asked, self._parts
         build._fetching.digests = self._fetching.digests
         return build
@@ -140,8 +140,8 @@ class Build:
         copies = find_copies(plans, self._contexts, self._files, mounts, dockerfile.source, self._report)
         scope_of = (self._request.context or "", self._request.dockerfile_name, *filter(None, (self._prefix,)))
         explainer = Explainer(self._store, scope_of, plans, self._images.ids)
-        worker, resolve = self._builder.worker, self._builder.resolve_base
-        remote = self._builder.remote_caches
+        worker, resolve = self._means.worker, self._means.resolve_base
+        remote = self._means.remote_caches
         exchange = CacheExchange(self._store, worker, self._asked, self._report, resolve, self._parts, remote)
         self._foreign = exchange.open(self._stack)
         try:
@@ -155,7 +155,7 @@ class Build:
             self._images.ids,
             text=dockerfile.source,
             fetched=self._fetching.digests,
-            builder=self._builder.platform,
+            builder=self._means.platform,
             platform=self._platform,
             began=self._began,
         )
@@ -174,7 +174,7 @@ class Build:
     def _subject(self) -> Subject:
         return Subject(
             build_args=self._args,
-            build_platform=self._builder.platform,
+            build_platform=self._means.platform,
             platform=self._platform,
             target=self._request.target,
         )
@@ -189,7 +189,7 @@ class Build:
     def _graph(self, dockerfile: Dockerfile) -> tuple[StageGraph, Mapping[str, str]]:
         """The stages, once all images they need are here; and the variables of the whole file."""
         target = self._request.target
-        start = platform_arguments(self._builder.platform, self._platform, target, self._args)
+        start = platform_arguments(self._means.platform, self._platform, target, self._args)
         scope = global_scope(dockerfile, self._args, start)
         return stage_graph(dockerfile, scope, target, self._named.origins, self._images), scope
 
@@ -239,9 +239,9 @@ class Build:
         def record(diff_id: Digest, created: int) -> StepRecord:
             return StepRecord(diff_id=diff_id, created=created)
 
-        builder, request, store, board = self._builder, self._request, self._store, self._board
+        means, request, store, board = self._means, self._request, self._store, self._board
         # every worker takes what lies below a layer; the port will say so once all of them are known to
-        worker = cast("OwnerKeepingWorker", builder.worker)
+        worker = cast("OwnerKeepingWorker", means.worker)
         with Committer(
             store, worker, record, board, self._report.layer, jobs=self._jobs, keep=self._keep_new
         ) as committer:
@@ -250,16 +250,16 @@ class Build:
             tools = Tools(
                 store=store,
                 worker=worker,
-                runtime=builder.runtime,
+                runtime=means.runtime,
                 committer=committer,
                 cache=BuildCache(
                     store, explainer, self._keep, without=_without_cache(plans, request), foreign=self._foreign
                 ),
                 board=board,
                 report=self._report,
-                fake_ids=builder.fake_ids,
-                shows_users=builder.programs.shows_users,
-                backing=builder.backing,
+                fake_ids=means.fake_ids,
+                shows_users=means.programs.shows_users,
+                backing=means.backing,
                 source=source,
                 context=self._contexts.get,
                 copies=copies,
@@ -272,7 +272,7 @@ class Build:
                 fetched=self._images.fetched,
                 unfetched=self._layers.unfetched,
                 fetch=self._layers.fetch,
-                now=builder.now,
+                now=means.now,
             )
             self._stack.callback(mounts.close, tools)
             run_stages(
@@ -280,14 +280,14 @@ class Build:
                 tools,
                 jobs=self._jobs,
                 admit=Admission(
-                    builder.programs,
+                    means.programs,
                     self._report,
                     lambda stage: admit(
                         stage,
                         bottom_config(plans, stage.index, self._images.configs),
                         target=self._platform,
-                        host=builder.platform,
-                        cannot_run=builder.cannot_run,
+                        host=means.platform,
+                        cannot_run=means.cannot_run,
                         source=source,
                     ),
                     source,
@@ -300,7 +300,7 @@ class Build:
             self._report.warn(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
 
     def _export(self, builds: Sequence[Build], finished: Sequence[Finished]) -> BuildResult:
-        worker = self._builder.worker
+        worker = self._means.worker
         facts = {build._platform: build._facts for build in builds if build._facts is not None}
         name = self._request.tags[0].familiar if self._request.tags else "image"
         exporter = Exporter(

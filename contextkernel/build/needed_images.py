@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
 
 from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.crew import together
 from contextkernel.build.fetching import OriginLayers
+from contextkernel.build.means import Means
 from contextkernel.build.reporting import BuildReport
 from contextkernel.build.request import BuildRequest
 from contextkernel.dockerfile.instructions import Dockerfile
@@ -20,9 +20,6 @@ from contextkernel.model.oci import ImageConfig
 from contextkernel.plan.stages import StageGraph
 from contextkernel.plan.steps import Base, ImageOrigin
 
-if TYPE_CHECKING:
-    from contextkernel.build.builder import Builder
-
 _TRIES = 3  # to keep a base image, where somebody prunes again and again
 
 
@@ -30,7 +27,7 @@ class NeededImages:
     """The images that stages start from, copy from or mount.
 
     Args:
-        builder: finds them, and has the store.
+        means: finds them, and has the store.
         request: says for which platform, and whether registries are asked for newer ones.
         layers: gets the layers of each.
         board: stops what is under way.
@@ -45,7 +42,7 @@ class NeededImages:
 
     def __init__(
         self,
-        builder: Builder,
+        means: Means,
         request: BuildRequest,
         layers: OriginLayers,
         *,
@@ -53,7 +50,7 @@ class NeededImages:
         report: BuildReport,
         stack: ExitStack,
     ) -> None:
-        self._builder = builder
+        self._means = means
         self._request = request
         self._layers = layers
         self._board = board
@@ -91,8 +88,8 @@ class NeededImages:
             def find() -> Digest:
                 platform = image.platform or self._request.platform
                 if image.layout:
-                    return self._builder.resolve_layout(image.layout, platform=platform, report=nested)
-                return self._builder.resolve_base(image.ref, pull=self._request.pull, platform=platform, report=nested)
+                    return self._means.resolve_layout(image.layout, platform=platform, report=nested)
+                return self._means.resolve_base(image.ref, pull=self._request.pull, platform=platform, report=nested)
 
             try:
                 self.ids[image] = self._held_base(image, find)
@@ -109,10 +106,10 @@ class NeededImages:
         for left in reversed(range(_TRIES)):
             found = find()
             try:
-                ids = [layer.diff_id for layer in self._builder.store.layers_of(found)]
-                self._stack.enter_context(self._builder.store.hold(ids))
-                layers = self._builder.store.layers_of(found)  # as they are, now that they stay
-                self.configs[image] = self._builder.store.config(found)
+                ids = [layer.diff_id for layer in self._means.store.layers_of(found)]
+                self._stack.enter_context(self._means.store.hold(ids))
+                layers = self._means.store.layers_of(found)  # as they are, now that they stay
+                self.configs[image] = self._means.store.config(found)
             except (ImageNotFound, StoreProblem):
                 if not left:
                     raise
