@@ -87,7 +87,7 @@ class Build:
         self._jobs = default_jobs() if request.jobs is None else request.jobs
         self._board = Board(self._jobs)
         self._images = NeededImages(means, request, self._layers, board=self._board, report=report, stack=stack)
-        self._files = OriginFiles(self._contexts, self._layers, self._board, means.read_index)
+        self._files = OriginFiles(self._contexts, self._layers, self._board)
         self._epoch: int | None = None
         self._asked, self._began, self._prefix = request, time.time(), ""
         self._ignore: tuple[str, ...] = ()

@@ -19,9 +19,9 @@ import msgspec
 from contextkernel.build.board import StackLayer
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import resolve_copy
+from contextkernel.build.layer_index import read_index
 from contextkernel.build.ports import BuildStore
 from contextkernel.errors import ContextKernelError, FetchFailed, HostUnsupported, InvalidArchive, Span, StoreProblem
-from contextkernel.layer.index import unpack_index
 from contextkernel.layer.tar import BLOCK
 from contextkernel.model.digest import Digest
 from contextkernel.model.fetching import Credentials, Fetcher, GitSource
@@ -337,8 +337,7 @@ def _silent(_event: object) -> None:
 
 def time_of(layer: StackLayer) -> int | None:
     """The time of the youngest file of a layer, in seconds since 1970; ``None`` if no file has one."""
-    with open(f"{layer.directory}/index", "rb") as stream:
-        times = [entry.mtime for entry in unpack_index(stream.read()) if entry.kind == "file"]
+    times = [entry.mtime for entry in read_index(f"{layer.directory}/index") if entry.kind == "file"]
     return max(times, default=0) // 1_000_000_000 or None
 
 
@@ -349,8 +348,7 @@ def _etag_key(origin: HttpOrigin, etag: str) -> Digest:
 
 def _digest_of_file(layer: StackLayer, name: str) -> str:
     """``sha256:...`` of a file at the root of a layer."""
-    with open(f"{layer.directory}/index", "rb") as stream:
-        found = {entry.path: entry.digest for entry in unpack_index(stream.read())}
+    found = {entry.path: entry.digest for entry in read_index(f"{layer.directory}/index")}
     return f"sha256:{found.get(name, '')}"
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from contextkernel.build.board import StackLayer
+from contextkernel.build.layer_index import read_index
 from contextkernel.build.ports import BuildStore
 from contextkernel.errors import DigestMismatch, StoreProblem
 from contextkernel.model.codec import to_json
@@ -60,14 +61,9 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
     def files(self) -> dict[str, Entry]:
         """What the result looks like, by path, from the indexes of its layers."""
-        from contextkernel.layer.index import unpack_index
         from contextkernel.layer.merge import merge
 
-        indexes = []
-        for layer in self.layers:
-            with open(f"{layer.directory}/index", "rb") as stream:
-                indexes.append(unpack_index(stream.read()))
-        return merge(indexes)
+        return merge(read_index(f"{layer.directory}/index") for layer in self.layers)
 
 
 def rewritten(

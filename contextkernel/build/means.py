@@ -18,9 +18,8 @@ from contextkernel.host.emulation import cannot_run
 from contextkernel.model.backing import Backing
 from contextkernel.model.digest import Digest
 from contextkernel.model.fetching import Fetcher
-from contextkernel.model.layers import Entry
 from contextkernel.model.platform import Platform
-from contextkernel.model.ports import IndexReader, LayerWorker, Reporter, Runtime
+from contextkernel.model.ports import LayerWorker, Reporter, Runtime
 
 
 class Means:
@@ -34,7 +33,6 @@ class Means:
         fake_ids: this host maps one id only.
         backing: what the roots of steps are made with.
         platform: of this host.
-        read_index: reads a layer's index.
         now: nanoseconds since the epoch.
         fetcher: fetches URLs and Git repositories; ``None`` where nothing may be fetched.
         resolve_layout: finds images in directories in OCI image layout.
@@ -54,7 +52,6 @@ class Means:
         fake_ids: bool = False,
         backing: Backing = "overlay",
         platform: Platform | None = None,
-        read_index: IndexReader | None = None,
         now: Callable[[], int] = time.time_ns,
         fetcher: Fetcher | None = None,
         resolve_layout: LayoutResolver | None = None,
@@ -70,7 +67,6 @@ class Means:
         self.fake_ids = fake_ids
         self.backing = backing
         self.platform = platform or Platform.host()
-        self.read_index = read_index or _read_index
         self.now = now
         self.fetcher = fetcher
         self.resolve_layout = resolve_layout or _no_layouts
@@ -106,10 +102,3 @@ class Means:
 def _no_layouts(layout: str, *, platform: Platform | None = None, report: Reporter | None = None) -> Digest:
     del platform, report
     raise HostUnsupported(f"this builder was made without a way to read the image layout {layout!r}")
-
-
-def _read_index(path: str) -> list[Entry]:
-    from contextkernel.layer.index import unpack_index
-
-    with open(path, "rb") as stream:
-        return unpack_index(stream.read())

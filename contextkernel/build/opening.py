@@ -14,13 +14,13 @@ import msgspec
 from contextkernel.build.board import StackLayer
 from contextkernel.build.epoch import means_context
 from contextkernel.build.fetching import Fetching, time_of
+from contextkernel.build.layer_index import read_index
 from contextkernel.build.reporting import BuildReport, StepReport
 from contextkernel.build.request import ArchiveContext, BuildRequest, FilesContext, RemoteContext
 from contextkernel.build.secrets import read_secret
 from contextkernel.build.ssh_agents import agent_socket
 from contextkernel.errors import InvalidInput, SourceNotFound
 from contextkernel.layer import merge as merging
-from contextkernel.layer.index import unpack_index
 from contextkernel.model.fetching import Credentials
 from contextkernel.plan.remote import HttpOrigin, parse_git, redacted
 
@@ -140,8 +140,7 @@ def _download(url: str, fetching: Fetching, step: StepReport) -> tuple[StackLaye
 
 
 def _dockerfile_of_layer(layer: StackLayer, name: str, fetching: Fetching) -> tuple[bytes, str]:
-    with open(f"{layer.directory}/index", "rb") as stream:
-        entries = merging.merge([unpack_index(stream.read())])
+    entries = merging.merge([read_index(f"{layer.directory}/index")])
     wanted = posixpath.normpath("/" + name).lstrip("/")
     candidates = [wanted]
     if posixpath.basename(wanted) == _DEFAULT:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from contextkernel.build.board import Board, StackLayer
 from contextkernel.build.context import DirectoryContext
 from contextkernel.build.copying import ResolvedCopy, resolve_copy, resolve_several
+from contextkernel.build.layer_index import read_index
 from contextkernel.build.trees import MergedTree, SourceTree
-from contextkernel.model.ports import IndexReader
 from contextkernel.plan.remote import GitOrigin, HttpOrigin, redacted
 from contextkernel.plan.stage import StagePlan
 from contextkernel.plan.steps import ContextOrigin, CopyStep, ImageOrigin, Origin, StageOrigin
@@ -22,7 +22,6 @@ class OriginFiles:
         contexts: the directories, which may still grow.
         layers: of everything else but stages, which may still grow.
         board: knows the layers of stages that have come to their end.
-        read_index: reads a layer's index.
     """
 
     def __init__(
@@ -30,12 +29,10 @@ class OriginFiles:
         contexts: Mapping[Origin, DirectoryContext],
         layers: Mapping[Origin, tuple[StackLayer, ...]],
         board: Board,
-        read_index: IndexReader,
     ) -> None:
         self._contexts = contexts
         self._layers = layers
         self._board = board
-        self._read_index = read_index
         self._trees: dict[Origin, MergedTree] = {}
         self._merging = threading.Lock()
 
@@ -73,7 +70,7 @@ class OriginFiles:
                 from contextkernel.layer.merge import merge
 
                 found = self._trees[origin] = MergedTree(
-                    merge(self._read_index(f"{layer.directory}/index") for layer in layers),
+                    merge(read_index(f"{layer.directory}/index") for layer in layers),
                     _label(origin, plans),
                 )
             return found

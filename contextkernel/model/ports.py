@@ -5,7 +5,7 @@ Every implementation, real or fake, passes the contract suite of its port (tests
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from contextkernel.model.box import BoxView, Change, PathFacts, PlaceRequest
 from contextkernel.model.container import ExecRequest, LaunchRequest, RunState, Usage
 from contextkernel.model.layers import (
     CopyRequest,
-    Entry,
     ExportRequest,
     LayerFacts,
     MakeDirRequest,
@@ -405,10 +404,6 @@ class LayerWorker(Protocol):
     def close(self) -> None:
         """End the worker. Idempotent."""
         ...
-
-
-IndexReader = Callable[[str], Iterable[Entry]]
-"""Reads the layer index at a path."""
 
 
 Reporter = Callable[[object], None]

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from contextkernel.testing.memory_store import MemoryStore
 from contextkernel.testing.told_runtime import Program, ToldProcess, ToldRuntime, leave_trace
-from contextkernel.testing.tree_worker import TreeWorker, read_index
+from contextkernel.testing.tree_worker import TreeWorker
 
-__all__ = ["MemoryStore", "Program", "ToldProcess", "ToldRuntime", "TreeWorker", "leave_trace", "read_index"]
+__all__ = ["MemoryStore", "Program", "ToldProcess", "ToldRuntime", "TreeWorker", "leave_trace"]

@@ -1,4 +1,4 @@
-"""A layer worker on plain directories, in this process, that keeps no owners; and the indexes that it writes."""
+"""A layer worker on plain directories, in this process, that keeps no owners."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from contextkernel.errors import SourceNotFound, StoreProblem
-from contextkernel.layer.index import pack_index, unpack_index
+from contextkernel.layer.index import pack_index
 from contextkernel.layer.selection import Selection
 from contextkernel.model.backing import PrepareRequest, Root, SettleRequest
 from contextkernel.model.digest import Digest
@@ -179,9 +179,3 @@ def _entries(root: str) -> Iterator[Entry]:
                 with open(path, "rb") as stream:
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 yield Entry(path=relative, kind="file", mode=mode, size=facts.st_size, digest=digest)
-
-
-def read_index(path: str) -> list[Entry]:
-    """An index that :class:`TreeWorker` wrote."""
-    with open(path, "rb") as stream:
-        return unpack_index(stream.read())
