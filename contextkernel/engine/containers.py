@@ -121,7 +121,7 @@ class ContainerVerbs(Creation):
     ) -> RunResult | str:
         """Start a created or exited container again; ``attach`` waits for it as :meth:`run` does.
 
-        One that runs, or is about to be restarted, stays as it is.
+        One that runs, or is about to be restarted, stays as it is; with ``attach`` its output is given from now on.
 
         Args:
             container: name or id.
@@ -160,10 +160,16 @@ class ContainerVerbs(Creation):
         started: list[Process] = []
 
         def begin(stdin: int | None, stdout: int | None, stderr: int | None) -> Process:
-            started.append(
-                containers.start(spec, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys, size=client.size)
-            )
-            return started[-1]
+            try:
+                process = containers.start(
+                    spec, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys, size=client.size
+                )
+            except ContainerRunning:  # docker: then it is attached to
+                return containers.attach(
+                    spec, stdin=stdin, stdout=stdout, stderr=stderr, detach_keys=keys, size=client.size
+                )
+            started.append(process)
+            return process
 
         said = converse(begin, client, ended=lambda: containers.finished(spec))
         if started and (usage := started[-1].usage) is not None and usage.outgrown:

@@ -50,13 +50,16 @@ class Lifecycle(ContainerViews):
             Warnings.
 
         Raises:
-            Conflict: the container cannot be changed so. InvalidInput: a value that cannot be.
+            Conflict: the container cannot be changed so. InvalidInput: a value that cannot be. TypeError: a keyword
+                that there is not.
         """
         from contextkernel.engine.asked.life import restart_from
         from contextkernel.engine.asked.resources import changed, changes_from
+        from contextkernel.engine.asked.updating import check_names
         from contextkernel.model.resources import Resources
         from contextkernel.runtime.enforcing import adapted
 
+        check_names(wanted)
         containers = self._containers
         spec = containers.find(container)
         warnings: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from contextkernel.engine.asked.basics import BasicKeywords
+from contextkernel.engine.asked.basics import BasicKeywords, refuse_unknown
 from contextkernel.engine.asked.life import LifeKeywords, life_from
 from contextkernel.engine.asked.mounts import MountKeywords, mounts_from
 from contextkernel.engine.asked.network import NetworkKeywords, network_from, network_of
@@ -38,7 +38,9 @@ def asked(keywords: CreateKeywords) -> Asked:
 
     Raises:
         InvalidInput: a value that cannot be, or two that contradict each other.
+        TypeError: a keyword that there is not.
     """
+    refuse_unknown(keywords, CreateKeywords.__annotations__)
     return Asked(
         network_from(keywords, network_of(keywords)),
         mounts_from(keywords),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from contextkernel.engine.asked.basics import refuse_unknown
 from contextkernel.engine.asked.resources import ResourceKeywords
 from contextkernel.model.life import RestartPolicy
 
@@ -17,3 +18,12 @@ class UpdateKeywords(ResourceKeywords, total=False):
     """
 
     restart_policy: str | RestartPolicy | Mapping[str, Any]
+
+
+def check_names(keywords: Iterable[str]) -> None:
+    """Refuse a keyword that ``update`` does not have.
+
+    Raises:
+        TypeError: there is one.
+    """
+    refuse_unknown(keywords, UpdateKeywords.__annotations__)
