@@ -30,6 +30,7 @@ from contextkernel.registry.retrying import Tries
 from contextkernel.store import Store
 from contextkernel.store.downloads import KEPT_SECONDS
 from contextkernel.store.side_by_side import News
+from contextkernel.store.trash import empty_trash
 
 
 class Pulled(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +176,9 @@ class _Pull:
                 wanted = named if isinstance(named, bool) else named(has)
                 image = store.add_image(data, origin="pull", names=_names(ref, found, has, tagged=wanted))
             except BaseException:
+                stack.close()  # nothing is expected any more
                 store.release(leased)
+                empty_trash(store, self._worker)  # at once: a disk may be full of it
                 raise
         self._remember(image, found, diff_ids)
         for layer in manifest.layers:

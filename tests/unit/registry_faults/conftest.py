@@ -106,14 +106,14 @@ def pull(store, tries) -> Callable[..., Digest]:
 
 @pytest.fixture
 def nothing_left(store) -> Callable[[], None]:
-    """Asserts that no image, layer, blob or half-made file is in the store; partial downloads are complete or none."""
+    """Asserts that no image, layer, blob, half-made file or layer is in the store; downloads are complete or none."""
 
     def look() -> None:
         assert store.image_rows() == ()
         assert store._database.all("SELECT diff_id FROM layers") == []
         assert store._database.all("SELECT digest FROM leases") == []
         assert [name for _, _, names in os.walk(f"{store.root}/blobs") for name in names] == []
-        assert os.listdir(f"{store.root}/tmp") == []
+        assert os.listdir(f"{store.root}/tmp") == os.listdir(f"{store.root}/layers") == []
         assert store.check() == ()
 
     return look
