@@ -159,10 +159,11 @@ class NotebookFace:
             return None
 
     def confirm(self, question: str) -> bool:
-        """Ask in the front end; one that cannot ask (a headless run) means no."""
+        """Ask in the front end; one that cannot ask (a headless run) means no, and the cell says so."""
         try:
             return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
         except (EOFError, OSError, NotImplementedError):  # the last one is ipykernel's "no input here"
+            sys.stderr.write(f"{question}\nnothing was done: nobody can be asked here; with --force nobody is\n")
             return False
 
 

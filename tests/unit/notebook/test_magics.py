@@ -480,3 +480,18 @@ def test_a_kept_step_names_the_command_as_a_notebook_has_it():
         "`%container debug --before abcdefghijkl` as it was"
     )
     assert "%" not in str(problem)
+
+
+@pytest.mark.parametrize("problem", [NotImplementedError, EOFError])
+@pytest.mark.parametrize("command", ["image prune", "system prune", "builder prune", "volume prune"])
+def test_where_nobody_can_be_asked_nothing_is_removed_and_the_cell_says_so(cells, monkeypatch, command, problem):
+    def ask(_question):
+        raise problem
+
+    monkeypatch.setattr("builtins.input", ask)
+    before = list(cells.engine.calls)
+    shown = cells(f"%container {command}")
+    assert shown.error is None
+    assert "Are you sure you want to continue?" in shown.err
+    assert "nothing was done: nobody can be asked here; with --force nobody is" in shown.err
+    assert cells.engine.calls == before
