@@ -1,1 +1,1 @@
-"""Layers as values: index, tar form, merged view and comparison. Pure."""
+"""Layers as values: index, tar form, merged view, efficiency and comparison. Pure."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from contextkernel.errors import InvalidInput
+from contextkernel.layer.efficiency import measure
 from contextkernel.layer.merge import below, merge, resolve
 from contextkernel.model.layers import Entry
 
@@ -85,3 +86,26 @@ def test_links_in_a_circle_are_an_error() -> None:
 def test_below_gives_a_subtree() -> None:
     merged = merge([[d("a"), f("a/x"), f("ab")]])
     assert [entry.path for entry in below(merged, "a")] == ["a", "a/x"]
+
+
+def test_an_image_without_waste_is_fully_efficient() -> None:
+    result = measure([[d("a"), f("a/x", 10)], [f("y", 5)]])
+    assert (result.score, result.wasted_bytes, result.paths) == (1.0, 0, ())
+
+
+def test_an_empty_image_is_fully_efficient() -> None:
+    assert measure([]).score == 1.0
+
+
+def test_a_file_written_twice_is_waste() -> None:
+    result = measure([[f("x", 10)], [f("x", 30)], [f("y", 10)]])
+    assert result.score == pytest.approx(20 / 50)
+    assert [(one.path, one.times, one.size, one.smallest) for one in result.paths] == [("x", 2, 40, 10)]
+
+
+def test_a_whiteout_counts_what_it_hides() -> None:
+    result = measure([[d("a"), f("a/x", 10), f("a/y", 20)], [gone("a")]])
+    # dive: the removed path itself is seen once, with the size of its tree; the files stay seen once
+    assert result.score == 1.0
+    removed = measure([[f("x", 10)], [gone("x")]])
+    assert (removed.wasted_bytes, removed.paths[0].times) == (20, 2)
