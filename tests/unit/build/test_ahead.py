@@ -19,7 +19,7 @@ class Meeting(TreeWorker):
 
     def __init__(self, parties: int = 2, fails: str = "") -> None:
         super().__init__()
-        self._met = threading.Barrier(parties, timeout=20)
+        self._met = threading.Barrier(parties, timeout=60)
         self._fails = fails
         self.threads: set[int] = set()
 

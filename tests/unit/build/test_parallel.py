@@ -14,7 +14,7 @@ from contextkernel.model.container import LaunchRequest, RunState
 from contextkernel.model.events import StepOutput, StepProgress, StepStarted
 from contextkernel.testing.build_fakes import leave_trace
 
-PATIENCE = 20  # seconds until a hang is called one
+PATIENCE = 60  # seconds until a hang is called one
 TWO = "FROM base AS one\nRUN make one\nFROM base AS two\nRUN make two\nFROM base\n"
 BOTH = TWO + "COPY --from=one /ran /one\nCOPY --from=two /ran /two\n"
 

@@ -25,7 +25,7 @@ def test_relay_hands_output_on_until_both_ends_are_closed() -> None:
     def write() -> None:
         os.write(out_writer, "grü".encode()[:3])
         os.write(wake, b"!")
-        woken.wait(10)
+        woken.wait(60)
         os.write(out_writer, "grü".encode()[3:] + b"n\xff\n")
         os.write(err_writer, b"err\n")
         os.close(out_writer)

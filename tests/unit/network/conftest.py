@@ -16,7 +16,7 @@ import pytest
 from contextkernel.network.loop import Loop
 
 Value = TypeVar("Value")
-PATIENCE = 20.0  # seconds until a test that hangs fails
+PATIENCE = 60.0  # seconds until a test that hangs fails
 
 
 class Turning:

@@ -65,7 +65,7 @@ def test_init_without_its_monitor_is_killed(tmp_path, directory):
         state.write_state(directory, RunState(status="running", pid=orphan.pid))
         os.close(lock)
         assert state.read_state(str(tmp_path)).status == "dead"
-        assert orphan.wait(20) == -9
+        assert orphan.wait(60) == -9
 
 
 def test_another_process_with_the_same_number_is_spared(tmp_path, directory):
