@@ -49,6 +49,12 @@ class ImageRef(msgspec.Struct, frozen=True, order=True):
         Raises:
             InvalidReference: naming the part that is wrong.
         """
+        _, at, place = text.rpartition("@")
+        if at and "/" in place:  # no digest has a slash, and a message is no place for a password
+            raise InvalidReference(
+                f"invalid reference '...@{place}': names of images have no user and password in them",
+                hint=f"log in: login {place.partition('/')[0]}",
+            )
         if _IDENTIFIER.match(text):
             raise InvalidReference(f"invalid reference {text!r}: a repository name cannot be 64 hex digits")
         if "$" in text:
@@ -74,7 +80,10 @@ class ImageRef(msgspec.Struct, frozen=True, order=True):
         if registry == _LEGACY_REGISTRY:
             registry = DEFAULT_REGISTRY
         if not _DOMAIN.match(registry):
-            raise InvalidReference(f"invalid reference {text!r}: {registry!r} is not a registry host")
+            raise InvalidReference(
+                f"invalid reference {text!r}: {registry!r} is not a registry host",
+                hint=f"leave {registry}// out" if registry in ("http:", "https:") else None,
+            )
         if path != path.lower():
             raise InvalidReference(
                 f"invalid reference {text!r}: repository name {path!r} must be lower case", hint=f"try {path.lower()!r}"

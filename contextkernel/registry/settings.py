@@ -161,7 +161,8 @@ def _endpoint(location: str, settings: dict[str, Any], path: str, registry: str,
         raise InvalidInput(f"{path}: {location!r} of {registry} is neither http nor https")
     if not host or "@" in host:
         raise InvalidInput(
-            f"{path}: {registry} has a location that is not a host", hint="credentials belong to `login`, not in a URL"
+            f"{path}: {registry.rpartition('@')[2]} has a location that is not a host",
+            hint="credentials belong to `login`, not in a URL",
         )
     if not _has_port(host):
         where = f"{path}: " if path else ""

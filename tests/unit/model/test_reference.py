@@ -23,9 +23,19 @@ def test_a_variable_that_nothing_took_the_place_of(name):
         ("a b", "is not a repository name"),
         ("a:b c", "is not a tag"),
         ("f" * 64, "cannot be 64 hex digits"),
+        ("http://lab.example.org/a", "leave http:// out"),
+        ("ada:hush@lab.example.org:5000/a", "log in: login lab.example.org:5000"),
     ],
 )
 def test_what_else_is_no_name(name, said):
     with pytest.raises(InvalidReference) as caught:
         ImageRef.parse(name)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("before", ["ada:hush@", "https://ada:hush@", "ada:hu/sh@", "a:hu$hush@", "hush@"])
+def test_what_stands_before_a_host_may_be_a_password_and_is_not_repeated(before):
+    with pytest.raises(InvalidReference, match="no user and password") as caught:
+        ImageRef.parse(f"{before}lab.example.org/a:1")
+    assert "hush" not in str(caught.value)
+    assert "sh@" not in str(caught.value)

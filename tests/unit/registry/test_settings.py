@@ -34,6 +34,12 @@ def test_a_port_that_is_none(host: str) -> None:
         endpoints(host)
 
 
+def test_a_password_that_stands_before_a_host_is_not_repeated() -> None:
+    with pytest.raises(InvalidInput, match="credentials belong to `login`") as caught:
+        endpoints("ada:hush@lab.example.org")
+    assert "hush" not in str(caught.value)
+
+
 def test_no_registry_has_scratch() -> None:
     with pytest.raises(InvalidInput, match="'scratch' is a reserved name"):
         endpoints("docker.io", "library/scratch")
