@@ -57,6 +57,7 @@ class Copier:
         self._found: list[tuple[Descriptor, bytes]] = []
         self._blobs: dict[Digest, Descriptor] = {}
         self._there: set[Digest] = set()
+        self._configs: set[Digest] = set()
 
     def copy(self, descriptor: Descriptor, source: ImageRef) -> None:
         """Have a manifest, and all it names, in the repository. Idempotent.
@@ -98,6 +99,7 @@ class Copier:
                 self._read(entry, source, depth - 1)
         elif found.media_type in MEDIA_MANIFESTS:
             manifest = decode(document, Manifest, f"{source.familiar}: the registry sent an invalid manifest")
+            self._configs.add(manifest.config.digest)
             self._blobs |= {blob.digest: blob for blob in (manifest.config, *manifest.layers)}
         self._there.add(descriptor.digest)
         self._found.append((found, document))
@@ -138,7 +140,9 @@ class Copier:
         self._repository.upload(blob, cast("IO[bytes]", Arriving(repository, blob)), tell)
 
     def _say(self, blob: Descriptor, phase: LayerPhase, current: int = 0, *, detail: str = "") -> None:
-        self._crew.tell(LayerProgress(0, blob.digest.short, phase, current, blob.size, detail))
+        self._crew.check()
+        if blob.digest not in self._configs:  # as a push: configurations are small and no layers
+            self._crew.tell(LayerProgress(0, blob.digest.short, phase, current, blob.size, detail))
 
     def _retrying(self, _problem: RegistryProblem, seconds: float) -> None:
         """Either registry is asked again; whoever is told may stop that."""

@@ -87,6 +87,7 @@ def test_blobs_are_copied_side_by_side(engine, pushed, elsewhere, monkeypatch):
     to = {"prefer_index": False, "report": events.append}
     engine.assemble([f"{pushed.address}/a/several:v1"], tags=[f"{elsewhere.address}/a/s:v1"], **to)
     assert elsewhere.client("a/s").head("v1").digest == image.digest
+    assert {event.layer for event in events} == {Digest.of(layer).short for layer in layers}
     for layer in layers:
         mine = [event for event in events if event.layer == Digest.of(layer).short]
         assert [event.phase for event in mine if event.current == 0] == ["pushing"]
