@@ -8,10 +8,14 @@ from typing import Any
 
 from contextkernel.commands.humanize import go_quote
 
-_MAPS = frozenset({"Labels", "Data", "Options", "Ports", "Networks", "ExposedPorts", "Volumes", "Annotations"})
+_MAPS = frozenset(
+    {"Labels", "Data", "DriverOpts", "Options", "Ports", "Networks", "ExposedPorts", "Volumes", "Annotations"}
+)
 _SLICES = frozenset(
     {
+        "Aliases",
         "Cmd",
+        "DNSNames",
         "Entrypoint",
         "Env",
         "OnBuild",
@@ -22,7 +26,10 @@ _SLICES = frozenset(
         "Binds",
         "Mounts",
         "Layers",
+        "Links",
         "Manifests",
+        "SecondaryIPAddresses",
+        "SecondaryIPv6Addresses",
         "Test",
     }
 )
@@ -54,6 +61,24 @@ _OMITTED: dict[str, Any] = {
 #: one field each by which documents that leave such fields out are known: the state, the configuration and the host's
 #: part of a container, a whole container, and an image
 _LEAVING_OUT = ("OOMKilled", "AttachStdin", "LogConfig", "ExecIDs", "RootFS")
+#: the same for smaller structures: fields by which one is known, and what it leaves out (moby, api/types:
+#: container.MountPoint, mount.Mount, volume.Volume, network.Inspect, network.IPAMConfig)
+_OMITTED_BY: dict[tuple[str, ...], dict[str, Any]] = {
+    ("RW",): {"Name": "", "Source": "", "Driver": ""},
+    ("Type", "Target"): {
+        "Source": "",
+        "ReadOnly": False,
+        "Consistency": "",
+        "BindOptions": None,
+        "VolumeOptions": None,
+        "ImageOptions": None,
+        "TmpfsOptions": None,
+        "ClusterOptions": None,
+    },
+    ("Mountpoint",): {"CreatedAt": "", "Status": {}, "UsageData": None, "ClusterVolume": None},
+    ("Ingress",): {"Peers": [], "Services": {}},
+    ("Subnet",): {"IPRange": "", "Gateway": "", "AuxAddress": {}},
+}
 _WIDEST = 10_000
 
 
@@ -95,12 +120,14 @@ class _NilList(list[Any]):
 
 def omitted(value: Mapping[str, Any], name: str) -> bool:
     """Whether ``name`` is a field of docker's structure that is not in this document because it is empty."""
-    return name in _OMITTED and any(known in value for known in _LEAVING_OUT)
+    if name in _OMITTED and any(known in value for known in _LEAVING_OUT):
+        return True
+    return any(name in fields and all(known in value for known in by) for by, fields in _OMITTED_BY.items())
 
 
 def lookup(value: Mapping[str, Any], name: str) -> Any:
     """The field ``name``; documents do not say which of their nulls are Go's nil maps and nil slices, names do."""
-    found = value[name] if name in value else _OMITTED[name]
+    found = value[name] if name in value else _empty(value, name)
     if name in _MAPS and (found is None or isinstance(found, dict)):
         made = GoMap(found or {})
         made.is_nil = found is None
@@ -108,6 +135,13 @@ def lookup(value: Mapping[str, Any], name: str) -> Any:
     if name in _SLICES and found is None:
         return _NilList()
     return found
+
+
+def _empty(value: Mapping[str, Any], name: str) -> Any:
+    for by, fields in _OMITTED_BY.items():
+        if name in fields and all(known in value for known in by):
+            return fields[name]
+    return _OMITTED[name]
 
 
 def show(value: Any) -> str:

@@ -231,6 +231,27 @@ def test_fields_that_docker_leaves_out_when_they_are_empty_are_there_all_the_sam
     assert Template(template).render(document) == expected
 
 
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{range .Mounts}}[{{.Name}}|{{.Driver}}|{{.Source}}]{{end}}", "[||/tmp]"),
+        ("{{range .Asked}}{{.Source}}|{{.ReadOnly}}|{{.VolumeOptions}}{{end}}", "|false|<nil>"),
+        ("{{.Volume.Status}} {{json .Volume.UsageData}}", "map[] null"),
+        ("{{.Network.Peers}} {{range .Network.IPAM}}{{.IPRange}}|{{.AuxAddress}}{{end}}", "[] |map[]"),
+        ("{{.Endpoint.Aliases}} {{json .Endpoint.Links}} {{.Endpoint.DriverOpts}}", "[] null map[]"),
+    ],
+)
+def test_small_structures_have_their_empty_fields_too(template, expected):
+    document = {
+        "Mounts": [{"Type": "bind", "Source": "/tmp", "RW": False}],
+        "Asked": [{"Type": "tmpfs", "Target": "/t"}],
+        "Volume": {"Mountpoint": "/v"},
+        "Network": {"Ingress": False, "IPAM": [{"Subnet": "10.5.0.0/24"}]},
+        "Endpoint": {"Aliases": None, "Links": None, "DriverOpts": None},
+    }
+    assert Template(template).render(document) == expected
+
+
 def test_such_a_field_is_unknown_elsewhere():
     with pytest.raises(TemplateProblem, match="Health"):
         Template("{{.Health}}").render({"Id": "x"})
