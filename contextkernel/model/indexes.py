@@ -103,6 +103,9 @@ def choose(index: Index, platform: Platform) -> Descriptor:
     for has, entry in entries:
         if platform.takes(has):
             return entry
+    for entry in index.manifests:  # some tools write no platforms: the image itself says what it is for
+        if entry.platform is None and not is_attestation(entry):
+            return entry
     offered = ", ".join(dict.fromkeys(str(has) for has, _ in entries))
     raise ImageNotFound(f"no image for {platform}", hint=f"the registry offers {offered or 'none'}")
 

@@ -32,6 +32,9 @@ from contextkernel.store.downloads import KEPT_SECONDS
 from contextkernel.store.side_by_side import News
 from contextkernel.store.trash import empty_trash
 
+#: indexes that lie within each other
+_MOST_DEPTH = 3
+
 
 class Pulled(msgspec.Struct, frozen=True, kw_only=True):
     """What a pull came to.
@@ -238,11 +241,15 @@ def _manifest(repository: Repository, ref: ImageRef, platform: Platform, announc
     top = verify(data, reference)
     found = read_document(media, data, ref.familiar)
     announce()
-    if isinstance(found, oci.Index):
+    for _ in range(_MOST_DEPTH):
+        if not isinstance(found, oci.Index):
+            break
         chosen = choose(found, platform)
         media, data = repository.manifest(chosen.digest)
         verify(data, chosen.digest)
         found = read_document(media, data, ref.familiar)
     if isinstance(found, oci.Index):
-        raise RegistryRefused(f"{ref.familiar} is an index of indexes", hint="only indexes of images are understood")
+        raise RegistryRefused(
+            f"{ref.familiar}: indexes lie within each other without end", hint=f"{_MOST_DEPTH} are gone through"
+        )
     return _Resolved(top=top, media_type=media, document=data, manifest=found)

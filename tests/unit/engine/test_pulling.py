@@ -8,7 +8,7 @@ import pytest
 from judge.faulty import INDEX, REPOSITORY, Faulty, Image, publish
 
 from contextkernel import Engine
-from contextkernel.errors import ImageNotFound, InvalidInput
+from contextkernel.errors import ImageNotFound, InvalidInput, RegistryRefused
 from contextkernel.model.events import LayerProgress, StepNote
 from contextkernel.model.platform import Platform
 from contextkernel.model.reference import ImageRef
@@ -80,6 +80,27 @@ def test_platforms_stand_beside_each_other(engine, name, index, first):
     assert store.resolve(f"{name}@{index[2]}") == images[OTHER]
     for which, image in images.items():
         assert store.for_platform(ref, Platform("linux", which)) == image
+
+
+def within(server, digest, tag):
+    """An index whose one entry names no platform."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [{"mediaType": INDEX, "digest": digest, "size": 9}],
+    }
+    return publish(server, REPOSITORY, document, tag)
+
+
+def test_indexes_within_indexes(server, engine, name, index):
+    second = within(server, index[0], "second")
+    third = within(server, second, "third")
+    within(server, third, "fourth")
+    image = engine.pull(f"{name}:third")
+    assert architecture(engine, image) == HOST.architecture
+    assert engine.pull(f"{name}:v1") == image
+    with pytest.raises(RegistryRefused, match="lie within each other without end"):
+        engine.pull(f"{name}:fourth")
 
 
 @pytest.mark.usefixtures("index")
