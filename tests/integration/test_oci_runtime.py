@@ -13,6 +13,7 @@ from judge.base import write_base
 from contextkernel.engine import Engine
 from contextkernel.errors import CommandNotExecutable, CommandNotFound, InvalidInput, LaunchFailed
 from contextkernel.model.results import RunResult
+from contextkernel.runtime.document import oci_name
 
 HERE = Path(__file__).parent
 FACTS = (HERE / "docker_facts" / "facts.sh").read_bytes()
@@ -119,7 +120,10 @@ def test_nothing_is_left_of_it(engine: Engine) -> None:
     """Neither after an end, nor after SIGKILL, nor after a failed start: groups, mounts, folders."""
 
     def traces() -> set[str]:
-        groups = {path for path, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(path).startswith("ck-")}
+        # of this engine's containers: others may work on this machine at the same time
+        told = engine.events(since="1h", until="0s", filters={"type": ["container"]})
+        names = {oci_name(event.id) for event in told}
+        groups = {path for path, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(path) in names}
         mounts = {line for line in Path("/proc/self/mountinfo").read_text().splitlines() if engine.root in line}
         return groups | mounts | set(os.listdir(Path(engine.root, "containers")))
 
