@@ -46,7 +46,7 @@ _RIGHT = (
     | _SECONDS
     | _MAYBE_SIZES
     | _COUNTS
-    | {"factor", "exit_code", "milliseconds"}
+    | {"factor", "exit_code", "milliseconds", "container_port", "host_port"}
 )
 _MONO = {"created_by", "command"}
 _NARROW = {"created", "status", "started", "finished", "last_accessed", "pushed"}
@@ -82,7 +82,11 @@ _SAID_BY = {
 }
 _STEPS = {"wall_time", "cache"}
 """Tables with one of these have the steps of a build in ``name``: whole commands."""
-_PLAIN = (("change", "path"), ("name", "description", "stars", "official"))
+_PLAIN = (
+    ("change", "path"),
+    ("name", "description", "stars", "official"),
+    ("container_port", "protocol", "host_ip", "host_port"),
+)
 """Tables of ours with nothing to humanise: without the index all the same."""
 
 

@@ -15,7 +15,7 @@ from contextkernel.model.digest import Digest
 from contextkernel.model.explanation import StepExplanation
 from contextkernel.model.results import BaseRow, CheckFinding, CompareRow, ContainerRow, Fact, HistoryRow, ImageRow
 from contextkernel.notebook.columns import DTYPES
-from contextkernel.notebook.display import frame_html, frame_text
+from contextkernel.notebook.display import frame_html, frame_text, knows
 from contextkernel.notebook.frames import ContainerFrame, make_frame, to_frame
 from contextkernel.notebook.records import fact_record
 from contextkernel.testing.fake_life import engine_events
@@ -377,3 +377,8 @@ def test_groups_keep_their_names():
 
 def test_dollar_signs_are_no_formulas():
     assert '<div class="ck mathjax_ignore tex2jax_ignore">' in frame("images")._repr_html_()
+
+
+@pytest.mark.parametrize("kind", list(DTYPES))
+def test_every_table_of_ours_is_shown_without_row_numbers(kind):
+    assert knows(make_frame(kind, []))
