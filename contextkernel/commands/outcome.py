@@ -44,7 +44,7 @@ TableKind = Literal[
 
 
 class TableOptions(Struct, frozen=True, kw_only=True):
-    """How the user wants a table; a DataFrame ignores all of it, it always has everything.
+    """How the user wants a table; a DataFrame always has everything, and shows the digests if they are wanted.
 
     Attributes:
         no_trunc: ids, commands and digests in full.

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+ASKED_FOR = "contextkernel.shown"
+"""Attribute of a frame with the names of columns that are shown because an option asked for them."""
 MAX_ROWS = 60
 """Longer tables show their first and last rows, as pandas does."""
 _BAR_WIDTH = 260
 """Pixels for the largest image of a comparison."""
-_WIDE = {"created_by": 45, "instruction": 45, "command": 20, "comment": 40, "sees": 70}
+_WIDE = {"created_by": 45, "instruction": 45, "command": 20, "comment": 40, "sees": 70, "attributes": 60}
 """Columns that docker cuts off, and where; HTML has the rest in the tooltip."""
 _WIDE_HTML = {**_WIDE, "created_by": 90, "sees": 200}
 _IDS = {"image_id", "container_id", "network_id"}
@@ -142,7 +144,9 @@ def _visible(frame: DataFrame) -> list[str]:
     return [
         name
         for name in frame.columns
-        if not _is_said(name, names) and not _says_nothing(frame, name) and not _all_whole(frame, name)
+        if (name in frame.attrs.get(ASKED_FOR, ()) or not _is_said(name, names))
+        and not _says_nothing(frame, name)
+        and not _all_whole(frame, name)
     ]
 
 
@@ -231,10 +235,10 @@ def _moment(value: Any) -> str:
 
 
 def _pairs(value: object) -> str:
-    """``key=value`` as the command line prints attributes."""
+    """``key=value`` as the command line prints attributes, but for the name, which has a column."""
     if not isinstance(value, dict):
         return _plain(value)
-    return ", ".join(f"{key}={_short_if_id(item)}" for key, item in sorted(value.items()))
+    return ", ".join(f"{key}={_short_if_id(item)}" for key, item in sorted(value.items()) if key != "name")
 
 
 _WHOLE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")

@@ -47,7 +47,10 @@ def to_frame(table: Table) -> ContainerFrame:
         table: rows of one kind; see :data:`contextkernel.notebook.columns.DTYPES` for what they become.
     """
     records = [RECORDS[table.kind](row) for row in table.rows]
-    return make_frame(table.kind, records)
+    frame = make_frame(table.kind, records)
+    if table.options.digests:
+        frame.attrs[display.ASKED_FOR] = ("digest",)  # kept by pandas through filters and sorts
+    return frame
 
 
 def make_frame(kind: str, records: Sequence[tuple[Any, ...]]) -> ContainerFrame:

@@ -9,7 +9,7 @@ import msgspec
 import pandas as pd
 import pytest
 
-from contextkernel.commands.outcome import Table
+from contextkernel.commands.outcome import Table, TableOptions
 from contextkernel.model.cache import UsageRow
 from contextkernel.model.digest import Digest
 from contextkernel.model.explanation import StepExplanation
@@ -202,10 +202,30 @@ def test_events_fit_a_window():
     assert str(GREET).removeprefix("sha256:")[:12] in rows[-1]
     assert str(GREET) not in shown
     assert engine_events()[1].id not in shown
-    assert "exitCode=0, image=greet, name=web, tier=front" in rows[3]
+    assert "exitCode=0, image=greet, tier=front" in rows[3]
     assert re.search(r"\d\d:\d\d:\d\d\.\d\d\d   ", rows[0])
     assert events.id[0] == str(GREET)
     assert str(GREET) in events._repr_html_()  # in the tooltip
+
+
+def test_many_attributes_do_not_make_a_row_tall():
+    labels = {f"org.example.label{number}": "value" for number in range(20)}
+    event = msgspec.structs.replace(engine_events()[1], attributes=labels)
+    events = to_frame(Table("events", (event,)))
+    cell = re.search(r'title="[^"]*label19[^"]*">([^<]*)<', events._repr_html_())
+    assert cell is not None
+    assert 40 < len(cell[1]) <= 60
+    assert max(map(len, repr(events).splitlines())) < 160
+
+
+def test_digests_are_shown_when_asked_for():
+    plain = frame("images")
+    asked = to_frame(Table("images", ROWS["images"], TableOptions(digests=True)))
+    assert "digest" not in repr(plain).splitlines()[0]
+    for shown in (asked, asked[asked["size"] > 0].sort_values("size")):
+        assert "digest" in repr(shown).splitlines()[0].split()
+        assert ">digest</th>" in shown._repr_html_()
+    pd.testing.assert_frame_equal(asked, plain)
 
 
 def test_ids_of_networks_are_as_short_as_docker_s():
