@@ -107,7 +107,10 @@ class Crew:
                 threads.append(threading.Thread(target=context.run, args=(body,), name="layer", daemon=True))
                 threads[-1].start()
             while len(results) < len(items):
-                event = self._news.get()
+                try:
+                    event = self._news.get(timeout=_STEP)
+                except queue.Empty:
+                    continue  # an interrupt that came just before the wait is seen only between two of them
                 if isinstance(event, BaseException):
                     raise event
                 if isinstance(event, _Ended):

@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_LOOK = 0.1  # seconds
+
 
 class GivenUp(Exception):
     """Another one failed, or whoever waits has given up."""
@@ -99,12 +101,16 @@ def side_by_side(
         try:
             left = len(futures)
             while left:
-                match news.items.get():
+                try:
+                    item = news.items.get(timeout=_LOOK)
+                except queue.Empty:
+                    continue  # an interrupt that came just before the wait is seen only between two of them
+                match item:
                     case Future() as future:
                         future.result()
                         left -= 1
-                    case (item,):
-                        tell(item)
+                    case (told,):
+                        tell(told)
         except BaseException:
             news.stop()
             for future in futures:

@@ -33,8 +33,11 @@ def interrupted(server):
     done = threading.Event()
 
     def interrupt():
-        if server.muted.wait(60) and not done.is_set():
+        server.muted.wait(60)
+        while not done.is_set():
             signal.pthread_kill(waiting, signal.SIGINT)
+            # once more, for an interrupt that came just before the thread began to wait: Python sees it only afterwards
+            done.wait(20)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
