@@ -57,7 +57,6 @@ _WRAP = {
     "created_by",
     "detail",
     "ports",
-    "attributes",
     "reason",
     "remedy",
     "what",

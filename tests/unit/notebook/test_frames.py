@@ -212,7 +212,7 @@ def test_many_attributes_do_not_make_a_row_tall():
     labels = {f"org.example.label{number}": "value" for number in range(20)}
     event = msgspec.structs.replace(engine_events()[1], attributes=labels)
     events = to_frame(Table("events", (event,)))
-    cell = re.search(r'title="[^"]*label19[^"]*">([^<]*)<', events._repr_html_())
+    cell = re.search(r'<td title="[^"]*label19[^"]*">([^<]*)<', events._repr_html_())
     assert cell is not None
     assert 40 < len(cell[1]) <= 60
     assert max(map(len, repr(events).splitlines())) < 160
