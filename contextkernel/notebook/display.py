@@ -179,7 +179,7 @@ def _shown(frame: DataFrame) -> tuple[DataFrame, int]:
 def _humaniser(frame: DataFrame, name: str) -> Callable[[Any], str] | None:
     """How to show a value of the column ``name``; ``None`` where pandas' own way is right."""
     kind = frame.dtypes[name].kind
-    if {"action", "attributes"} <= set(frame.columns):
+    if {"action", "attributes"} <= set(frame.columns) and (name != "time" or kind == "M"):
         return _EVENT.get(name)
     if name == "image_id" and "build_id" in frame.columns:
         return _short_if_any  # a build that failed has none

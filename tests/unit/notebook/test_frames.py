@@ -208,6 +208,15 @@ def test_events_fit_a_window():
     assert str(GREET) in events._repr_html_()  # in the tooltip
 
 
+@pytest.mark.parametrize("part", ["hour", "date", "strftime"])
+def test_events_are_shown_whatever_their_time_is_made_into(part):
+    events = frame("events")
+    made = events.time.dt.strftime("%H:%M") if part == "strftime" else getattr(events.time.dt, part)
+    changed = events.assign(time=made)
+    assert repr(changed).splitlines()[1].split()[0] == str(made[0])
+    assert f">{made[0]}</td>" in changed._repr_html_()
+
+
 def test_many_attributes_do_not_make_a_row_tall():
     labels = {f"org.example.label{number}": "value" for number in range(20)}
     event = msgspec.structs.replace(engine_events()[1], attributes=labels)
