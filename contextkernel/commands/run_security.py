@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contextkernel.commands.grammar import Option, usage_problem
+from contextkernel.commands.values import parse_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +62,7 @@ def keywords(parsed: Parsed) -> SecurityKeywords:
         UsageProblem: a value that cannot be.
     """
     return {
-        "annotations": {word.partition("=")[0]: word.partition("=")[2] for word in parsed.texts("annotation")},
+        "annotations": parse_pairs(parsed.texts("annotation")),
         "cap_add": parsed.texts("cap-add"),
         "cap_drop": parsed.texts("cap-drop"),
         "cgroup_parent": parsed.text("cgroup-parent"),

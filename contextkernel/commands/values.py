@@ -87,7 +87,7 @@ def parse_labels(words: Iterable[str], files: Iterable[str] = ()) -> dict[str, s
 
 
 def parse_pairs(words: Iterable[str]) -> dict[str, str]:
-    """``KEY=value`` options of drivers; a ``KEY`` alone has an empty value."""
+    """``KEY=value`` of drivers and annotations; a ``KEY`` alone has an empty value."""
     pairs = (word.partition("=") for word in words)
     return {key: value for key, _, value in pairs}
 
