@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from contextkernel.errors import ImageNotFound, InvalidInput, RegistryProblem, RegistryRefused, RegistryUnreachable
@@ -137,7 +137,8 @@ class Copier:
                 last = sent
                 self._say(blob, "pushing", sent)
 
-        self._repository.upload(blob, cast("IO[bytes]", Arriving(repository, blob)), tell)
+        with closing(Arriving(repository, blob)) as source:
+            self._repository.upload(blob, cast("IO[bytes]", source), tell)
 
     def _say(self, blob: Descriptor, phase: LayerPhase, current: int = 0, *, detail: str = "") -> None:
         self._crew.check()
@@ -192,23 +193,23 @@ class Arriving:
             try:
                 part = self._some(wanted)
             except ImageNotFound as problem:  # else it would pass for the target's answer
-                self._close()
+                self.close()
                 raise RegistryRefused(problem.problem, status=404) from None
             except RegistryUnreachable:
-                self._close()
+                self.close()
                 self._breaks += 1
                 if self._breaks > _MOST_BREAKS:
                     raise
                 continue
             if not part:
-                self._close()
+                self.close()
                 raise RegistryRefused(
                     f"{self._repository.where}: blob {self._blob.digest} ends {left} bytes"
                     f" before its {self._blob.size}",
                 )
             self._at += len(part)
             if self._at == self._blob.size:
-                self._close()
+                self.close()
             return part
         return b""
 
@@ -222,9 +223,15 @@ class Arriving:
 
     def seek(self, place: int, whence: int = 0, /) -> int:
         """Go on at another place, counted from the beginning (``whence`` 0), from here (1) or from the end (2)."""
-        self._close()
+        self.close()
         self._at = place + (0, self._at, self._blob.size)[whence]
         return self._at
+
+    def close(self) -> None:
+        """Let the registry's answer go; a later read asks again."""
+        opened, self._open, self._stream = self._open, None, None
+        if opened is not None:
+            opened.__exit__(None, None, None)
 
     def _some(self, wanted: int) -> bytes:
         if self._stream is None:
@@ -237,8 +244,3 @@ class Arriving:
                 return b""
             self._skip -= len(part)
         return self._stream.read(wanted)
-
-    def _close(self) -> None:
-        opened, self._open, self._stream = self._open, None, None
-        if opened is not None:
-            opened.__exit__(None, None, None)

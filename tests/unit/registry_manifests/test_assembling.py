@@ -112,6 +112,31 @@ def test_a_copy_that_fails_is_told_once_and_publishes_nothing(engine, pushed, el
     assert not [thread for thread in threading.enumerate() if thread.name == "layer"]
 
 
+def test_a_copy_that_fails_leaves_no_answer_open(engine, pushed, elsewhere, monkeypatch):
+    opened, kept = [], []
+    blob = Repository.blob
+
+    @contextmanager
+    def watched(*given, **options):
+        with blob(*given, **options) as stream:
+            opened.append(stream)
+            yield stream
+        opened.remove(stream)
+
+    def breaks(_repository, _blob, source, *_rest):
+        kept.append(source)  # not the collector closes it
+        source.read(10)
+        raise RegistryDenied("no room")
+
+    pushed.image("a/left", "v1", layers=(b"left" * 1000,))
+    monkeypatch.setattr(Repository, "blob", watched)
+    monkeypatch.setattr(Repository, "upload", breaks)
+    with pytest.raises(RegistryDenied, match="no room"):
+        engine.assemble([f"{pushed.address}/a/left:v1"], tags=[f"{elsewhere.address}/a/left:v1"])
+    assert kept
+    assert opened == []
+
+
 def test_either_registry_is_asked_again(engine, pushed, elsewhere):
     image = pushed.image("a/busy", "v1", layers=(b"busy",))
     place = f"/v2/a/busy/blobs/{Digest.of(b'busy')}"
