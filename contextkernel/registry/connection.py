@@ -312,6 +312,7 @@ class Connection:
                 raise self._refusal(response, "token")
             data = self.read(response, "token", _MAX_ANSWER)
         except (urllib3.exceptions.HTTPError, OSError) as problem:
+            self._web.lines.check()
             raise self._web.unreachable(problem, url) from None
         finally:
             response.close()

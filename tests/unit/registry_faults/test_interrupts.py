@@ -9,12 +9,13 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from judge.faulty import INDEX, MANIFEST, REPOSITORY, Faulty, described, digest_of, publish
+from judge.faulty import INDEX, MANIFEST, REPOSITORY, Faulty, Page, described, digest_of, publish
 
 from contextkernel.model.codec import to_json
 from contextkernel.model.oci import ImageConfig, RootFS
 from contextkernel.model.reference import ImageRef
 from contextkernel.registry import repositories
+from contextkernel.registry.connection import Connection
 from contextkernel.registry.copying import Copier
 from contextkernel.registry.push import push_image
 from contextkernel.registry.remote import look
@@ -116,3 +117,23 @@ def test_who_was_called_off_asks_nothing_more(server, image, name):
     with pytest.raises(GivenUp):
         repository.manifest("v1")
     assert len(server.seen) == seen
+
+
+def test_who_was_called_off_while_a_token_comes_asks_for_no_other(server, other, name, tries, waits, monkeypatch):
+    challenge = f'Bearer realm="http://{other.address}/token",service="here"'
+    server.fail("/manifests/", status=401, headers={"WWW-Authenticate": challenge})
+    other.pages["/token"] = Page(200, {"Content-Type": "application/json"}, b'{"token": "t"}')
+    other.fail("/token", stall=1)
+    ref = ImageRef.parse(name)
+    (repository,) = repositories(ref.registry, ref.repository, access="pull", tries=tries)
+    read = Connection.read
+
+    def called_off(connection, response, what, limit):
+        connection.abort()
+        return read(connection, response, what, limit)
+
+    monkeypatch.setattr(Connection, "read", called_off)
+    with pytest.raises(GivenUp):
+        repository.manifest("v1")
+    assert waits == []
+    assert len(other.asked("/token")) == 1
