@@ -7,7 +7,6 @@ fetched that was not asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -35,6 +34,7 @@ from contextkernel.model.reference import ImageRef
 from contextkernel.model.remote import RemoteImage, RemoteManifest, about
 from contextkernel.registry.documents import CONFIGS, MAX_CONFIG, decode, kind_of, read_document, verify
 from contextkernel.registry.mirrors import first_answer
+from contextkernel.store.crew import Crew
 
 if TYPE_CHECKING:
     from contextkernel.registry.client import Repository
@@ -173,13 +173,8 @@ def look(
         one = _image(reader, full, document, configs=configs)
         return one if one.manifest.config.media_type in CONFIGS else None
 
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        try:
-            images = [one for one in pool.map(read, wanted) if one is not None]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            reader.abort()  # the others are not waited for
-            raise
+    crew = Crew(_AT_ONCE, cancel=lambda _thread: reader.abort())
+    images = [one for one in crew.run(read, wanted) if one is not None]
     looked_at = {one.descriptor.digest for one in images}
     return RemoteImage(
         reference=reference,
