@@ -13,8 +13,8 @@ from contextkernel.errors import InvalidInput
 
 T = TypeVar("T")
 
-Filters: TypeAlias = Mapping[str, str | bool | Sequence[str]]
-"""Values by key, as docker-py takes them: ``{"label": "course", "dangling": True, "status": ["exited", "dead"]}``."""
+Filters: TypeAlias = Mapping[str, str | int | Sequence[str | int]]
+"""Values by key, as docker-py takes them: ``{"label": "course", "dangling": True, "exited": 1}``."""
 
 
 def several(given: str | Iterable[T]) -> tuple[str | T, ...]:
@@ -45,6 +45,10 @@ def words_of(command: str | Iterable[str]) -> tuple[str, ...]:
 def filter_values(given: Filters | None) -> dict[str, tuple[str, ...]]:
     """Filters with all their values as text; true and false are docker's words."""
     return {
-        key: (str(values).lower(),) if isinstance(values, bool) else several(values)
+        key: tuple(map(_text, (values,) if isinstance(values, int) else several(values)))
         for key, values in (given or {}).items()
     }
+
+
+def _text(value: str | int) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

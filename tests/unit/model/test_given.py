@@ -29,6 +29,7 @@ def test_names_words_and_filters():
         "all": ("false",),
         "status": ("exited", "dead"),
     }
+    assert filter_values({"exited": 0, "dangling": [False]}) == {"exited": ("0",), "dangling": ("false",)}
     assert filter_values(None) == {}
 
 
