@@ -11,7 +11,7 @@ instruction, because the image may have nothing to do it with, not even a shell.
 3. writes the child's pid to descriptor 4, and collects whatever ends until the child has;
 4. writes the child's wait status there, and sends SIGQUIT to its parent, proot, which kills all that is left and exits.
 
-Each number is four bytes, signed. Who reads them: :mod:`contextkernel.runtime.traced_child`.
+Each number is four bytes, signed. Who reads them: :mod:`contextkernel.runtime.traced_monitor`.
 """
 
 from __future__ import annotations
