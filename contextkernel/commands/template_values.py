@@ -120,14 +120,12 @@ class _NilList(list[Any]):
 
 def omitted(value: Mapping[str, Any], name: str) -> bool:
     """Whether ``name`` is a field of docker's structure that is not in this document because it is empty."""
-    if name in _OMITTED and any(known in value for known in _LEAVING_OUT):
-        return True
-    return any(name in fields and all(known in value for known in by) for by, fields in _OMITTED_BY.items())
+    return _left_out(value, name) is not None
 
 
 def lookup(value: Mapping[str, Any], name: str) -> Any:
     """The field ``name``; documents do not say which of their nulls are Go's nil maps and nil slices, names do."""
-    found = value[name] if name in value else _empty(value, name)
+    found = value[name] if name in value else (_left_out(value, name) or {})[name]
     if name in _MAPS and (found is None or isinstance(found, dict)):
         made = GoMap(found or {})
         made.is_nil = found is None
@@ -137,11 +135,12 @@ def lookup(value: Mapping[str, Any], name: str) -> Any:
     return found
 
 
-def _empty(value: Mapping[str, Any], name: str) -> Any:
+def _left_out(value: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """What is found in the fields that this document leaves out, if ``name`` is one of them."""
     for by, fields in _OMITTED_BY.items():
         if name in fields and all(known in value for known in by):
-            return fields[name]
-    return _OMITTED[name]
+            return fields
+    return _OMITTED if name in _OMITTED and any(known in value for known in _LEAVING_OUT) else None
 
 
 def show(value: Any) -> str:
