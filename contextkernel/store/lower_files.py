@@ -94,7 +94,7 @@ class LowerFiles:
                     return
                 try:
                     facts = os.lstat(here)
-                except OSError:
+                except (OSError, ValueError):  # the latter: no file can be called so, for instance with a NUL
                     break
                 if _is_removal(here, facts):
                     return

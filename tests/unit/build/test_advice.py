@@ -180,9 +180,16 @@ def test_links_are_followed_inside_of_the_stage(files: StageFiles, name: str) ->
     assert files.look(name) == Program(kind="script", interpreter="/bin/sh")
 
 
-@pytest.mark.parametrize("name", ["/nothing", "loop", "out", "/usr/bin/plain/x", "missing"])
+@pytest.mark.parametrize("name", ["/nothing", "loop", "out", "/usr/bin/plain/x", "missing", "to\0ol", "/bin/to\0ol"])
 def test_what_is_not_there(files: StageFiles, name: str) -> None:
     assert files.look(name) is None
+
+
+def test_an_interpreter_that_no_file_can_be_called_as_is_not_there(files: StageFiles, tmp_path: Path) -> None:
+    (tmp_path / "upper/opt/odd").write_bytes(b"#!/bin/\0sh\n")
+    assert files.look("odd") == Program(
+        kind="script", interpreter="/bin/\0sh", interpreter_found=False, executable=False
+    )
 
 
 def test_the_machine_and_loader_of_a_binary(files: StageFiles) -> None:
