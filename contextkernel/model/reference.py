@@ -49,11 +49,12 @@ class ImageRef(msgspec.Struct, frozen=True, order=True):
         Raises:
             InvalidReference: naming the part that is wrong.
         """
-        _, at, place = text.rpartition("@")
-        if at and "/" in place:  # no digest has a slash, and a message is no place for a password
+        before, slash, path = text.rpartition("/")
+        _, at, host = before.rpartition("@")
+        if at:  # no digest has a slash, and a message is no place for a password
             raise InvalidReference(
-                f"invalid reference '...@{place}': names of images have no user and password in them",
-                hint=f"log in: login {place.partition('/')[0]}",
+                f"invalid reference '...@{host}{slash}{path}': names of images have no user and password in them",
+                hint=f"log in: login {host.partition('/')[0]}",
             )
         if _IDENTIFIER.match(text):
             raise InvalidReference(f"invalid reference {text!r}: a repository name cannot be 64 hex digits")

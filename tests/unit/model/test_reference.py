@@ -33,9 +33,10 @@ def test_what_else_is_no_name(name, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("after", ["", f"@sha256:{'0' * 64}"])
 @pytest.mark.parametrize("before", ["ada:hush@", "https://ada:hush@", "ada:hu/sh@", "a:hu$hush@", "hush@"])
-def test_what_stands_before_a_host_may_be_a_password_and_is_not_repeated(before):
+def test_what_stands_before_a_host_may_be_a_password_and_is_not_repeated(before, after):
     with pytest.raises(InvalidReference, match="no user and password") as caught:
-        ImageRef.parse(f"{before}lab.example.org/a:1")
+        ImageRef.parse(f"{before}lab.example.org/a:1{after}")
     assert "hush" not in str(caught.value)
     assert "sh@" not in str(caught.value)
