@@ -119,7 +119,7 @@ def frame_html(frame: DataFrame) -> str:
     """The table as HTML; tooltips have exact bytes, times and full ids."""
     shown, left_out = _shown(frame)
     names = _visible(frame)
-    bars = _bars(shown) if {"size", "shared", "unique", "factor"} <= set(names) else None
+    bars = _bars(shown) if {"size", "shared", "unique", "factor"} <= set(names) and _has_lengths(shown) else None
     head = "".join(f"<th{_cell_class(frame, name)}>{escape(name)}</th>" for name in names)
     head += "<th></th>" if bars else ""
     cells = [_html_column(shown, name) for name in names] + ([bars] if bars else [])
@@ -314,6 +314,13 @@ def _cell_class(frame: DataFrame, name: str) -> str:
         if name in members
     ]
     return f' class="{" ".join(names)}"' if names else ""
+
+
+def _has_lengths(frame: DataFrame) -> bool:
+    """Whether sizes are numbers still; who makes text of them has a table without bars."""
+    return all(
+        frame.dtypes[name].kind in "iuf" and not frame[name].isna().any() for name in ("size", "shared", "unique")
+    )
 
 
 def _bars(frame: DataFrame) -> list[str]:

@@ -217,6 +217,16 @@ def test_events_are_shown_whatever_their_time_is_made_into(part):
     assert f">{made[0]}</td>" in changed._repr_html_()
 
 
+@pytest.mark.parametrize("made", [["5 MB", "9 MB"], [None, 9.5]])
+@pytest.mark.parametrize("column", ["size", "shared", "unique"])
+def test_a_comparison_is_shown_whatever_its_sizes_are_made_into(column, made):
+    compared = frame("compare")
+    assert '<span class="ck-bar' in compared._repr_html_()
+    changed = compared.assign(**{column: pd.Series(made)})
+    assert str(made[1]) in changed._repr_html_()
+    assert '<span class="ck-bar' not in changed._repr_html_()
+
+
 def test_many_attributes_do_not_make_a_row_tall():
     labels = {f"org.example.label{number}": "value" for number in range(20)}
     event = msgspec.structs.replace(engine_events()[1], attributes=labels)
