@@ -32,7 +32,7 @@ class Face(Protocol):
 
     @property
     def namespace(self) -> Mapping[str, object] | None:
-        """The variables of the notebook, by name; ``None`` where there is none."""
+        """The variables that the command sees: a function's own, then the notebook's; ``None`` where there are none."""
         ...
 
     def write_out(self, text: str) -> None:

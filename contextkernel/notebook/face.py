@@ -35,7 +35,7 @@ class NotebookFace:
         words: the command, for the title of a build view.
         stdin: the cell, for ``%%container``.
         shell: an IPython shell whose front end can update displays; without it events are printed as text.
-        namespace: the variables of the notebook.
+        namespace: the variables that the line sees: a function's own, then the notebook's.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class NotebookFace:
 
     @property
     def namespace(self) -> Mapping[str, object] | None:
-        """The variables of the notebook."""
+        """The variables that the line sees: a function's own, then the notebook's."""
         return self._namespace
 
     def write_out(self, text: str) -> None:
