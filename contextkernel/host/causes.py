@@ -70,7 +70,7 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
         case "fresh_sys" if number == errno.EPERM:
             return "parts of the outer /sys are masked", outer(around)
         case "overlay" | "whiteout_marks" | "user_xattrs" | "reflink" | "fuse_overlayfs":
-            return _files(outcome, findings)
+            return _no_store(around) if _has_no_store(findings) else _files(outcome, findings)
         case "seccomp" | "seccomp_notify" | "landlock" | "ptrace":
             return _confinement(outcome, around)
         case "tun_device" if number == errno.EACCES:
@@ -81,7 +81,7 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
             return "it takes a user namespace, or CAP_SYS_CHROOT", outer(around)
         case "proot" if "proot" in around.tools and _is_refused("ptrace", findings):
             return "it cannot trace anything", ""
-        case "proot" if number == errno.EACCES:
+        case "proot" if number == errno.EACCES and not _has_no_store(findings):
             return f"the file system of {around.root} is mounted noexec", outer(around)
         case "newuidmap" | "newgidmap" if outcome.verdict == "limited":
             return _id_range(findings.outcomes["id_range"], around)
@@ -90,7 +90,7 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
         case "disk" if outcome.verdict == "limited":
             return "little room is left", "you"
         case "disk":
-            return f"the store cannot be in {around.root}", "you"
+            return _no_store(around)
         case "memory":
             return "little memory is left", outer(around)
         case name if name in PACKAGES and name not in around.tools:
@@ -101,6 +101,16 @@ def cause(outcome: Outcome, findings: Findings) -> tuple[str, Who]:
 def _is_refused(name: str, findings: Findings) -> bool:
     outcome = findings.outcomes.get(name)
     return outcome is not None and outcome.verdict == "refused"
+
+
+def _has_no_store(findings: Findings) -> bool:
+    """Whether nothing can be made in the store's root: what is to be tried there was not tried then."""
+    disk = findings.outcomes.get("disk")
+    return disk is not None and disk.verdict == "refused" and not disk.unwanted
+
+
+def _no_store(around: Surroundings) -> tuple[str, Who]:
+    return f"the store cannot be in {around.root}", "you"
 
 
 def _user_namespace(number: int, around: Surroundings) -> tuple[str, Who]:

@@ -355,3 +355,16 @@ def test_where_the_store_cannot_be_another_place_is_named() -> None:
     assert texts(report({"disk": errno.EACCES, "overlay": errno.EACCES}, elsewhere=True)) == [
         "export CONTEXTKERNEL_ROOT=/var/tmp/contextkernel-anna"
     ]
+
+
+def test_where_the_store_cannot_be_nothing_else_is_said_of_what_needs_it() -> None:
+    """Neither the kernel nor the device was asked: nothing could be made in the store's root."""
+    needing = ("overlay", "fuse_overlayfs", "whiteout_marks", "user_xattrs", "reflink")
+    for number in (errno.EACCES, errno.EPERM, errno.ENOENT):
+        found = report(dict.fromkeys((*needing, "disk"), number))
+        causes = {(fact(found, name).cause, fact(found, name).who) for name in (*needing, "disk")}
+        assert causes == {("the store cannot be in /r", "you")}
+    alone = report({"fuse_overlayfs": errno.EACCES})
+    assert fact(alone, "fuse_overlayfs").cause == "the mode of /dev/fuse is not 0666"
+    tools = {**UIDMAP, "proot": "/usr/bin/proot"}
+    assert "noexec" not in fact(report({"proot": errno.EACCES, "disk": errno.EACCES}, tools=tools), "proot").cause
