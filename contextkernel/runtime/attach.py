@@ -135,8 +135,10 @@ def converse(
     """
     pipes = _Pipes(client)
     running: list[Process] = []
+    sizes: list[tuple[int, int]] = []
 
     def resized(rows: int, columns: int) -> None:
+        sizes[:] = [(rows, columns)]
         for one in running:
             one.resize(rows, columns)
 
@@ -149,6 +151,8 @@ def converse(
         running.append(process)
         code: int | None = -1
         try:
+            for size in sizes:  # told while it was being started, when it could not be handed on
+                process.resize(*size)
             pipes.close_child_ends()
             with _forwarding(process, client.forward_signals):
                 collected = pipes.pump(client.on_output)
