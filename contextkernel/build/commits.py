@@ -14,7 +14,7 @@ from contextkernel.build.ports import BuildStore, OwnerKeepingWorker
 from contextkernel.errors import StoreProblem
 from contextkernel.layer.lowers import overlay_lowers
 from contextkernel.model.digest import Digest
-from contextkernel.model.layers import LayerFacts
+from contextkernel.model.layers import Layer, LayerFacts
 from contextkernel.plan.image import MadeLayer
 from contextkernel.plan.keys import chain
 
@@ -221,23 +221,36 @@ class Committer:
             in_use: a step runs on top of them, so a directory must not give way to an equal layer in the store.
         """
         while stack.pending:
-            first = stack.pending[0]
+            first, *above = stack.pending
             if not wait and not first.facts.done():
                 return
             facts = first.facts.result()
+            # its directory can give way to an equal layer when nobody reads it: no step, and no hashing of those above
+            read = in_use or not all(one.facts.done() for one in above)
             with self._recording:
-                if in_use and self._store.has_layer(facts.diff_id):
-                    return
                 key = first.key(stack.identity)
-                self._keep(facts.diff_id)  # before it is there: nobody can take it away in between
-                layer = self._store.add_layer(first.directory, facts, yields=not in_use)
-                if in_use and layer.directory != first.directory:
-                    return  # somebody else has added an equal one just now
-                self.added.append(layer.diff_id)
-                made = StackLayer(layer.diff_id, layer.directory, MadeLayer(layer.diff_id, first.created))
-                self._board.record(first.step, made, [one.diff_id for one in (*stack.known, made)])
-                self._store.add_step(key, self._record(layer.diff_id, first.created))
-                self._open.remove(first.directory)
-                stack.known.append(made)
-                del stack.pending[0]
-            self._tell(first.number, layer.diff_id, facts.size)
+                layer = self._added(first, facts, read=read)
+                if layer is not None:
+                    self.added.append(layer.diff_id)
+                    made = StackLayer(layer.diff_id, layer.directory, MadeLayer(layer.diff_id, first.created))
+                    self._board.record(first.step, made, [one.diff_id for one in (*stack.known, made)])
+                    self._store.add_step(key, self._record(layer.diff_id, first.created))
+                    self._open.remove(first.directory)
+                    stack.known.append(made)
+                    del stack.pending[0]
+            if layer is not None:
+                self._tell(first.number, layer.diff_id, facts.size)
+            elif in_use or not wait:
+                return
+            else:
+                for one in above:
+                    one.facts.exception()
+
+    def _added(self, pending: _Pending, facts: LayerFacts, *, read: bool) -> Layer | None:
+        """Add a layer to the store; ``None`` if its directory would have to give way to an equal one, but is read."""
+        if read and self._store.has_layer(facts.diff_id):
+            return None
+        self._keep(facts.diff_id)  # before it is there: nobody can take it away in between
+        layer = self._store.add_layer(pending.directory, facts, yields=not read)
+        # else somebody has added an equal one just now
+        return layer if not read or layer.directory == pending.directory else None

@@ -74,7 +74,7 @@ def test_prune_without_end_disturbs_nobody(tmp_path, server):
         finally:
             ended.set()
             collector.join()
-        assert problems == []
+        assert not problems, "\n".join(problems)
         assert sum(pruned), "nothing was collected meanwhile"
         engine.prune_build_cache()
         engine.prune_images(all=True)
