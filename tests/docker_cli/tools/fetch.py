@@ -13,7 +13,7 @@ def main(words: list[str]) -> int:
     until = time.monotonic() + (0 if once else 30)
     while True:
         try:
-            with urllib.request.urlopen(words[-1], timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(words[-1], timeout=30) as answer:  # noqa: S310 - a server of the case
                 sys.stdout.buffer.write(answer.read())
             return 0
         except (urllib.error.URLError, OSError):
